@@ -1,0 +1,1 @@
+"""The nouns. Pure: no I/O, no asyncio, no clock; imports nothing of ours outside `core`."""

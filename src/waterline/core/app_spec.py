@@ -1,0 +1,107 @@
+"""What an app folder declares besides its behaviour: the environment record.
+
+Rolling a release back must not bring an old budget back, so limits, prices, objectives and trial settings are
+versioned here, apart from the Release. A record's id is the SHA-256 of its stored bytes; promotion applies it.
+"""
+
+from typing import Any, Literal
+
+import msgspec
+from msgspec import Struct
+
+from waterline.core.ids import sha256_hex
+
+
+class Limits(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """None: not limited. Money in nano-USD (app.toml writes USD)."""
+
+    rpm: int | None = None
+    tpm: int | None = None
+    nano_usd_per_day: int | None = None
+    nano_usd_per_month: int | None = None
+    max_concurrency: int | None = None
+    timezone: str = "UTC"
+
+
+class Quality(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """Thresholds a trial holds the release to, declared before the run."""
+
+    score_min: float | None = None  # share of cases that pass; gated on the one-sided 95 % Wilson lower bound
+    robustness_drop_max: float | None = None  # largest drop under perturbation, absolute share of cases
+
+
+class Objectives(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    availability: float | None = None  # 0..1
+    ttft_ms_p95: float | None = None
+    answer_ms_p95: float | None = None
+    nano_usd_per_conversation: int | None = None
+    monthly_conversations: int | None = None
+    turns_per_conversation: float = 1.0
+    nano_usd_per_month: int | None = None
+    expected_concurrency: int = 1
+    quality: Quality = Quality()
+
+
+class Trial(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    drills: tuple[str, ...] = ()  # required ones; others are shown as NOT RUN
+    short_cases: int = 24  # cases sampled by seed in the short trial
+    seed: int = 1
+
+
+class Retention(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    bodies_days: int = 90
+    rows_days: int = 365
+    on_trace_failure: Literal["refuse", "answer"] = "refuse"  # when a trace cannot be written
+
+
+class Command(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """How a trial starts and addresses the team's own code; without it drills speak to the release's route."""
+
+    command: str = ""
+    url: str = ""
+
+
+class PriceOverride(Struct, frozen=True, omit_defaults=True):
+    """One entry of the app's prices.toml; nano-USD per million tokens."""
+
+    model: str
+    provider: str
+    input: int
+    output: int
+    cached_input: int | None = None
+    cache_write: int | None = None
+    reasoning: int | None = None
+    audio_input: int | None = None
+    audio_output: int | None = None
+    valid_from: str = ""
+
+
+class AppSpec(Struct, frozen=True, omit_defaults=True):
+    name: str
+    purpose: str = ""
+    owner: str = ""
+    environments: tuple[str, ...] = ("production",)
+    limits: Limits = Limits()
+    objectives: Objectives = Objectives()
+    trial: Trial = Trial()
+    retention: Retention = Retention()
+    app: Command = Command()
+    prices: tuple[PriceOverride, ...] = ()
+    format: int = 1
+
+
+def encode_spec(spec: AppSpec) -> bytes:
+    return msgspec.json.encode(spec, order="deterministic")
+
+
+def spec_id(record: bytes) -> str:
+    return sha256_hex(record)
+
+
+def parse_spec(record: bytes) -> AppSpec:
+    return msgspec.json.decode(record, type=AppSpec)
+
+
+def plain(value: Any) -> Any:
+    """Builtins only, for templates and JSON pages."""
+    return msgspec.to_builtins(value)

@@ -1,0 +1,41 @@
+"""A Case: an input with what is expected of the answer, and where it came from."""
+
+from typing import Literal
+
+from msgspec import Struct
+
+
+class Message(Struct, frozen=True, omit_defaults=True):
+    role: Literal["system", "user", "assistant", "tool", "developer"]
+    content: str
+
+
+class Expect(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What is expected of the answer. Every field that is set must hold. Text compares without case and accents."""
+
+    contains: tuple[str, ...] = ()  # all of these
+    contains_any: tuple[str, ...] = ()  # at least one of these
+    not_contains: tuple[str, ...] = ()
+    regex: str | None = None
+    language: str | None = None  # ISO 639-1 of the answer
+    json: dict[str, object] | None = None  # the answer is JSON and has at least these fields with these values
+    max_words: int | None = None
+
+
+class Case(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One line of cases/*.jsonl. Exactly one of `input` and `messages` is set."""
+
+    id: str
+    expect: Expect
+    input: str | None = None
+    messages: tuple[Message, ...] | None = None
+    tags: tuple[str, ...] = ()
+    source: str = ""
+    route: str = "main"
+    variables: dict[str, str] = {}
+
+    def turns(self) -> tuple[Message, ...]:
+        """The conversation to send; the last message is the user's."""
+        if self.messages is not None:
+            return self.messages
+        return (Message(role="user", content=self.input or ""),)

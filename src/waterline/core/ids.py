@@ -1,0 +1,32 @@
+"""Identifiers and digests.
+
+A trace id is 24 hex digits: 12 of Unix milliseconds (ids sort by time), 6 of a counter, 6 of the process.
+"""
+
+import hashlib
+import hmac
+
+TRACE_ID_LENGTH = 24
+
+
+def trace_id(unix_ms: int, counter: int, process: int) -> str:
+    """Unique as long as one process makes fewer than 2**24 ids a millisecond."""
+    return f"{unix_ms:012x}{counter & 0xFFFFFF:06x}{process & 0xFFFFFF:06x}"
+
+
+def is_trace_id(text: str) -> bool:
+    return len(text) == TRACE_ID_LENGTH and all(c in "0123456789abcdef" for c in text)
+
+
+def sha256_hex(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def keyed_digest(key: bytes, data: bytes) -> str:
+    """HMAC-SHA-256, for what must be comparable but not guessable (subjects, upstream bodies). 32 hex digits."""
+    return hmac.digest(key, data, "sha256").hex()[:32]
+
+
+def short(digest: str) -> str:
+    """The first 12 digits, as git shows them."""
+    return digest[:12]

@@ -1,0 +1,88 @@
+"""A Release: an immutable, content-addressed manifest, by value, of everything that can change an answer.
+
+Its id is the SHA-256 of the manifest's stored bytes; the bytes are never re-serialised. `parse_release` reads any
+manifest ever written (`format` tells which); `tests/golden/` holds old ones that must load for ever.
+Limits, prices, objectives and judges are not here: they are environment records (`core/app_spec.py`).
+"""
+
+from typing import Any, Literal
+
+import msgspec
+from msgspec import Struct
+
+from waterline.core.ids import sha256_hex
+
+FORMAT = 1
+ProviderKind = Literal["openai", "anthropic", "local", "simulated"]
+
+
+class Prompt(Struct, frozen=True, omit_defaults=True):
+    """A template with {{variables}}, includes already put in. A variable without a default must be given."""
+
+    text: str
+    role: Literal["system", "developer", "user"] = "system"
+    variables: tuple[str, ...] = ()
+    defaults: dict[str, str] = {}
+
+
+class Route(Struct, frozen=True, omit_defaults=True):
+    """What `model` in a request names: a provider, a model, its parameters, and where to go when it fails."""
+
+    provider: ProviderKind
+    model: str
+    base_url: str = ""  # an OpenAI-compatible server; empty: the provider's own (settings may say otherwise)
+    api_key_env: str = ""  # the environment variable that holds the secret; empty: the provider's usual one
+    digest: str = ""  # local models: SHA-256 of the weights
+    prompt: str = ""
+    params: dict[str, Any] = {}  # defaults; what the caller sends wins
+    max_tokens: int = 1024  # default and upper bound of an answer, in tokens
+    fallbacks: tuple[str, ...] = ()
+    answers_to: tuple[str, ...] = ()
+    reproducible: bool = False
+    retries: int = 1  # further tries on the same route after a connect error, a 429 or a 5xx
+    first_token_s: float = 30.0
+    idle_s: float = 30.0
+    total_s: float = 120.0
+    context: int = 0  # tokens; 0: unknown
+    embeddings: bool = False
+
+
+class Release(Struct, frozen=True, omit_defaults=True):
+    app: str
+    format: int = FORMAT
+    purpose: str = ""
+    routes: dict[str, Route] = {}
+    prompts: dict[str, Prompt] = {}
+    tools: dict[str, Any] = {}
+    files: dict[str, str] = {}  # other declared files of the app (tool code, flows): path -> SHA-256
+
+
+class StoredRelease(Struct, frozen=True):
+    """A release as the store keeps it. `id` is the SHA-256 of `manifest`."""
+
+    id: str
+    app: str
+    manifest: bytes
+    at_us: int
+    who: str
+    message: str
+    spec: str  # digest of the environment record built beside it
+
+
+def encode_release(release: Release) -> bytes:
+    """The bytes that are hashed and stored: JSON, keys sorted, no white space."""
+    return msgspec.json.encode(release, order="deterministic")
+
+
+def release_id(manifest: bytes) -> str:
+    return sha256_hex(manifest)
+
+
+def parse_release(manifest: bytes) -> Release:
+    """Read stored bytes. Raises msgspec.DecodeError (or ValidationError) if they are not a manifest we know."""
+    release = msgspec.json.decode(manifest, type=Release)
+    if release.format > FORMAT:
+        raise msgspec.ValidationError(
+            f"release format {release.format} is newer than this Waterline knows ({FORMAT}); upgrade Waterline"
+        )
+    return release

@@ -1,0 +1,140 @@
+"""A Trace: one request as a short list of typed events in a closed union, plus a summary row.
+
+Times are Unix microseconds; `offset_us` counts from the moment the request was received.
+"""
+
+from typing import Literal, TypeAlias
+
+import msgspec
+from msgspec import Struct
+
+from waterline.core.money import Usage
+
+Purpose = Literal["live", "trial", "eval", "judge", "shadow"]
+PURPOSES: tuple[Purpose, ...] = ("live", "trial", "eval", "judge", "shadow")
+TraceOutcome = Literal["open", "answered", "refused", "failed", "cancelled", "interrupted"]
+# open: admitted, not ended. answered: complete. refused: by us (limit, budget, bad input). failed: no route could
+# answer. cancelled: the caller left. interrupted: this process died; the cost is its worst case.
+
+
+class Received(Struct, frozen=True, tag="received", omit_defaults=True):
+    offset_us: int
+    path: str
+    body_bytes: int
+    stream: bool = False
+    deadline_ms: int | None = None
+
+
+class Admitted(Struct, frozen=True, tag="admitted", omit_defaults=True):
+    offset_us: int
+    route: str
+    variables: dict[str, str] = {}  # what the prompt was rendered with, clock included
+
+
+class Attempted(Struct, frozen=True, tag="attempted", omit_defaults=True):
+    """One call to a provider: every rendering input, a keyed digest of the bytes sent, and how it went."""
+
+    offset_us: int
+    route: str
+    provider: str
+    model: str
+    number: int  # 1-based, over all routes
+    renderer: int  # version of the renderer that made the bytes
+    body_digest: str
+    max_tokens: int | None = None  # as sent, after a budget clamped it
+    reserved_nano_usd: int | None = None
+    status: int | None = None
+    first_byte_us: int | None = None  # after the attempt began
+    ended_us: int | None = None  # after the attempt began
+    error: str = ""
+    retry_after_s: float | None = None
+
+
+class FellBack(Struct, frozen=True, tag="fell_back", omit_defaults=True):
+    offset_us: int
+    source: str
+    to: str
+    reason: str
+
+
+class Answered(Struct, frozen=True, tag="answered", omit_defaults=True):
+    offset_us: int
+    status: int
+    body_bytes: int
+    finish_reason: str = ""
+    chunks: int = 0
+    note: str = ""  # "finish reason without [DONE]", ...
+
+
+class Settled(Struct, frozen=True, tag="settled", omit_defaults=True):
+    """Money. `cost_nano_usd` None: no price is known. Every attempt that the provider bills is in it."""
+
+    offset_us: int
+    usage: Usage
+    cost_nano_usd: int | None
+    price_version: str
+    clamped_from: int | None = None
+
+
+class Ended(Struct, frozen=True, tag="ended", omit_defaults=True):
+    offset_us: int
+    outcome: TraceOutcome
+    code: str = ""
+    message: str = ""
+
+
+Event: TypeAlias = Received | Admitted | Attempted | FellBack | Answered | Settled | Ended
+
+
+class TraceRow(Struct, frozen=True):
+    """The summary of a trace; one row in the store. Field order is the column order."""
+
+    id: str
+    app: str
+    env: str
+    purpose: Purpose
+    release: str
+    route: str
+    provider: str
+    model: str
+    key: str  # id of the API key, never the key
+    session: str
+    subject: str  # keyed hash
+    tags: str  # comma-separated
+    stream: bool
+    started_us: int
+    first_token_us: int | None  # after started_us
+    duration_us: int
+    outcome: TraceOutcome
+    status: int
+    code: str
+    attempts: int
+    usage: Usage
+    cost_nano_usd: int | None
+    reserved_nano_usd: int
+    price_version: str
+    boot: str  # the process that served it
+    idempotency_key: str = ""
+
+
+class AdmittedRecord(Struct, frozen=True, tag="a"):
+    """Spooled before the first upstream byte. Its body is the caller's request."""
+
+    row: TraceRow  # outcome "open"
+    events: list[Event]
+
+
+class OutcomeRecord(Struct, frozen=True, tag="o"):
+    """Spooled before the caller's last byte. Its body is the answer as the caller got it."""
+
+    row: TraceRow
+    events: list[Event]
+    text: str  # searchable, redacted
+
+
+SpoolRecord: TypeAlias = AdmittedRecord | OutcomeRecord
+
+encode_events = msgspec.json.Encoder().encode
+decode_events = msgspec.json.Decoder(list[Event]).decode
+encode_record = msgspec.json.Encoder().encode
+decode_record = msgspec.json.Decoder(SpoolRecord).decode
