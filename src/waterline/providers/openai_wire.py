@@ -48,9 +48,9 @@ class _Delta(Struct):
     content: str | None = None
     reasoning_content: str | None = None
     refusal: str | None = None
-    tool_calls: Raw | None = None
-    function_call: Raw | None = None
-    audio: Raw | None = None
+    tool_calls: list[Raw] | None = None
+    function_call: dict[str, Raw] | None = None
+    audio: dict[str, Raw] | None = None
 
 
 class _ChunkChoice(Struct):
@@ -62,13 +62,12 @@ class _ChunkChoice(Struct):
 class _Chunk(Struct):
     choices: list[_ChunkChoice] = []
     usage: WireUsage | None = None
-    error: Raw | None = None
+    error: dict[str, Raw] | str | None = None
 
 
 class _Said(Struct):
     content: str | None = None
     refusal: str | None = None
-    tool_calls: Raw | None = None
 
 
 class _Choice(Struct):

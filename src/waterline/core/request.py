@@ -1,0 +1,142 @@
+"""What a caller asked, decoded strictly and once. Unknown fields are kept exactly as they were written."""
+
+from typing import Any, Literal
+
+import msgspec
+from msgspec import Raw, Struct
+
+from waterline.core.errors import InvalidRequest
+
+Kind = Literal["chat", "embeddings"]
+MAX_CHOICES = 16
+
+
+class Request(Struct):
+    """One call on the data plane. `fields` is the top level of its JSON body, every value as the caller wrote it."""
+
+    kind: Kind
+    path: str
+    body: bytes
+    fields: dict[str, Raw]
+    model: str
+    received_us: int
+    stream: bool = False
+    include_usage: bool = False
+    max_tokens: int | None = None
+    choices: int = 1
+    variables: dict[str, str] = {}
+    last_text: str = ""  # the last message's text, for search
+    session: str = ""
+    subject: str = ""  # keyed hash
+    groups: tuple[str, ...] = ()
+    tags: str = ""
+    deadline_ms: int | None = None
+    idempotency_key: str = ""
+
+
+class _Envelope(Struct):
+    """The fields that we act on; everything else passes through."""
+
+    model: str
+    stream: bool | None = None
+    max_tokens: int | None = None
+    max_completion_tokens: int | None = None
+    n: int | None = None
+    stream_options: "_StreamOptions | None" = None
+    waterline: "_Extra | None" = None
+
+
+class _StreamOptions(Struct):
+    include_usage: bool | None = None
+
+
+class _Extra(Struct, forbid_unknown_fields=True):
+    """`waterline` in the body (`extra_body` in the SDK): never sent upstream."""
+
+    variables: dict[str, str] = {}
+
+
+class _Message(Struct):
+    role: str
+    content: Raw = Raw()
+
+
+class _ChatEnvelope(_Envelope):
+    messages: list[_Message] = msgspec.field(default_factory=list)
+
+
+class _EmbeddingsEnvelope(_Envelope):
+    input: Raw = Raw()
+
+
+class _Part(Struct):
+    text: str = ""
+
+
+_decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
+_decode_chat = msgspec.json.Decoder(_ChatEnvelope).decode
+_decode_embeddings = msgspec.json.Decoder(_EmbeddingsEnvelope).decode
+_decode_text = msgspec.json.Decoder(str | list[_Part] | None).decode
+
+
+def decode_request(kind: Kind, path: str, body: bytes, received_us: int) -> Request:
+    """Raises InvalidRequest naming the field and what is wrong with it."""
+    try:
+        if not body.isascii():
+            body.decode()  # raw values are not checked by the decoder
+        fields = _decode_fields(body)
+        envelope: Any = _decode_chat(body) if kind == "chat" else _decode_embeddings(body)
+    except UnicodeDecodeError as error:
+        raise InvalidRequest(f"The body is not UTF-8 (byte {error.start}). Send JSON encoded as UTF-8.") from None
+    except RecursionError:
+        raise InvalidRequest("The body is nested too deeply. Flatten it.") from None
+    except msgspec.ValidationError as error:
+        raise InvalidRequest(f"The body does not fit: {error}.", param=_param(str(error))) from None
+    except msgspec.DecodeError as error:
+        raise InvalidRequest(f"The body is not valid JSON: {error}.") from None
+    last = ""
+    if kind == "chat":
+        if not envelope.messages:
+            raise InvalidRequest("`messages` is missing or empty. Send at least one message.", param="messages")
+        last = _text(envelope.messages[-1].content)
+    elif bytes(envelope.input) in (b"", b"null"):
+        raise InvalidRequest("`input` is missing. Send a text or a list of texts.", param="input")
+    asked = envelope.max_completion_tokens if envelope.max_completion_tokens is not None else envelope.max_tokens
+    if asked is not None and asked < 1:
+        raise InvalidRequest("`max_tokens` must be at least 1.", param="max_tokens")
+    choices = 1 if envelope.n is None else envelope.n
+    if not 1 <= choices <= MAX_CHOICES:
+        raise InvalidRequest(f"`n` must be between 1 and {MAX_CHOICES}.", param="n")
+    options = envelope.stream_options
+    return Request(
+        kind=kind,
+        path=path,
+        body=body,
+        fields=fields,
+        model=envelope.model,
+        received_us=received_us,
+        stream=bool(envelope.stream),
+        include_usage=bool(options and options.include_usage),
+        max_tokens=asked,
+        choices=choices,
+        variables=envelope.waterline.variables if envelope.waterline else {},
+        last_text=last,
+    )
+
+
+def _text(content: Raw) -> str:
+    if not bytes(content):
+        return ""
+    try:
+        read = _decode_text(content)
+    except msgspec.ValidationError:
+        return ""  # content of a shape that only the provider knows
+    if isinstance(read, str):
+        return read
+    return " ".join(part.text for part in read if part.text) if read else ""
+
+
+def _param(message: str) -> str | None:
+    """The field that msgspec names at the end of its message: "... - at `$.messages[0].role`"."""
+    at = message.rfind("`$.")
+    return message[at + 3 : -1] if at >= 0 and message.endswith("`") else None
