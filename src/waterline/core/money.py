@@ -33,6 +33,19 @@ class Usage(Struct, frozen=True):
         return self.output + self.reasoning + self.audio_output
 
 
+def add_usage(a: Usage, b: Usage) -> Usage:
+    return Usage(
+        input=a.input + b.input,
+        cached_input=a.cached_input + b.cached_input,
+        cache_write=a.cache_write + b.cache_write,
+        output=a.output + b.output,
+        reasoning=a.reasoning + b.reasoning,
+        audio_input=a.audio_input + b.audio_input,
+        audio_output=a.audio_output + b.audio_output,
+        estimated=a.estimated or b.estimated,
+    )
+
+
 class Price(Struct, frozen=True):
     """Nano-USD per million tokens, one figure a bucket. `version` names the table and date it came from."""
 

@@ -35,7 +35,7 @@ class Route(Struct, frozen=True, omit_defaults=True):
     digest: str = ""  # local models: SHA-256 of the weights
     prompt: str = ""
     params: dict[str, Any] = {}  # defaults; what the caller sends wins
-    max_tokens: int = 1024  # default and upper bound of an answer, in tokens
+    max_tokens: int = 0  # length of an answer where the caller names none; 0: the provider's own limit
     fallbacks: tuple[str, ...] = ()
     answers_to: tuple[str, ...] = ()
     reproducible: bool = False

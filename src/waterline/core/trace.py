@@ -28,7 +28,7 @@ class Received(Struct, frozen=True, tag="received", omit_defaults=True):
 class Admitted(Struct, frozen=True, tag="admitted", omit_defaults=True):
     offset_us: int
     route: str
-    variables: dict[str, str] = {}  # what the prompt was rendered with, clock included
+    clock: dict[str, str] = {}  # today, weekday, now, as the prompts saw them
 
 
 class Attempted(Struct, frozen=True, tag="attempted", omit_defaults=True):

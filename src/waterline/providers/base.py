@@ -22,6 +22,7 @@ FaultKind = Literal[
     "refused_key",  # 401, 403: our secret is wrong; never the caller's fault
     "invalid",  # 400, 404, 413, 422: the request itself; never retried, passed on to the caller
     "context_length",  # the prompt does not fit; never retried unchanged
+    "silent",  # a deadline passed; not asked again on the same route
     "garbage",  # not what the protocol says
     "truncated",  # the answer ended before the provider said so
 ]

@@ -1,0 +1,397 @@
+"""One attempt at one target, and the order in which targets are tried.
+
+Rules (PEERS: what gateways get wrong): retry and fall back only until the first content event; a 400 is never
+retried; a silent provider is not asked again on the same route; `Retry-After` is honoured; a truncated answer is
+never presented as success; the first target's failure is what the caller hears, not a fallback's complaint.
+"""
+
+from asyncio import CancelledError
+
+from waterline.core.errors import (
+    BudgetExceeded,
+    ContextLengthExceeded,
+    InvalidRequest,
+    ProviderTimeout,
+    ProviderUnavailable,
+    RateLimited,
+    RequestError,
+)
+from waterline.core.ids import keyed_digest
+from waterline.core.money import Usage
+from waterline.core.trace import Attempted, FellBack
+from waterline.gateway.budget import Reservation
+from waterline.gateway.deps import Sink
+from waterline.gateway.render import RENDERER, render
+from waterline.gateway.route import Target
+from waterline.gateway.trail import Trail
+from waterline.providers.base import Answer, ProviderFault, StreamReader
+from waterline.providers.upstream import (
+    BadResponse,
+    ConnectFailed,
+    Disconnected,
+    PoolBusy,
+    Response,
+    Timeout,
+    UpstreamError,
+)
+
+MAX_ANSWER_BYTES = 32 << 20
+MAX_ERROR_BYTES = 1 << 20
+PATIENCE_S = 10.0  # longest wait for a rate-limited provider when there is nowhere else to go
+BACKOFF_S = 0.05
+BYTES_PER_TOKEN = 4  # for estimates only; bounds use one byte a token
+IMAGE_BOUND_TOKENS = 4096
+DONE = b"data: [DONE]\n\n"
+SSE = b"text/event-stream; charset=utf-8"
+JSON = b"application/json"
+
+
+class AfterContent(Exception):
+    """The answer broke off after content had reached the caller: no retry can mend it."""
+
+    def __init__(self, error: RequestError) -> None:
+        super().__init__(error.message)
+        self.error = error
+
+
+class Call:
+    """What the attempts of one request share."""
+
+    def __init__(self, trail: Trail, plan: list[Target], variables: dict[str, dict[str, str]], sink: Sink) -> None:
+        self.trail = trail
+        self.plan = plan
+        self.variables = variables  # by route
+        self.sink = sink
+        deadline_ms = trail.request.deadline_ms
+        self.ends_us = trail.request.received_us + int(plan[0].route.total_s * 1e6)
+        if deadline_ms is not None:
+            self.ends_us = min(self.ends_us, trail.request.received_us + deadline_ms * 1000)
+
+    @property
+    def left_s(self) -> float:
+        return (self.ends_us - self.trail.deps.clock_us()) / 1e6
+
+
+async def first_answer(call: Call) -> bytes:
+    """Try the targets in order. Returns the last bytes of a complete answer, not yet sent: first it is settled.
+
+    Raises RequestError when no target could answer, AfterContent when one broke off midway."""
+    trail = call.trail
+    failures: list[RequestError] = []
+    for position, target in enumerate(call.plan):
+        if position:
+            source = call.plan[position - 1].name
+            trail.events.append(FellBack(trail.elapsed_us, source, target.name, failures[-1].message[:300]))
+            trail.deps.metrics.count("fallback")
+        last = position == len(call.plan) - 1
+        try:
+            return await _tries(call, target, last)
+        except (ProviderUnavailable, ProviderTimeout, RateLimited, BudgetExceeded) as error:
+            failures.append(error)
+            if call.left_s <= 0:
+                break
+        except InvalidRequest as error:
+            if not position:
+                raise
+            failures.append(error)
+    raise _loudest(failures)
+
+
+def _loudest(failures: list[RequestError]) -> RequestError:
+    """What the caller hears: the first failure; but a rate limit only if every target is rate-limited."""
+    if all(isinstance(f, RateLimited) for f in failures):
+        return min(failures, key=lambda f: f.retry_after_s or 0)
+    return next(f for f in failures if not isinstance(f, RateLimited))
+
+
+async def _tries(call: Call, target: Target, last: bool) -> bytes:
+    """All tries at one target. Raises the RequestError of the last one."""
+    trail, health = call.trail, target.health
+    number = 0
+    while True:
+        now_s = trail.deps.clock_us() / 1e6
+        if not health.usable(now_s):
+            wait_s = health.not_before_s - now_s
+            if not last:
+                raise ProviderUnavailable(f'Route "{target.name}" is cooling down after failures.')
+            if 0 < wait_s <= min(PATIENCE_S, call.left_s):
+                await trail.deps.sleep(wait_s * (1 + 0.1 * trail.deps.jitter()))
+            # the last resort is tried even while it cools down: a refusal would be certain, an answer is possible
+        try:
+            return await _attempt(call, target)
+        except ProviderFault as fault:
+            number += 1
+            error = _as_request_error(fault, target, call)
+            if not _again(fault, number, call, target, last):
+                raise error from fault
+            pause = fault.retry_after_s
+            if pause is None or fault.kind != "rate_limited":
+                pause = BACKOFF_S * 2**number * (0.5 + trail.deps.jitter())
+            if pause >= min(PATIENCE_S, call.left_s):
+                raise error from fault
+            await trail.deps.sleep(pause)
+
+
+def _again(fault: ProviderFault, number: int, call: Call, target: Target, last: bool) -> bool:
+    """Is another try at the same target worth it?"""
+    if number > target.route.retries or call.left_s <= 0:
+        return False
+    match fault.kind:
+        case "rate_limited":
+            return last
+        case "unavailable" | "garbage" | "truncated":
+            return True
+        case "refused_key" | "invalid" | "context_length" | "silent":
+            return False
+
+
+def _as_request_error(fault: ProviderFault, target: Target, call: Call) -> RequestError:
+    who = f'provider "{target.route.provider}" (route "{target.name}", model "{target.route.model}")'
+    match fault.kind:
+        case "context_length":
+            return ContextLengthExceeded(f"The prompt does not fit the model: {fault.message}", param="messages")
+        case "invalid":
+            return InvalidRequest(f"The {who} refused the request: {fault.message}", status=fault.status or 400)
+        case "rate_limited":
+            wait = 1 if fault.retry_after_s is None else max(1, round(fault.retry_after_s))
+            return RateLimited(f"The {who} is rate-limiting us: {fault.message}", retry_after_s=wait)
+        case "refused_key":
+            name = target.route.api_key_env or target.provider.default_key_env or "the provider's key"
+            return ProviderUnavailable(f"The {who} refused our credentials. Set {name} on the server.")
+        case "silent":
+            return ProviderTimeout(f"The {who} did not answer in time: {fault.message}.")
+        case "unavailable" | "garbage" | "truncated":
+            return ProviderUnavailable(f"The {who} failed: {fault.message}.")
+
+
+async def _attempt(call: Call, target: Target) -> bytes:
+    """Reserve, log, send, read. Whatever happens, the reservation is settled and the attempt is in the trace."""
+    trail, request, deps = call.trail, call.trail.request, call.trail.deps
+    hold, body = _prepare(call, target)
+    trail.target = target
+    trail.attempts += 1
+    trail.reserved += hold.amount
+    trail.log_admitted()
+    target.health.begin(deps.clock_us() / 1e6)
+    event = _Event(trail, target, hold, body)
+    usage: Usage | None = Usage(input=len(body) // BYTES_PER_TOKEN, estimated=True)  # until we know better
+    response: Response | None = None
+    try:
+        response = await _send(call, target, body)
+        event.first_byte()
+        if response.status != 200:
+            usage = None
+            raise target.provider.fault(response.status, response.headers, await response.read(MAX_ERROR_BYTES))
+        if request.stream:
+            reader = target.provider.stream(forward_usage=request.include_usage)
+            try:
+                last = await _relay(call, target, response, reader)
+            finally:
+                usage = _streamed_usage(reader, body)
+                trail.finish_reason, trail.chunks = reader.finish_reason, reader.chunks
+                trail.text = reader.text
+        else:
+            answer = await _read(response, target, request.kind == "embeddings")
+            usage = answer.usage or Usage(
+                input=len(body) // BYTES_PER_TOKEN, output=len(answer.text) // BYTES_PER_TOKEN, estimated=True
+            )
+            trail.finish_reason, trail.text = answer.finish_reason, [answer.text]
+            last = answer.body
+        target.health.succeeded()
+        target.lengths.learn(usage.total_output)
+        return last
+    except UpstreamError as error:
+        fault = _fault_of(error)
+        if error.safe:
+            usage = None
+        event.failed(fault)
+        raise fault from error
+    except ProviderFault as fault:
+        event.failed(fault)
+        usage = fault.usage or usage
+        raise
+    except AfterContent as broken:
+        event.error = broken.error.message
+        target.health.failed(deps.clock_us() / 1e6)
+        raise
+    except CancelledError:
+        event.error = "cancelled: the caller left"
+        target.health.neutral()
+        raise
+    finally:
+        if response is not None:
+            response.close()  # nothing to do after a complete answer
+        cost = trail.billed(target, usage) if usage is not None else 0
+        if hold.settle(cost):
+            deps.metrics.count("budget_overshoot")
+        event.close()
+
+
+def _prepare(call: Call, target: Target) -> tuple[Reservation, bytes]:
+    """Render once to know the prompt's size, reserve, and render again if the budget clamped the length."""
+    trail, request = call.trail, call.trail.request
+    route, app = target.route, trail.app
+    wanted = request.max_tokens if request.max_tokens is not None else route.max_tokens or None
+    variables = call.variables[target.name]
+    served = trail.served.release
+    body = render(request, served, route, target.provider, variables, wanted)
+    bound = len(body) + IMAGE_BOUND_TOKENS * body.count(b'"image_url"')
+    chat = request.kind == "chat"
+    hold = app.budget.reserve(
+        request.received_us,
+        app.prices.find(route.provider, route.model, request.received_us),
+        route.model,
+        bound,
+        wanted if chat else 0,
+        request.choices,
+        target.lengths.p99 if chat else 0,
+    )
+    if chat and hold.max_tokens != wanted:
+        body = render(request, served, route, target.provider, variables, hold.max_tokens)
+        trail.clamped_from = hold.clamped_from
+    return hold, body
+
+
+async def _send(call: Call, target: Target, body: bytes) -> Response:
+    link = await target.upstream.link()
+    left_s, route = call.left_s, target.route
+    if left_s <= 0:
+        raise Timeout("the deadline passed before the request could be sent", phase="total")
+    stream = call.trail.request.stream
+    return await link.pool.send(
+        link.head(call.trail.request.kind),
+        body,
+        first_byte=min(route.first_token_s, left_s) if stream else left_s,
+        idle=route.idle_s,
+        total=left_s,
+        hold_first=stream,
+    )
+
+
+async def _read(response: Response, target: Target, embeddings: bool) -> Answer:
+    body = await response.read(MAX_ANSWER_BYTES)
+    return target.provider.embeddings(body) if embeddings else target.provider.answer(body)
+
+
+async def _relay(call: Call, target: Target, response: Response, reader: StreamReader) -> bytes:
+    """Forward whole events from the first content on. Returns what is left to send when the answer is complete."""
+    trail, sink = call.trail, call.sink
+    kind = response.header(b"content-type") or b""
+    if not kind.startswith(b"text/event-stream"):
+        raise ProviderFault("garbage", f"a stream was asked for, but the answer is {kind[:80]!r}")
+    held = b""
+    try:
+        async for data in response:
+            held += reader.feed(data)
+            if reader.done:
+                break
+            if reader.began and held:
+                if not sink.started:
+                    response.content_began()
+                    await _begin(call)
+                trail.answer.append(held)
+                await sink.write(held)
+                held = b""
+        if not (reader.done or reader.finished):
+            raise ProviderFault("truncated", "the stream ended before the answer was complete")
+    except (UpstreamError, ProviderFault) as error:
+        if not sink.started:
+            raise
+        await _flush(call, held + reader.pending)
+        fault = _fault_of(error) if isinstance(error, UpstreamError) else error
+        raise AfterContent(_as_request_error(fault, target, call)) from error
+    if not reader.done:
+        trail.note = "finish reason without [DONE]"
+    if not sink.started:
+        await _begin(call)
+    await response.finish()
+    return held + DONE
+
+
+async def _begin(call: Call) -> None:
+    trail = call.trail
+    trail.first_token_us = trail.elapsed_us
+    await call.sink.begin(200, SSE, trail.headers)
+
+
+async def _flush(call: Call, held: bytes) -> None:
+    if held:
+        call.trail.answer.append(held)
+        await call.sink.write(held)
+
+
+def _streamed_usage(reader: StreamReader, body: bytes) -> Usage:
+    """What the provider said, else an estimate: an aborted stream is billed for what was made until then."""
+    if reader.usage is not None and (reader.finished or reader.usage.total_output):
+        return reader.usage
+    said = max(reader.chunks, sum(map(len, reader.text)) // BYTES_PER_TOKEN)
+    known = reader.usage
+    if known is not None:  # the prompt is known, the answer is not
+        return Usage(known.input, known.cached_input, known.cache_write, output=said, estimated=True)
+    return Usage(input=len(body) // BYTES_PER_TOKEN, output=said, estimated=True)
+
+
+def _fault_of(error: UpstreamError) -> ProviderFault:
+    match error:
+        case Timeout():
+            return ProviderFault("silent", str(error))
+        case ConnectFailed() | PoolBusy() | Disconnected():
+            return ProviderFault("unavailable", str(error))
+        case BadResponse():
+            return ProviderFault("garbage", str(error))
+        case _:
+            return ProviderFault("unavailable", str(error))
+
+
+class _Event:
+    """The Attempted event while the attempt runs."""
+
+    def __init__(self, trail: Trail, target: Target, hold: Reservation, body: bytes) -> None:
+        self.trail = trail
+        self.target = target
+        self.offset_us = trail.elapsed_us
+        self.reserved = hold.amount
+        self.max_tokens = hold.max_tokens
+        self.digest = keyed_digest(trail.deps.digest_key, body)
+        self.number = trail.attempts
+        self.status: int | None = None
+        self.first_byte_us: int | None = None
+        self.error = ""
+        self.retry_after_s: float | None = None
+
+    def first_byte(self) -> None:
+        self.first_byte_us = self.trail.elapsed_us - self.offset_us
+
+    def failed(self, fault: ProviderFault) -> None:
+        self.error = f"{fault.kind}: {fault.message}"[:500]
+        self.status = fault.status or None
+        self.retry_after_s = fault.retry_after_s
+        health, now_s = self.target.health, self.trail.deps.clock_us() / 1e6
+        match fault.kind:
+            case "rate_limited":
+                health.rate_limited(now_s, fault.retry_after_s)
+            case "invalid" | "context_length":
+                health.neutral()
+            case _:
+                health.failed(now_s)
+
+    def close(self) -> None:
+        trail = self.trail
+        trail.events.append(
+            Attempted(
+                offset_us=self.offset_us,
+                route=self.target.name,
+                provider=self.target.route.provider,
+                model=self.target.route.model,
+                number=self.number,
+                renderer=RENDERER,
+                body_digest=self.digest,
+                max_tokens=self.max_tokens,
+                reserved_nano_usd=self.reserved,
+                status=self.status if self.error else 200,
+                first_byte_us=self.first_byte_us,
+                ended_us=trail.elapsed_us - self.offset_us,
+                error=self.error,
+                retry_after_s=self.retry_after_s,
+            )
+        )

@@ -1,0 +1,79 @@
+"""What `serve` is given. Everything with a clock, a disk or a socket behind it comes in through here."""
+
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from waterline.core.app_spec import AppSpec, Limits
+from waterline.core.errors import RequestError
+from waterline.core.prices import PriceTable
+from waterline.core.trace import Purpose
+from waterline.gateway.budget import Budget
+from waterline.gateway.limits import AppLimits
+from waterline.gateway.metrics import Metrics
+
+
+class Log(Protocol):
+    """The durable log of traces. Raises SpoolUnavailable when it cannot be written."""
+
+    def admit(self, head: bytes, body: bytes) -> None: ...
+    def outcome(self, head: bytes, body: bytes) -> None: ...
+
+
+class Sink(Protocol):
+    """The caller. `write` and `end` wait while the caller reads slowly."""
+
+    started: bool  # the status line has left
+    gone: bool  # the caller has hung up
+
+    async def begin(self, status: int, content_type: bytes, headers: list[tuple[bytes, bytes]]) -> None: ...
+    async def write(self, data: bytes) -> None: ...
+    async def end(self, data: bytes) -> None: ...
+    async def fail(self, error: RequestError, headers: list[tuple[bytes, bytes]]) -> None: ...
+
+
+class App:
+    """An app as the gateway knows it: its environment record, applied."""
+
+    def __init__(self, spec: AppSpec, prices: PriceTable) -> None:
+        self.spec = spec
+        self.prices = prices
+        self.limits = AppLimits(spec.name, spec.limits)
+        self.budget = Budget(spec.name, spec.limits)
+
+    def apply(self, spec: AppSpec, prices: PriceTable) -> None:
+        """A new environment record; what was counted and spent stays."""
+        self.spec = spec
+        self.prices = prices
+        self.limits.update(spec.limits)
+        self.budget.configure(spec.limits)
+
+    @property
+    def declared(self) -> Limits:
+        return self.spec.limits
+
+
+class Deps:
+    def __init__(
+        self,
+        *,
+        clock_us: Callable[[], int],
+        next_id: Callable[[], str],
+        log: Log,
+        apps: dict[str, App],
+        metrics: Metrics,
+        digest_key: bytes,
+        boot: str,
+        purpose: Purpose,
+        sleep: Callable[[float], Awaitable[None]],
+        jitter: Callable[[], float],
+    ) -> None:
+        self.clock_us = clock_us
+        self.next_id = next_id
+        self.log = log
+        self.apps = apps
+        self.metrics = metrics
+        self.digest_key = digest_key
+        self.boot = boot
+        self.purpose: Purpose = purpose
+        self.sleep = sleep
+        self.jitter = jitter  # 0..1

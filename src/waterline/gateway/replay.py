@@ -1,0 +1,77 @@
+"""Render the upstream requests of a trace again and compare them, byte for byte, by their keyed digests."""
+
+from msgspec import Struct
+
+from waterline.core.errors import InvalidRequest, NotReplayable
+from waterline.core.ids import keyed_digest
+from waterline.core.release import Release
+from waterline.core.request import Kind, decode_request
+from waterline.core.trace import Admitted, Attempted, Event, Received, TraceRow
+from waterline.gateway.render import RENDERER, prompt_variables, render
+from waterline.providers.base import Provider, ProviderFault
+
+
+class Rendered(Struct, frozen=True):
+    """One attempt, rendered again. `same`: the bytes have the digest that was sealed when they were sent."""
+
+    number: int
+    route: str
+    model: str
+    same: bool
+    digest: str
+    sealed_digest: str
+    body: bytes
+    reproducible: bool
+
+
+def rerender(
+    row: TraceRow,
+    events: list[Event],
+    body: bytes | None,
+    release: Release,
+    providers: dict[str, Provider],
+    digest_key: bytes,
+) -> list[Rendered]:
+    """Every attempt of the trace. `release`: the trace's own, or another one to see what would change.
+
+    Raises NotReplayable with the reason."""
+    received = next((e for e in events if isinstance(e, Received)), None)
+    admitted = next((e for e in events if isinstance(e, Admitted)), None)
+    attempts = [e for e in events if isinstance(e, Attempted)]
+    if body is None:
+        raise NotReplayable(f"NOT REPLAYABLE: the request of trace {row.id} is no longer kept (retention, or erased).")
+    if received is None or admitted is None or not attempts:
+        why = "it died before its outcome was written" if row.outcome == "interrupted" else "nothing was sent upstream"
+        raise NotReplayable(f"NOT REPLAYABLE: trace {row.id} has no attempt: {why} (outcome {row.outcome}).")
+    kind: Kind = "embeddings" if received.path.endswith("/embeddings") else "chat"
+    request = decode_request(kind, received.path, body, row.started_us)
+    out = []
+    for attempt in attempts:
+        if attempt.renderer != RENDERER:
+            raise NotReplayable(
+                f"NOT REPLAYABLE: trace {row.id} was rendered by version {attempt.renderer} of the renderer; "
+                f"this is version {RENDERER}."
+            )
+        route = release.routes.get(attempt.route)
+        if route is None:
+            raise NotReplayable(f'NOT REPLAYABLE: the release has no route "{attempt.route}".')
+        prompt = release.prompts.get(route.prompt) if route.prompt else None
+        try:
+            variables = prompt_variables(prompt, request.variables, admitted.clock) if prompt else {}
+            again = render(request, release, route, providers[route.provider], variables, attempt.max_tokens)
+        except (InvalidRequest, ProviderFault) as error:
+            raise NotReplayable(f"NOT REPLAYABLE: {error}") from error
+        digest = keyed_digest(digest_key, again)
+        out.append(
+            Rendered(
+                number=attempt.number,
+                route=attempt.route,
+                model=route.model,
+                same=digest == attempt.body_digest,
+                digest=digest,
+                sealed_digest=attempt.body_digest,
+                body=again,
+                reproducible=route.reproducible,
+            )
+        )
+    return out

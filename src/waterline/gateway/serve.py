@@ -1,0 +1,63 @@
+"""The way of one request, from top to bottom. `serve` is given its release, so replay, evaluation and drills are the
+same call with another one."""
+
+from asyncio import CancelledError
+
+from waterline.access.keys import Principal
+from waterline.core.errors import RequestError
+from waterline.core.request import Request
+from waterline.gateway.attempt import BYTES_PER_TOKEN, JSON, AfterContent, Call, first_answer
+from waterline.gateway.deps import Deps, Sink
+from waterline.gateway.render import clock_variables, prompt_variables
+from waterline.gateway.route import Served, Target
+from waterline.gateway.trail import Trail
+
+
+async def serve(request: Request, served: Served, principal: Principal, deps: Deps, sink: Sink) -> None:
+    """Admit, route, attempt, answer, price, settle. Every request leaves a trace; every failure is an honest error."""
+    app = deps.apps[principal.app]
+    trail = Trail(request, served, principal, app, deps)
+    try:
+        plan = served.plan(request.model)
+        clock, variables = _variables(trail, plan)
+        tokens = len(request.body) // BYTES_PER_TOKEN
+        app.limits.admit(request.received_us / 1e6, tokens)
+        try:
+            trail.admitted(plan[0].name, clock)
+            last = await first_answer(Call(trail, plan, variables, sink))
+        finally:
+            used = trail.usage.total_input + trail.usage.total_output
+            app.limits.release(deps.clock_us() / 1e6, tokens, used)
+        trail.answer.append(last)
+        trail.answered(200)
+        trail.close("answered")
+        if not sink.started:
+            await sink.begin(200, JSON, trail.final_headers(len(last)))
+        await sink.end(last)
+    except AfterContent as broken:
+        trail.close("failed", broken.error)
+        await sink.fail(broken.error, trail.headers)
+    except RequestError as error:
+        trail.close("failed" if trail.attempts else "refused", error)
+        await sink.fail(error, trail.headers)
+    except CancelledError:
+        trail.close("cancelled" if sink.gone else "interrupted")
+        if not sink.gone:
+            raise
+    finally:
+        trail.close("failed")  # a mistake of ours; a trace that is closed stays as it is
+
+
+def _variables(trail: Trail, plan: list[Target]) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
+    """The clock, and what each route's prompt is filled with; the clock is kept in the trace for replay."""
+    request, prompts = trail.request, trail.served.release.prompts
+    clock: dict[str, str] = {}
+    filled: dict[str, dict[str, str]] = {}
+    for target in plan:
+        prompt = prompts.get(target.route.prompt) if target.route.prompt else None
+        if prompt is None or not prompt.variables:
+            filled[target.name] = {}
+            continue
+        clock = clock or clock_variables(request.received_us, trail.app.declared.timezone)
+        filled[target.name] = prompt_variables(prompt, request.variables, clock)
+    return clock, filled

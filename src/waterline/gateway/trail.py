@@ -1,0 +1,164 @@
+"""The trace of one request while it happens: events, attempts that cost money, and the two records it leaves."""
+
+from waterline.access.keys import Principal
+from waterline.core.errors import Overloaded, RequestError
+from waterline.core.money import NANO, Usage, add_usage, cost_nano_usd
+from waterline.core.redact import redact
+from waterline.core.request import Request
+from waterline.core.trace import (
+    Admitted,
+    AdmittedRecord,
+    Answered,
+    Ended,
+    Event,
+    OutcomeRecord,
+    Received,
+    Settled,
+    TraceOutcome,
+    TraceRow,
+    encode_record,
+)
+from waterline.gateway.deps import App, Deps
+from waterline.gateway.route import Served, Target
+from waterline.store.spool import SpoolUnavailable
+
+SEARCHABLE_CHARS = 4000
+NO_USAGE = Usage()
+
+
+class Trail:
+    def __init__(self, request: Request, served: Served, principal: Principal, app: App, deps: Deps) -> None:
+        self.id = deps.next_id()
+        self.request = request
+        self.served = served
+        self.principal = principal
+        self.app = app
+        self.deps = deps
+        self.headers = [(b"x-waterline-trace", self.id.encode()), *served.headers]
+        self.closed = False
+        self.target: Target | None = None  # the one that answered, or was tried last
+        self.attempts = 0
+        self.reserved = 0
+        self.usage = NO_USAGE
+        self.cost: int | None = 0
+        self.price_version = ""
+        self.clamped_from: int | None = None
+        self.first_token_us: int | None = None
+        self.status = 0
+        self.finish_reason = ""
+        self.text: list[str] = []
+        self.answer: list[bytes] = []  # as the caller got it
+        self.chunks = 0
+        self.note = ""
+        self.route = ""
+        self.events: list[Event] = [
+            Received(0, request.path, len(request.body), stream=request.stream, deadline_ms=request.deadline_ms)
+        ]
+
+    @property
+    def elapsed_us(self) -> int:
+        return self.deps.clock_us() - self.request.received_us
+
+    def final_headers(self, length: int) -> list[tuple[bytes, bytes]]:
+        """Of a plain answer: everything is known, the cost too."""
+        out = [*self.headers, (b"content-length", b"%d" % length)]
+        if self.cost is not None:
+            out.append((b"x-waterline-cost-usd", f"{self.cost / NANO:.9f}".encode()))
+        return out
+
+    def admitted(self, route: str, clock: dict[str, str]) -> None:
+        self.route = route
+        self.events.append(Admitted(self.elapsed_us, route, clock))
+
+    def log_admitted(self) -> None:
+        """Before the first upstream byte: that we are about to spend, and how much at most.
+
+        Raises Overloaded if the trace cannot be written and the app does not want answers without one."""
+        head = encode_record(AdmittedRecord(self._row("open", 0, ""), self.events))
+        try:
+            self.deps.log.admit(head, self.request.body)
+        except SpoolUnavailable as error:
+            self.deps.metrics.count("trace_not_written")
+            if self.app.spec.retention.on_trace_failure == "refuse":
+                raise Overloaded(
+                    f"This request cannot be traced: {error}. Free disk space on the server, or set on_trace_failure "
+                    '= "answer" in app.toml [retention].',
+                    retry_after_s=5,
+                ) from error
+
+    def billed(self, target: Target, usage: Usage) -> int:
+        """Book what one attempt used. Returns its cost in nano-USD (0 where no price is known)."""
+        self.usage = add_usage(self.usage, usage)
+        price = self.app.prices.find(target.route.provider, target.route.model, self.request.received_us)
+        if price is None:
+            self.cost = None
+            return 0
+        self.price_version = price.version
+        cost = cost_nano_usd(usage, price)
+        if self.cost is not None:
+            self.cost += cost
+        return cost
+
+    def answered(self, status: int) -> None:
+        self.status = status
+        size = sum(map(len, self.answer))
+        self.events.append(Answered(self.elapsed_us, status, size, self.finish_reason, self.chunks, self.note))
+
+    def close(self, outcome: TraceOutcome, error: RequestError | None = None) -> None:
+        """The outcome record, written before the caller's last byte. Raises Overloaded as `log_admitted` does."""
+        if self.closed:
+            return
+        self.closed = True
+        now = self.elapsed_us
+        code, message = "", ""
+        if error is not None:
+            self.status, code, message = error.status, error.code, error.message[:500]
+        if self.attempts:
+            self.events.append(Settled(now, self.usage, self.cost, self.price_version, self.clamped_from))
+        self.events.append(Ended(now, outcome, code, message))
+        row = self._row(outcome, now, code)
+        text = redact(f"{self.request.last_text[:SEARCHABLE_CHARS]}\n{''.join(self.text)[:SEARCHABLE_CHARS]}")
+        head = encode_record(OutcomeRecord(row, self.events, text))
+        self.deps.metrics.ended(
+            row.app, row.route, outcome, code, row.model, now, row.cost_nano_usd,
+            self.usage.total_input, self.usage.total_output,
+        )  # fmt: skip
+        try:
+            self.deps.log.outcome(head, b"".join(self.answer))
+        except SpoolUnavailable as failure:
+            self.deps.metrics.count("trace_not_written")
+            if self.app.spec.retention.on_trace_failure == "refuse" and error is None and outcome == "answered":
+                raise Overloaded(
+                    f"The answer cannot be traced: {failure}. Free disk space on the server.", retry_after_s=5
+                ) from failure
+
+    def _row(self, outcome: TraceOutcome, duration_us: int, code: str) -> TraceRow:
+        request, target, principal = self.request, self.target, self.principal
+        return TraceRow(
+            id=self.id,
+            app=principal.app,
+            env=principal.env,
+            purpose=self.deps.purpose,
+            release=self.served.id,
+            route=self.route,
+            provider=target.route.provider if target else "",
+            model=target.route.model if target else "",
+            key=principal.key_id,
+            session=request.session,
+            subject=request.subject,
+            tags=request.tags,
+            stream=request.stream,
+            started_us=request.received_us,
+            first_token_us=self.first_token_us,
+            duration_us=duration_us,
+            outcome=outcome,
+            status=self.status,
+            code=code,
+            attempts=self.attempts,
+            usage=self.usage,
+            cost_nano_usd=self.cost,
+            reserved_nano_usd=self.reserved,
+            price_version=self.price_version,
+            boot=self.deps.boot,
+            idempotency_key=request.idempotency_key,
+        )

@@ -1,0 +1,121 @@
+"""Where a route's provider is: its address, its secret, its pool of connections. One upstream an address and secret."""
+
+import os
+from collections.abc import Awaitable, Callable, Mapping
+from urllib.parse import urlsplit
+
+from msgspec import Struct
+
+from waterline.core.release import ProviderKind, Route
+from waterline.core.request import Kind
+from waterline.providers.base import Provider
+from waterline.providers.upstream import ConnectFailed, Origin, Pool
+
+
+class Link(Struct, frozen=True):
+    """A pool and the request heads for it, built once."""
+
+    pool: Pool
+    chat: bytes
+    embeddings: bytes
+
+    def head(self, kind: Kind) -> bytes:
+        return self.chat if kind == "chat" else self.embeddings
+
+
+class Upstream:
+    """`link` is cheap once it is known; a local model's address is known only when its process answers."""
+
+    def __init__(self, provider: Provider, secret: str, address: Callable[[], Awaitable[str]]) -> None:
+        self.provider = provider
+        self._secret = secret
+        self._address = address
+        self._linked_to = ""
+        self._link: Link | None = None
+
+    async def link(self) -> Link:
+        """Raises ConnectFailed if there is no address (a local model that does not start)."""
+        address = await self._address()
+        if self._link is None or address != self._linked_to:
+            old, self._link = self._link, link_to(address, self.provider, self._secret)
+            self._linked_to = address
+            if old is not None:
+                old.pool.close()
+        return self._link
+
+    def close(self) -> None:
+        if self._link is not None:
+            self._link.pool.close()
+            self._link = None
+
+
+def link_to(base_url: str, provider: Provider, secret: str) -> Link:
+    pool = Pool(Origin.from_url(base_url))
+    path = urlsplit(base_url).path.rstrip("/")
+    headers = provider.headers(secret)
+    embeddings = pool.head("POST", path + provider.embeddings_path, headers) if provider.embeddings_path else b""
+    return Link(pool, pool.head("POST", path + provider.chat_path, headers), embeddings)
+
+
+class Upstreams:
+    """Finds or makes the upstream of a route.
+
+    `redirect`: a URL template with `{route}`; every provider is replaced by what answers there (a trial's simulated
+    server), with the wire format of the declared provider."""
+
+    def __init__(
+        self,
+        providers: Mapping[ProviderKind, Provider],
+        local_address: Callable[[Route], Awaitable[str]],
+        *,
+        redirect: str = "",
+        base_urls: Mapping[str, str] | None = None,
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
+        self._providers = providers
+        self._local_address = local_address
+        self._redirect = redirect
+        self._base_urls = base_urls or {}
+        self._environ = os.environ if environ is None else environ
+        self._known: dict[tuple[str, ...], Upstream] = {}
+
+    def of(self, name: str, route: Route) -> Upstream:
+        provider = self._providers[route.provider]
+        url = self._url(name, route, provider)
+        secret_name = route.api_key_env or provider.default_key_env
+        key = (
+            (route.provider, url, secret_name)
+            if url
+            else (route.provider, route.digest or route.model, str(route.reproducible), str(route.context))
+        )
+        found = self._known.get(key)
+        if found is None:
+            secret = "" if self._redirect else self._environ.get(secret_name, "") if secret_name else ""
+            found = self._known[key] = Upstream(provider, secret, self._addresser(route, url))
+        return found
+
+    def _url(self, name: str, route: Route, provider: Provider) -> str:
+        if self._redirect:
+            return self._redirect.format(route=name) + ("" if route.provider == "anthropic" else "/v1")
+        return route.base_url or self._base_urls.get(route.provider, "") or provider.default_base_url
+
+    def _addresser(self, route: Route, url: str) -> Callable[[], Awaitable[str]]:
+        async def fixed() -> str:
+            return url
+
+        async def local() -> str:
+            return await self._local_address(route)
+
+        async def nowhere() -> str:
+            raise ConnectFailed(
+                f'provider "{route.provider}" of model "{route.model}" has no address; set base_url on the route'
+            )
+
+        if url:
+            return fixed
+        return local if route.provider == "local" else nowhere
+
+    def close(self) -> None:
+        for upstream in self._known.values():
+            upstream.close()
+        self._known.clear()
