@@ -3,7 +3,7 @@ same call with another one."""
 
 from asyncio import CancelledError
 
-from waterline.access.keys import Principal
+from waterline.access.roles import Principal
 from waterline.core.errors import RequestError
 from waterline.core.request import Request
 from waterline.gateway.attempt import BYTES_PER_TOKEN, JSON, AfterContent, Call, first_answer
@@ -46,6 +46,15 @@ async def serve(request: Request, served: Served, principal: Principal, deps: De
             raise
     finally:
         trail.close("failed")  # a mistake of ours; a trace that is closed stays as it is
+
+
+async def refuse(
+    request: Request, served: Served, principal: Principal, deps: Deps, sink: Sink, error: RequestError
+) -> None:
+    """A request that could not be understood: it gets its error, and leaves a trace all the same."""
+    trail = Trail(request, served, principal, deps.apps[principal.app], deps)
+    trail.close("refused", error)
+    await sink.fail(error, trail.headers)
 
 
 def _variables(trail: Trail, plan: list[Target]) -> tuple[dict[str, str], dict[str, dict[str, str]]]:

@@ -1,6 +1,6 @@
 """The trace of one request while it happens: events, attempts that cost money, and the two records it leaves."""
 
-from waterline.access.keys import Principal
+from waterline.access.roles import Principal
 from waterline.core.errors import Overloaded, RequestError
 from waterline.core.money import NANO, Usage, add_usage, cost_nano_usd
 from waterline.core.redact import redact

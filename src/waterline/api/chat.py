@@ -1,0 +1,55 @@
+"""POST /v1/chat/completions and POST /v1/embeddings: decode strictly, find the live release, serve."""
+
+from collections.abc import Callable
+
+from waterline.access.roles import Principal
+from waterline.api.asgi import Exchange, claims
+from waterline.core.errors import InvalidRequest, RequestError
+from waterline.core.ids import keyed_digest
+from waterline.core.request import Kind, Request, decode_request
+from waterline.gateway.deps import Deps
+from waterline.gateway.route import Served
+from waterline.gateway.serve import refuse, serve
+
+FindServed = Callable[[Principal, str, str], Served]  # principal, session, fallback when there is no session
+
+
+class Completions:
+    """One instance a kind of request."""
+
+    def __init__(self, kind: Kind, find: FindServed, deps: Deps, max_body_bytes: int) -> None:
+        self._kind = kind
+        self._find = find
+        self._deps = deps
+        self._max_body_bytes = max_body_bytes
+
+    async def __call__(self, exchange: Exchange, principal: Principal) -> None:
+        said = claims(exchange.headers, principal) if len(exchange.headers) else {}
+        session = said.get(b"x-waterline-session", "")
+        served = self._find(principal, session, self._deps.next_id())
+        body = b""
+        try:
+            body = await exchange.body(self._max_body_bytes)
+            request = decode_request(self._kind, exchange.path, body, exchange.received_us)
+            if said:
+                self._note(request, said)
+        except RequestError as error:
+            nothing = Request(self._kind, exchange.path, body[:4096], {}, "", exchange.received_us, session=session)
+            await refuse(nothing, served, principal, self._deps, exchange.sink, error)
+            return
+        await serve(request, served, principal, self._deps, exchange.sink)
+
+    def _note(self, request: Request, said: dict[bytes, str]) -> None:
+        request.session = said.get(b"x-waterline-session", "")
+        subject = said.get(b"x-waterline-subject", "")
+        if subject:
+            request.subject = keyed_digest(self._deps.digest_key, subject.encode())
+        groups = said.get(b"x-waterline-groups", "")
+        request.groups = tuple(g for g in groups.split(",") if g)
+        request.tags = said.get(b"x-waterline-tags", "")
+        request.idempotency_key = said.get(b"idempotency-key", "")
+        deadline = said.get(b"x-waterline-deadline-ms", "")
+        if deadline:
+            if not deadline.isdigit() or not 0 < int(deadline) <= 3_600_000:
+                raise InvalidRequest("x-waterline-deadline-ms is a whole number of milliseconds, at most 3600000.")
+            request.deadline_ms = int(deadline)

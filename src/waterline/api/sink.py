@@ -1,0 +1,119 @@
+"""The caller on the other side of an ASGI connection, and noticing that it has left.
+
+Listening for a hang-up costs a task; most requests end first. So only requests older than `LISTEN_AFTER_S` are
+listened to, and one coarse ticker finds them.
+"""
+
+import asyncio
+from typing import Any
+
+import msgspec
+
+from waterline.core.errors import RequestError
+
+LISTEN_AFTER_S = 0.2
+_encode = msgspec.json.Encoder().encode
+_TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    402: "insufficient_quota",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "invalid_request_error",
+    429: "rate_limit_error",
+}
+
+
+def error_body(error: RequestError) -> bytes:
+    """The shape that the OpenAI SDKs expect."""
+    kind = _TYPES.get(error.status, "invalid_request_error" if error.status < 500 else "server_error")
+    return _encode({"error": {"message": error.message, "type": kind, "param": error.param, "code": error.code}})
+
+
+class HttpSink:
+    __slots__ = ("_send", "gone", "started", "status")
+
+    def __init__(self, send: Any) -> None:
+        self._send = send
+        self.started = False
+        self.gone = False
+        self.status = 0
+
+    async def begin(self, status: int, content_type: bytes, headers: list[tuple[bytes, bytes]]) -> None:
+        self.started = True
+        self.status = status
+        await self._send(
+            {"type": "http.response.start", "status": status, "headers": [(b"content-type", content_type), *headers]}
+        )
+
+    async def write(self, data: bytes) -> None:
+        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+
+    async def end(self, data: bytes) -> None:
+        await self._send({"type": "http.response.body", "body": data})
+
+    async def fail(self, error: RequestError, headers: list[tuple[bytes, bytes]]) -> None:
+        """An error before the first byte is a status; after it, an event in the stream and no [DONE]."""
+        body = error_body(error)
+        if self.started:
+            await self.end(b"data: " + body + b"\n\n")
+            return
+        extra = [*headers, (b"content-length", b"%d" % len(body))]
+        if error.retry_after_s is not None:
+            extra.append((b"retry-after", b"%d" % error.retry_after_s))
+        if error.status == 413:
+            extra.append((b"connection", b"close"))  # the rest of the body is not read
+        await self.begin(error.status, b"application/json", extra)
+        await self.end(body)
+
+
+class Caller:
+    """One request in flight."""
+
+    __slots__ = ("listener", "receive", "since", "sink", "task")
+
+    def __init__(self, receive: Any, sink: HttpSink, task: "asyncio.Task[Any]", since: float) -> None:
+        self.receive = receive
+        self.sink = sink
+        self.task = task
+        self.since = since
+        self.listener: asyncio.Task[None] | None = None
+
+    async def listen(self) -> None:
+        message = await self.receive()
+        if message["type"] == "http.disconnect":
+            self.sink.gone = True
+            self.task.cancel()
+
+
+class Callers:
+    """All requests in flight. `run` is the ticker."""
+
+    def __init__(self) -> None:
+        self._in_flight: dict[Caller, None] = {}
+
+    def __len__(self) -> int:
+        return len(self._in_flight)
+
+    def enter(self, receive: Any, sink: HttpSink) -> Caller:
+        task = asyncio.current_task()
+        assert task is not None
+        caller = Caller(receive, sink, task, asyncio.get_running_loop().time())
+        self._in_flight[caller] = None
+        return caller
+
+    def leave(self, caller: Caller) -> None:
+        self._in_flight.pop(caller, None)
+        if caller.listener is not None:
+            caller.listener.cancel()
+
+    async def run(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(LISTEN_AFTER_S / 2)
+            before = loop.time() - LISTEN_AFTER_S
+            for caller in self._in_flight:
+                if caller.since > before:
+                    break  # in order of arrival
+                if caller.listener is None:
+                    caller.listener = loop.create_task(caller.listen())
