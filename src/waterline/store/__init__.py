@@ -1,0 +1,1 @@
+"""The only package that knows a database: schema, migrations, named SQL, the spool and its drainer."""

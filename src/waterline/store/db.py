@@ -1,0 +1,312 @@
+"""Store: one SQLite file, one writing connection on its own thread, reading connections on a few threads.
+
+All work is a plain function over a `Tx`, which knows statements only by name:
+
+    await store.write(lambda tx: releases.add(tx, release))
+    row = await store.read(lambda tx: traces.get(tx, trace_id))
+"""
+
+import asyncio
+import errno
+import fcntl
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+from waterline.core.errors import WaterlineError
+from waterline.store import named_sql
+from waterline.store.dialect import Dialect, SqliteDialect, connect
+from waterline.store.migrate import MigrationFailed, migrate
+
+T = TypeVar("T")
+Row = dict[str, Any]
+
+READERS = 4
+BUSY_S = 5.0  # how long to wait for another writer (a backup, a person with sqlite3)
+READ_S = 15.0  # the longest a read may take
+MOST_WAITING = 2000  # writes that may queue
+
+
+class StoreUnavailable(WaterlineError):
+    """The database cannot be opened, read or written now. The message names the file and the next step."""
+
+
+class StoreTimeout(StoreUnavailable):
+    """A read took longer than it may."""
+
+
+class StoreConflict(WaterlineError):
+    """A constraint forbids the change: it exists already, names something that does not exist, or is append-only."""
+
+
+class Tx:
+    """One transaction. Statements are known by name ("traces.page"); parameters are given by name."""
+
+    def __init__(self, connection: sqlite3.Connection, statements: "Statements") -> None:
+        self._connection = connection
+        self._statements = statements
+        self.dialect = statements.dialect
+
+    def run(self, name: str, /, **params: Any) -> int:
+        """Returns the number of rows changed."""
+        return self._connection.execute(self._statements.sql(name, params), params).rowcount
+
+    def all(self, name: str, /, **params: Any) -> list[Row]:
+        cursor = self._connection.execute(self._statements.sql(name, params), params)
+        names = [column[0] for column in cursor.description]
+        return [dict(zip(names, values, strict=True)) for values in cursor]
+
+    def one(self, name: str, /, **params: Any) -> Row | None:
+        """The first row, or None."""
+        cursor = self._connection.execute(self._statements.sql(name, params), params)
+        values = cursor.fetchone()
+        if values is None:
+            return None
+        row = {column[0]: value for column, value in zip(cursor.description, values, strict=True)}
+        cursor.fetchall()  # ends the statement; a RETURNING must run to its end
+        return row
+
+    def many(self, name: str, rows: Iterable[Mapping[str, Any]]) -> int:
+        """The statement once for each row. Returns the number of rows changed."""
+        return self._connection.executemany(self._statements.sql(name, {}), rows).rowcount
+
+    def many_tuples(self, name: str, rows: Iterable[Sequence[Any]]) -> int:
+        """As `many`, for rows whose values are in the order in which the statement first names its parameters."""
+        return self._connection.executemany(self._statements.positional(name), rows).rowcount
+
+
+class Statements:
+    """The named statements, expanded for one dialect and kept."""
+
+    def __init__(self, dialect: Dialect) -> None:
+        self.dialect = dialect
+        self.named = named_sql.load()
+        self._texts: dict[tuple[str, tuple[str, ...]], str] = {}
+        self._positional: dict[str, str] = {}
+
+    def sql(self, name: str, params: Mapping[str, Any]) -> str:
+        statement = self.named[name]
+        given = statement.given(params) if statement.optional else ()
+        text = self._texts.get((name, given))
+        if text is None:
+            text = self._texts[name, given] = self.dialect.expand(statement.text(given))
+        return text
+
+    def positional(self, name: str) -> str:
+        text = self._positional.get(name)
+        if text is None:
+            text = self._positional[name] = self.dialect.positional(self.sql(name, {}))[0]
+        return text
+
+
+class Store:
+    """Open one with `Store.open`. Close it: `close` waits for what is queued."""
+
+    def __init__(self, path: Path, writer: sqlite3.Connection, lock: int, on_error: Callable[[str], None]) -> None:
+        self.path = path
+        self.on_error = on_error
+        self.statements = Statements(SqliteDialect())
+        self._writer = writer
+        self._lock = lock
+        self._write_thread = ThreadPoolExecutor(1, "store-write")
+        self._read_threads = ThreadPoolExecutor(READERS, "store-read")
+        self._local = threading.local()
+        self._readers: list[sqlite3.Connection] = []
+        self._readers_lock = threading.Lock()
+        self._room = threading.BoundedSemaphore(MOST_WAITING)
+        self._closed = False
+
+    @classmethod
+    def open(cls, path: Path, *, on_error: Callable[[str], None] | None = None) -> "Store":
+        """Opens or creates the database file and migrates it forward.
+
+        `on_error` is told of trouble that no caller waits for. Raises StoreUnavailable: an unwritable folder, a
+        file that is no database, a schema from a newer Waterline, a failed migration, another process in charge."""
+        lock = _take_lock(path)
+        connection: sqlite3.Connection | None = None
+        try:
+            connection = connect(path, read_only=False, timeout_s=BUSY_S)
+            path.chmod(0o600)
+            migrate(connection, SqliteDialect(), time.time_ns() // 1000)
+        except MigrationFailed as failure:
+            _abandon(connection, lock)
+            raise StoreUnavailable(f"{path}: {failure}") from failure
+        except (sqlite3.Error, OSError) as failure:
+            _abandon(connection, lock)
+            raise StoreUnavailable(_explain(path, failure)) from failure
+        return cls(path, connection, lock, on_error or _ignore)
+
+    async def write(self, fn: Callable[[Tx], T]) -> T:
+        """Runs `fn` on the writer thread, between BEGIN IMMEDIATE and COMMIT. When this returns, it is on disk.
+
+        Raises what `fn` raises (nothing is kept then), StoreConflict, StoreUnavailable."""
+        return await asyncio.wrap_future(self._submit(fn))
+
+    def write_sync(self, fn: Callable[[Tx], T]) -> T:
+        """The same, blocking. For threads and for start-up; never from the writer thread itself."""
+        if threading.current_thread().name.startswith("store-write"):
+            raise RuntimeError("a write inside a write: pass the Tx on")
+        return self._submit(fn).result()
+
+    async def read(self, fn: Callable[[Tx], T]) -> T:
+        """Runs `fn` on a read-only connection, over one snapshot. Raises what `fn` raises, StoreUnavailable."""
+        return await asyncio.get_running_loop().run_in_executor(self._read_threads, self._read, fn)
+
+    def read_sync(self, fn: Callable[[Tx], T]) -> T:
+        return self._read_threads.submit(self._read, fn).result()
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        self._write_thread.shutdown(wait=True)
+        self._read_threads.shutdown(wait=True)
+        for connection in self._readers:
+            connection.close()
+        try:
+            self._writer.execute("PRAGMA optimize")
+        except sqlite3.Error as failure:
+            self.on_error(_explain(self.path, failure))
+        self._writer.close()
+        os.close(self._lock)
+
+    def _submit(self, fn: Callable[[Tx], T]) -> Future[T]:
+        if not self._room.acquire(blocking=False):
+            raise StoreUnavailable(f"{self.path}: {MOST_WAITING} writes are waiting already; the disk is too slow.")
+        future = self._write_thread.submit(self._write, fn)
+        future.add_done_callback(lambda _: self._room.release())
+        return future
+
+    def _write(self, fn: Callable[[Tx], T]) -> T:
+        connection = self._writer
+        try:
+            connection.execute(self.statements.dialect.begin_write)
+            result = fn(Tx(connection, self.statements))
+            connection.execute("COMMIT")
+            return result
+        except BaseException as failure:
+            # BaseException: whatever happened, the one writing connection must not stay inside a transaction.
+            self._roll_back()
+            if isinstance(failure, sqlite3.Error):
+                raise _translated(self.path, failure) from failure
+            raise
+
+    def _roll_back(self) -> None:
+        if self._writer.in_transaction:
+            try:
+                self._writer.execute("ROLLBACK")
+            except sqlite3.Error as failure:
+                self.on_error(_explain(self.path, failure))
+
+    def _read(self, fn: Callable[[Tx], T]) -> T:
+        connection = self._reader()
+        deadline = time.monotonic() + READ_S
+        connection.set_progress_handler(lambda: time.monotonic() > deadline, 20_000)
+        try:
+            connection.execute(self.statements.dialect.begin_read)
+            try:
+                return fn(Tx(connection, self.statements))
+            finally:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+        except sqlite3.Error as failure:
+            if getattr(failure, "sqlite_errorcode", 0) == sqlite3.SQLITE_READONLY:
+                raise  # a write asked for as a read: our mistake, crash
+            raise _translated(self.path, failure) from failure
+        finally:
+            connection.set_progress_handler(None, 0)
+
+    def _reader(self) -> sqlite3.Connection:
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            try:
+                connection = connect(self.path, read_only=True, timeout_s=BUSY_S)
+            except sqlite3.Error as failure:
+                raise _translated(self.path, failure) from failure
+            self._local.connection = connection
+            with self._readers_lock:
+                self._readers.append(connection)
+        return connection
+
+
+def _ignore(_: str) -> None:
+    """For whoever does not want to know."""
+
+
+def _take_lock(path: Path) -> int:
+    """One Waterline a database: a second one would drain, and delete, the spool of the first."""
+    lock_path = path.with_name(path.name + ".lock")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as failure:
+        raise StoreUnavailable(_explain(path, failure)) from failure
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as failure:
+        os.close(lock)
+        raise StoreUnavailable(
+            f"{path}: another Waterline uses this data folder. Stop it first, or give this one its own --data."
+        ) from failure
+    return lock
+
+
+def _abandon(connection: sqlite3.Connection | None, lock: int) -> None:
+    if connection is not None:
+        connection.close()
+    os.close(lock)
+
+
+def _translated(path: Path, failure: sqlite3.Error) -> WaterlineError:
+    if isinstance(failure, sqlite3.IntegrityError):
+        return StoreConflict(str(failure))
+    if isinstance(failure, sqlite3.ProgrammingError | sqlite3.InterfaceError):
+        raise failure  # our mistake: crash
+    if isinstance(failure, sqlite3.OperationalError):
+        if failure.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT:
+            return StoreTimeout(f"{path}: a query took longer than {READ_S:.0f} s. Ask for less: a shorter time span.")
+        if failure.sqlite_errorcode == sqlite3.SQLITE_ERROR:
+            raise failure  # bad SQL: our mistake, crash
+    return StoreUnavailable(_explain(path, failure))
+
+
+def _explain(path: Path, failure: sqlite3.Error | OSError) -> str:
+    """The file, what is wrong with it, what to do."""
+    folder = path.parent
+    if isinstance(failure, OSError):
+        if failure.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            return f"{path}: the folder {folder} cannot be written ({failure.strerror}). {_permit(folder)}"
+        if failure.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            return f"{path}: {_full(folder)}"
+        return f"{path}: {failure.strerror or failure}. Check that {folder} is a folder on a local disk."
+    code = getattr(failure, "sqlite_errorcode", 0) & 0xFF
+    match code:
+        case sqlite3.SQLITE_FULL:
+            return f"{path}: {_full(folder)}"
+        case sqlite3.SQLITE_NOTADB | sqlite3.SQLITE_CORRUPT:
+            return (
+                f"{path}: this file is not a database that can be read ({failure}). Move it aside and restore a "
+                f"backup (`waterline backup restore`); do not delete it, and keep {folder / 'spool'}: what it holds "
+                "is stored at the next start."
+            )
+        case sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_READONLY | sqlite3.SQLITE_PERM:
+            return f"{path}: the database or its folder {folder} cannot be written ({failure}). {_permit(folder)}"
+        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
+            return f"{path}: another program holds the database. Close it (a sqlite3 shell, a backup), then try again."
+        case sqlite3.SQLITE_IOERR:
+            return f"{path}: the disk reports an error, or is full ({failure}). Check the disk under {folder}."
+        case _:
+            return f"{path}: {failure}. Check the disk under {folder}."
+
+
+def _permit(folder: Path) -> str:
+    return f"Give uid {os.geteuid()} the right to write there, or choose another folder with --data."
+
+
+def _full(folder: Path) -> str:
+    return f"no room left on the disk of {folder}. Free some space; nothing that was answered is lost until then."

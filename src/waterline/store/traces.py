@@ -1,0 +1,333 @@
+"""Traces: summary rows, their events and bodies, and the figures of the overview.
+
+Percentiles come from a `GROUP BY` over log-spaced buckets, which every database can do: see `latency_bucket`.
+"""
+
+import math
+import threading
+from collections.abc import Iterable
+from typing import Any, Literal
+
+import msgspec
+import zstandard
+from msgspec import Struct
+
+from waterline.core.money import Usage
+from waterline.core.trace import Event, TraceRow, decode_events, encode_events
+from waterline.store.db import Row, Tx
+
+BodyKind = Literal["request", "answer"]
+HOUR_US = 3_600_000_000
+LARGEST_PAGE = 1000
+
+RAW, ZSTD = 0, 1  # codecs
+ZSTD_LEVEL = 1
+TOO_SMALL = 128  # bytes; below it zstd gains nothing
+LARGEST_BODY = 256 * 1024 * 1024  # bytes, as a guard when decompressing
+
+# A bucket spans a factor of 1.1, and is shown as its geometric middle: at most sqrt(1.1) - 1 = 4.9 % off.
+BUCKET_RATIO = 1.1
+_PER_OCTAVE = 1 / math.log(BUCKET_RATIO)
+
+
+def latency_bucket(us: int) -> int:
+    """Number of the bucket of a duration: 0 for up to 1 us, 145 for 1 s, 230 for an hour."""
+    return int(math.log(us) * _PER_OCTAVE) if us > 1 else 0
+
+
+def bucket_us(bucket: int) -> float:
+    """The duration that stands for a bucket; at most 4.9 % from any duration in it."""
+    return float(BUCKET_RATIO ** (bucket + 0.5))
+
+
+def percentile_us(histogram: dict[int, int], share: float) -> float | None:
+    """The duration that `share` (0..1) of the counted requests did not pass (nearest rank), to 4.9 %.
+
+    `histogram`: bucket -> requests. None where there are none."""
+    total = sum(histogram.values())
+    if total == 0:
+        return None
+    rank = max(1, math.ceil(share * total))
+    for bucket in sorted(histogram):
+        rank -= histogram[bucket]
+        if rank <= 0:
+            return bucket_us(bucket)
+    raise AssertionError("a rank is never above the total")
+
+
+class Cursor(Struct, frozen=True):
+    """Where a page ends: the next one starts before this."""
+
+    started_us: int
+    id: str
+
+    def __str__(self) -> str:
+        return f"{self.started_us}-{self.id}"
+
+    @classmethod
+    def parse(cls, text: str) -> "Cursor":
+        """Raises ValueError."""
+        started, dash, trace_id = text.partition("-")
+        if not dash or not trace_id or not (started.isascii() and started.isdigit()) or len(started) > 18:
+            raise ValueError(f"{text!r} is no cursor of a page of traces")
+        return cls(int(started), trace_id)
+
+
+class TraceFilter(Struct, frozen=True):
+    """What to show. None: everything. `text` is what a person typed into the search box."""
+
+    app: str | None = None
+    env: str | None = None
+    release: str | None = None
+    outcome: str | None = None
+    route: str | None = None
+    provider: str | None = None
+    model: str | None = None
+    purpose: str | None = None
+    session: str | None = None
+    subject: str | None = None
+    key: str | None = None
+    code: str | None = None
+    since_us: int | None = None
+    until_us: int | None = None
+    min_cost_nano_usd: int | None = None
+    min_duration_us: int | None = None
+    text: str | None = None
+
+
+class Page(Struct, frozen=True):
+    rows: list[TraceRow]  # newest first
+    next: Cursor | None  # None: there are no more
+
+
+class Figures(Struct, frozen=True):
+    """What happened in one time bucket (`at_us`; 0 for the whole span) under one release ("" for all of them).
+
+    Latencies are of answered requests, in microseconds, None where there were none."""
+
+    at_us: int
+    release: str
+    requests: int
+    outcomes: dict[str, int]
+    cost_nano_usd: int
+    unpriced: int  # requests without a known price; not in the cost
+    tokens_in: int
+    tokens_out: int
+    p50_us: float | None
+    p95_us: float | None
+    p99_us: float | None
+    ttft_p50_us: float | None
+    ttft_p95_us: float | None
+    ttft_p99_us: float | None
+
+    @property
+    def failed(self) -> int:
+        return self.outcomes.get("failed", 0) + self.outcomes.get("interrupted", 0)
+
+
+class Overview(Struct, frozen=True):
+    """`points`: by time, then release; buckets without a request are left out. `releases` and `total`: the span."""
+
+    since_us: int
+    until_us: int
+    step_us: int
+    points: list[Figures]
+    times: list[Figures]  # by time, all releases together
+    releases: list[Figures]
+    total: Figures
+
+
+# --- writing -----------------------------------------------------------------------------------------------------
+
+
+class TraceWrite(Struct, frozen=True):
+    """One trace for the store. `events`: JSON of a list of events."""
+
+    row: TraceRow
+    events: bytes
+
+
+def write_of(row: TraceRow, events: list[Event]) -> TraceWrite:
+    return TraceWrite(row, encode_events(events))
+
+
+def insert_batch(tx: Tx, writes: Iterable[TraceWrite]) -> int:
+    """Idempotent: an outcome replaces an open row, nothing replaces an outcome. Returns rows added or replaced."""
+    return tx.many_tuples("traces.insert", [_values(write.row, write.events) for write in writes])
+
+
+def insert_bodies(tx: Tx, bodies: Iterable[tuple[str, BodyKind, bytes]]) -> None:
+    """(trace id, kind, bytes). A body that is there already stays. An empty body is not stored."""
+    tx.many_tuples("traces.insert_body", [(i, kind, *_packed(data)) for i, kind, data in bodies if data])
+
+
+def _values(row: TraceRow, events: bytes) -> tuple[Any, ...]:
+    u = row.usage
+    started, ttft, duration = row.started_us, row.first_token_us, row.duration_us
+    return (
+        row.id, row.app, row.env, row.purpose, row.release, row.route, row.provider, row.model, row.key, row.session,
+        row.subject, row.tags, row.stream, started, ttft, duration, row.outcome, row.status, row.code, row.attempts,
+        u.input, u.cached_input, u.cache_write, u.output, u.reasoning, u.audio_input, u.audio_output, u.estimated,
+        row.cost_nano_usd, row.reserved_nano_usd, row.price_version, row.boot, row.idempotency_key,
+        started // HOUR_US, latency_bucket(duration), None if ttft is None else latency_bucket(ttft), events,
+    )  # fmt: skip
+
+
+_ZSTD = threading.local()  # a compressor is not for two threads, and costs far more to make than to use
+
+
+def _packed(data: bytes) -> tuple[int, bytes]:
+    if len(data) < TOO_SMALL:
+        return RAW, data
+    compressor: zstandard.ZstdCompressor | None = getattr(_ZSTD, "compressor", None)
+    if compressor is None:
+        compressor = _ZSTD.compressor = zstandard.ZstdCompressor(level=ZSTD_LEVEL)
+    packed = compressor.compress(data)
+    return (ZSTD, packed) if len(packed) < len(data) else (RAW, data)
+
+
+# --- reading -----------------------------------------------------------------------------------------------------
+
+
+def get(tx: Tx, trace_id: str) -> tuple[TraceRow, list[Event]] | None:
+    found = tx.one("traces.get", id=trace_id)
+    return None if found is None else (_row(found), decode_events(found["events"]))
+
+
+def page(tx: Tx, where: TraceFilter, *, before: Cursor | None = None, limit: int = 50) -> Page:
+    """Newest first. A cursor stays right while new traces arrive: it names a place, not an offset."""
+    limit = max(1, min(limit, LARGEST_PAGE))
+    params = _params(tx, where)
+    if params is None:
+        return Page([], None)
+    if before is not None:
+        params |= {"before_us": before.started_us, "before_id": before.id}
+    rows = [_row(r) for r in tx.all("traces.page", **params, limit=limit + 1)]
+    if len(rows) <= limit:
+        return Page(rows, None)
+    last = rows[limit - 1]
+    return Page(rows[:limit], Cursor(last.started_us, last.id))
+
+
+def count(tx: Tx, where: TraceFilter) -> int:
+    params = _params(tx, where)
+    found = None if params is None else tx.one("traces.count", **params)
+    return int(found["n"]) if found else 0
+
+
+def body(tx: Tx, trace_id: str, kind: BodyKind) -> bytes | None:
+    """The caller's request, or the answer as the caller got it. None: not stored, or its time is over."""
+    found = tx.one("traces.body", trace_id=trace_id, kind=kind)
+    if found is None:
+        return None
+    data: bytes = found["bytes"]
+    if found["codec"] == ZSTD:
+        return zstandard.ZstdDecompressor().decompress(data, max_output_size=LARGEST_BODY)
+    return data
+
+
+def apps(tx: Tx) -> list[str]:
+    """Every app that has a trace."""
+    return [row["app"] for row in tx.all("traces.apps")]
+
+
+def spent(tx: Tx, app: str, since_us: int, env: str | None = None) -> int:
+    """Nano-USD of the app's live traces since then; open and interrupted ones count with their reservation."""
+    found = tx.one("traces.spent", app=app, since_us=since_us, env=env)
+    return int(found["nano_usd"]) if found else 0
+
+
+def open_of_other_boots(tx: Tx, boot: str) -> list[str]:
+    """Ids of traces that a process now gone has left open."""
+    return [row["id"] for row in tx.all("traces.open_of_other_boots", boot=boot)]
+
+
+def interrupt_other_boots(tx: Tx, boot: str) -> int:
+    """Marks them interrupted. Their cost becomes the worst case that was reserved; without a price it is unknown."""
+    return tx.run("traces.interrupt", boot=boot)
+
+
+def _params(tx: Tx, where: TraceFilter) -> dict[str, Any] | None:
+    """None: the search has no word in it, so nothing matches."""
+    params = msgspec.structs.asdict(where)
+    if where.text is not None and where.text.strip():
+        query = tx.dialect.text_query(where.text)
+        if query is None:
+            return None
+        params["text"] = query
+    else:
+        params["text"] = None
+    return params
+
+
+def _row(r: Row) -> TraceRow:
+    usage = Usage(
+        r["input"], r["cached_input"], r["cache_write"], r["output"], r["reasoning"], r["audio_input"],
+        r["audio_output"], bool(r["estimated"]),
+    )  # fmt: skip
+    return TraceRow(
+        r["id"], r["app"], r["env"], r["purpose"], r["release"], r["route"], r["provider"], r["model"], r["key_id"],
+        r["session"], r["subject"], r["tags"], bool(r["stream"]), r["started_us"], r["first_token_us"],
+        r["duration_us"], r["outcome"], r["status"], r["code"], r["attempts"], usage, r["cost_nano_usd"],
+        r["reserved_nano_usd"], r["price_version"], r["boot"], r["idempotency_key"],
+    )  # fmt: skip
+
+
+# --- the overview ------------------------------------------------------------------------------------------------
+
+
+class _Sum:
+    """Adds up rows of the three queries; a merge of histograms is exact, so any grouping can be made from them."""
+
+    def __init__(self) -> None:
+        self.outcomes: dict[str, int] = {}
+        self.cost = self.unpriced = self.tokens_in = self.tokens_out = 0
+        self.latency: dict[int, int] = {}
+        self.ttft: dict[int, int] = {}
+
+    def add(self, r: Row) -> None:
+        self.outcomes[r["outcome"]] = self.outcomes.get(r["outcome"], 0) + r["requests"]
+        self.cost += r["cost_nano_usd"]
+        self.unpriced += r["unpriced"]
+        self.tokens_in += r["tokens_in"]
+        self.tokens_out += r["tokens_out"]
+
+    def figures(self, at_us: int, release: str) -> Figures:
+        return Figures(
+            at_us, release, sum(self.outcomes.values()), self.outcomes, self.cost, self.unpriced, self.tokens_in,
+            self.tokens_out, *(percentile_us(self.latency, s) for s in (0.5, 0.95, 0.99)),
+            *(percentile_us(self.ttft, s) for s in (0.5, 0.95, 0.99)),
+        )  # fmt: skip
+
+
+def overview(
+    tx: Tx, app: str | None, since_us: int, until_us: int, step_us: int, *, env: str | None = None,
+    purpose: str = "live",
+) -> Overview:  # fmt: skip
+    """Figures by time and by release. Buckets start at multiples of `step_us` since the epoch."""
+    params = {"app": app, "env": env, "since_us": since_us, "until_us": until_us, "step_us": step_us}
+    sums: dict[tuple[int, str], _Sum] = {}
+
+    def places(r: Row) -> list[_Sum]:
+        at, release = r["at_us"], r["release"]
+        keys = {(at, release), (at, ""), (0, release), (0, "")}
+        return [sums.setdefault(key, _Sum()) for key in keys]
+
+    for r in tx.all("traces.overview_counts", **params, purpose=purpose):
+        for place in places(r):
+            place.add(r)
+    for r in tx.all("traces.overview_latency", **params, purpose=purpose):
+        for place in places(r):
+            place.latency[r["bucket"]] = place.latency.get(r["bucket"], 0) + r["requests"]
+    for r in tx.all("traces.overview_ttft", **params, purpose=purpose):
+        for place in places(r):
+            place.ttft[r["bucket"]] = place.ttft.get(r["bucket"], 0) + r["requests"]
+
+    figures = {key: sums[key].figures(*key) for key in sorted(sums)}
+    return Overview(
+        since_us, until_us, step_us,
+        points=[f for (at, release), f in figures.items() if at and release],
+        times=[f for (at, release), f in figures.items() if at and not release],
+        releases=[f for (at, release), f in figures.items() if not at and release],
+        total=figures.get((0, "")) or _Sum().figures(0, ""),
+    )  # fmt: skip
