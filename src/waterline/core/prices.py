@@ -1,0 +1,219 @@
+"""What a token costs: a dated table of published list prices, and the app's own agreements over it.
+
+The table is `prices.toml` beside this file; its text is passed in (this package does no I/O). All arithmetic is
+exact: USD decimals become nano-USD per million tokens. A model that is not in the table is unpriced (None), which
+is never the same as free. Local models cost nothing; a simulated one costs what the app's prices.toml declares.
+"""
+
+import re
+import tomllib
+from collections.abc import Mapping
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any
+
+from msgspec import Struct
+
+from waterline.core.app_spec import PriceOverride
+from waterline.core.ids import sha256_hex
+from waterline.core.money import NANO, Price
+
+DAY_US = 86_400_000_000
+# A snapshot of a model: its id, then the date. "-2024-07-18" (OpenAI), "-20250514" (Anthropic).
+SNAPSHOT = re.compile(r"-20\d\d(?:-\d\d-\d\d|\d\d\d\d)\Z")
+# Google and Anthropic also answer OpenAI's wire format, so a route of kind "openai" may name their models.
+SOLD_BY: Mapping[str, tuple[str, ...]] = {"openai": ("openai", "google", "anthropic")}
+FREE: Mapping[str, Price] = {
+    "local": Price(0, 0, 0, 0, 0, 0, 0, version="local"),
+    "simulated": Price(0, 0, 0, 0, 0, 0, 0, version="simulated"),
+}
+CACHED_ANSWERS = 4096
+
+BUCKETS = (
+    "input",
+    "cached_input",
+    "cache_write",
+    "output",
+    "reasoning",
+    "audio_input",
+    "audio_output",
+)
+ENTRY_KEYS = frozenset(
+    {"provider", "model", "aliases", "valid_from", "source", "long_above", "long_input_x", "long_output_x", *BUCKETS}
+)
+
+
+class PriceEntry(Struct, frozen=True):
+    """One row of the table. `first_day` counts days since 1970-01-01 UTC."""
+
+    provider: str
+    model: str
+    aliases: tuple[str, ...]
+    first_day: int
+    price: Price
+    long_above: int | None  # a prompt of more tokens than this is billed, whole, at `long_price`
+    long_price: Price | None
+    source: str
+
+
+class PriceTable:
+    """Prices by provider, model and day. Make one with `parse`; `find` is cheap (one dictionary look-up once warm)."""
+
+    def __init__(self, version: str, entries: tuple[PriceEntry, ...]) -> None:
+        self.version = version
+        self.entries = entries
+        by_name: dict[tuple[str, str], list[PriceEntry]] = {}
+        for entry in entries:
+            for name in (entry.model, *entry.aliases):
+                by_name.setdefault((entry.provider, name), []).append(entry)
+        # Of two entries of one day the later in the list wins: the app's own come last.
+        self._by_name = {key: sorted(found, key=lambda e: e.first_day) for key, found in by_name.items()}
+        self._answers: dict[tuple[str, str, int], PriceEntry | None] = {}
+
+    @classmethod
+    def parse(cls, text: str, overrides: tuple[PriceOverride, ...] = ()) -> "PriceTable":
+        """Read the table's TOML; `overrides` win over it from their own `valid_from` on (empty: always).
+
+        Raises ValueError (tomllib.TOMLDecodeError is one) for a table that is not one."""
+        data = tomllib.loads(text, parse_float=Decimal)
+        version = data.get("version")
+        if not isinstance(version, str) or not version:
+            raise ValueError("a price table names its version")
+        entries = [_entry(row, version) for row in data.get("price", [])]
+        if not overrides:
+            return cls(version, tuple(entries))
+        mark = sha256_hex(repr(overrides).encode())[:8]
+        own = [_own_entry(o, f"app-{mark}") for o in overrides]
+        table = cls(f"{version}+app-{mark}", tuple(entries))
+        table._put_over(own)
+        return table
+
+    def find(self, provider: str, model: str, at_us: int, prompt_tokens: int = 0) -> Price | None:
+        """The price of a model at a time; None: unpriced. `prompt_tokens` picks the tier for long prompts."""
+        day = at_us // DAY_US
+        key = (provider, model, day)
+        if key in self._answers:
+            entry = self._answers[key]
+        else:
+            entry = self._search(provider, model, day)
+            if len(self._answers) >= CACHED_ANSWERS:
+                self._answers.clear()
+            self._answers[key] = entry
+        if entry is None:
+            return FREE.get(provider)
+        if entry.long_above is not None and prompt_tokens > entry.long_above:
+            return entry.long_price
+        return entry.price
+
+    def _search(self, provider: str, model: str, day: int) -> PriceEntry | None:
+        for name in _names(model):
+            for seller in SOLD_BY.get(provider, (provider,)):
+                valid = [e for e in self._by_name.get((seller, name), ()) if e.first_day <= day]
+                if valid:
+                    return valid[-1]
+        return None
+
+    def _put_over(self, own: list[PriceEntry]) -> None:
+        """An app's entry hides every built-in one of the same model from its first day on."""
+        for entry in own:
+            key = (entry.provider, entry.model)
+            older = [e for e in self._by_name.get(key, []) if e.first_day < entry.first_day or e in own]
+            self._by_name[key] = sorted([*older, entry], key=lambda e: e.first_day)
+        self.entries = (*self.entries, *own)
+
+
+def _names(model: str) -> tuple[str, ...]:
+    """The ids under which a model may be listed, the most exact first."""
+    base = SNAPSHOT.sub("", model)
+    return (model,) if base == model else (model, base)
+
+
+def first_day(text: str) -> int:
+    """Days since 1970-01-01 of "YYYY-MM-DD"; "" is the beginning of time. Raises ValueError."""
+    return (date.fromisoformat(text) - date(1970, 1, 1)).days if text else 0
+
+
+def day_of(at_us: int) -> str:
+    return datetime.fromtimestamp(at_us / 1_000_000, tz=UTC).date().isoformat()
+
+
+def nano_per_million(value: object) -> int:
+    """Nano-USD per million tokens of a price in USD per million tokens. Raises ValueError."""
+    if isinstance(value, bool) or not isinstance(value, int | Decimal):
+        raise ValueError(f"{value!r} is not an amount of USD")
+    amount = Decimal(value) * NANO
+    if not amount.is_finite() or amount < 0:
+        raise ValueError(f"{value} USD is not a price")
+    if amount != amount.to_integral_value():
+        raise ValueError(f"{value} USD is finer than a nano-USD")
+    return int(amount)
+
+
+def price_of(amounts: Mapping[str, int], version: str) -> Price:
+    """Fill in the buckets that a provider does not name: an unnamed discount is no discount."""
+    text_in, text_out = amounts["input"], amounts["output"]
+    return Price(
+        input=text_in,
+        output=text_out,
+        cached_input=amounts.get("cached_input", text_in),
+        cache_write=amounts.get("cache_write", text_in),
+        reasoning=amounts.get("reasoning", text_out),
+        audio_input=amounts.get("audio_input", text_in),
+        audio_output=amounts.get("audio_output", text_out),
+        version=version,
+    )
+
+
+def _times(price: Price, on_input: Decimal, on_output: Decimal) -> Price:
+    def scaled(amount: int, factor: Decimal) -> int:
+        exact = amount * factor
+        if exact != exact.to_integral_value():
+            raise ValueError(f"{amount} nano-USD times {factor} is finer than a nano-USD")
+        return int(exact)
+
+    return Price(
+        input=scaled(price.input, on_input),
+        cached_input=scaled(price.cached_input, on_input),
+        cache_write=scaled(price.cache_write, on_input),
+        audio_input=scaled(price.audio_input, on_input),
+        output=scaled(price.output, on_output),
+        reasoning=scaled(price.reasoning, on_output),
+        audio_output=scaled(price.audio_output, on_output),
+        version=price.version + ":long",
+    )
+
+
+def _entry(row: dict[str, Any], table_version: str) -> PriceEntry:
+    unknown = set(row) - ENTRY_KEYS
+    if unknown:
+        raise ValueError(f"unknown keys in a price: {', '.join(sorted(unknown))}")
+    amounts = {bucket: nano_per_million(row[bucket]) for bucket in BUCKETS if bucket in row}
+    price = price_of(amounts, f"{table_version}@{row['valid_from']}")
+    long_above = row.get("long_above")
+    long_price = None
+    if long_above is not None:
+        long_price = _times(price, Decimal(row["long_input_x"]), Decimal(row["long_output_x"]))
+    return PriceEntry(
+        provider=row["provider"],
+        model=row["model"],
+        aliases=tuple(row.get("aliases", ())),
+        first_day=first_day(row["valid_from"]),
+        price=price,
+        long_above=long_above,
+        long_price=long_price,
+        source=row["source"],
+    )
+
+
+def _own_entry(override: PriceOverride, mark: str) -> PriceEntry:
+    amounts = {b: value for b in BUCKETS if (value := getattr(override, b)) is not None}
+    return PriceEntry(
+        provider=override.provider,
+        model=override.model,
+        aliases=(),
+        first_day=first_day(override.valid_from),
+        price=price_of(amounts, f"{mark}@{override.valid_from or 'always'}"),
+        long_above=None,
+        long_price=None,
+        source="prices.toml of the app",
+    )

@@ -1,0 +1,81 @@
+"""cases/*.jsonl: one Case a line. They are checked with the folder and read by trials; they are not in the release."""
+
+import re
+from collections.abc import Collection
+
+import msgspec
+
+from waterline.core.case import Case, Expect
+from waterline.rollout.folder import MAX_CASES_BYTES, Folder
+from waterline.rollout.keys import CASE, EXPECT
+from waterline.rollout.reading import did_you_mean
+
+_decode = msgspec.json.Decoder(Case).decode
+_UNKNOWN = re.compile(r"Object contains unknown field `([^`]*)`(?: - at `\$(.*)`)?")
+_LANGUAGE = re.compile(r"[a-z]{2}\Z")
+
+
+def read_cases(folder: Folder, routes: Collection[str] | None) -> tuple[Case, ...]:
+    """Every good case. `routes`: those of the app; None when app.toml itself could not be read."""
+    found: list[Case] = []
+    places: dict[str, str] = {}
+    for file in folder.files("cases"):
+        if not file.endswith(".jsonl"):
+            folder.warnings.append(f"{file}: not read (cases are in files that end in .jsonl)")
+            continue
+        text = folder.text(file, MAX_CASES_BYTES, secrets=False)
+        for number, line in enumerate((text or "").split("\n"), 1):
+            if line.strip():
+                case = _read(folder, file, number, line)
+                if case is not None:
+                    _check(folder, file, number, case, routes, places)
+                    found.append(case)
+    return tuple(found)
+
+
+def _read(folder: Folder, file: str, number: int, line: str) -> Case | None:
+    try:
+        return _decode(line)
+    except msgspec.ValidationError as error:
+        unknown = _UNKNOWN.search(str(error))
+        if unknown:
+            known = EXPECT if unknown.group(2) else CASE
+            problem, remedy = f'unknown field "{unknown.group(1)}"', did_you_mean(unknown.group(1), known)
+        else:
+            problem, remedy = f"not a case: {error}", 'Write {"id": "...", "input": "...", "expect": {...}}'
+    except (msgspec.DecodeError, RecursionError) as error:
+        problem, remedy = f"JSON syntax: {error}", "Write one JSON object a line"
+    folder.wrong(file, number, problem, remedy)
+    return None
+
+
+def _check(
+    folder: Folder, file: str, number: int, case: Case, routes: Collection[str] | None, places: dict[str, str]
+) -> None:
+    def wrong(problem: str, remedy: str) -> None:
+        folder.wrong(file, number, f'case "{case.id}": {problem}', remedy)
+
+    if not case.id.strip():
+        wrong("the id is empty", "Give every case an id of its own")
+    elif case.id in places:
+        wrong(f"there is one with this id at {places[case.id]}", "Give every case an id of its own")
+    else:
+        places[case.id] = f"{file}:{number}"
+    if (case.input is None) == (case.messages is None):
+        both = "both" if case.input is not None else "neither"
+        wrong(f'has {both} of "input" and "messages"', "Write exactly one of them")
+    elif case.messages is not None and (not case.messages or case.messages[-1].role != "user"):
+        wrong("the last message is not the user's", 'End "messages" with {"role": "user", "content": "..."}')
+    if routes is not None and case.route not in routes:
+        wrong(f'there is no route "{case.route}"', did_you_mean(case.route, routes))
+    if case.expect == Expect():
+        wrong("expects nothing, so it cannot fail", f"Write one of {', '.join(EXPECT)} into expect")
+    if case.expect.regex is not None:
+        try:
+            re.compile(case.expect.regex)
+        except re.error as error:
+            wrong(f"the regex is wrong: {error}", "See the syntax of Python's re module")
+    if case.expect.language is not None and not _LANGUAGE.match(case.expect.language):
+        wrong(f'"{case.expect.language}" is not a language', 'Write its ISO 639-1 code, such as "pt"')
+    if case.expect.max_words is not None and case.expect.max_words < 1:
+        wrong(f"max_words is {case.expect.max_words}", "Write a number above 0")

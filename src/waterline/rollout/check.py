@@ -1,0 +1,128 @@
+"""Validates an app folder and reads it: everything that is wrong with it, at once, each with file, line and remedy.
+
+`check` gives a Release (what can change an answer), an AppSpec (limits, prices, objectives: what cannot), the cases,
+and warnings. It reads the folder and nothing else: which models and drills exist is passed in.
+"""
+
+import difflib
+from collections.abc import Collection, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from msgspec import Struct
+
+from waterline.core.app_spec import AppSpec, PriceOverride
+from waterline.core.case import Case
+from waterline.core.errors import AppFolderError, Mistake
+from waterline.core.prices import PriceTable
+from waterline.core.release import Release, Route
+from waterline.rollout.cases import read_cases
+from waterline.rollout.environment import AppToml, read_prices
+from waterline.rollout.folder import Folder
+from waterline.rollout.keys import TOP, TOP_TABLES
+from waterline.rollout.prompts import read_prompts
+from waterline.rollout.reading import read_table
+from waterline.rollout.routes import FILE, NAME, NAME_RULE, read_routes
+from waterline.rollout.tools import read_tools
+
+_FOLDERS = ("prompts", "tools", "flows", "cases", "knowledge")
+_FOREVER_US = 4_102_444_800_000_000  # 2100-01-01: a price of any date is a price
+
+
+class Checked(Struct, frozen=True):
+    release: Release
+    spec: AppSpec
+    cases: tuple[Case, ...]
+    warnings: list[str]
+
+
+def built_in_prices(overrides: tuple[PriceOverride, ...] = ()) -> PriceTable:
+    """The table that ships with Waterline, with an app's own prices over it."""
+    text = resources.files("waterline.core").joinpath("prices.toml").read_text(encoding="utf-8")
+    return PriceTable.parse(text, overrides)
+
+
+def check(folder: Path, *, model_digests: Mapping[str, str], known_drills: Collection[str]) -> Checked:
+    """Read an app folder. Raises AppFolderError with every mistake in it, in the order of files and lines.
+
+    `model_digests`: SHA-256 of the weights of each known local model, by name."""
+    found = Folder(folder)
+    if not folder.is_dir():
+        raise AppFolderError([Mistake(str(folder), 0, "is not a folder", "Name the folder that holds app.toml")])
+    prompts = read_prompts(found)
+    tools, others = read_tools(found)
+    files = {file: digest for file in (*others, *found.files("flows")) if (digest := found.digest(file)) is not None}
+    prices = read_prices(found)
+    app = _app_toml(found)
+    routes: dict[str, Route] = {}
+    spec = AppSpec(name="")
+    name = purpose = ""
+    declared: frozenset[str] | None = None
+    if app is not None:
+        top = _top(app)
+        name, purpose = top.get("name", ""), top.get("purpose", "")
+        routes, declared = read_routes(found, app.table.get("models"), app.lines, prompts, model_digests)
+        spec = AppSpec(
+            name=name,
+            purpose=purpose,
+            owner=top.get("owner", ""),
+            environments=app.environments(),
+            limits=app.limits(),
+            objectives=app.objectives(),
+            trial=app.trial(known_drills),
+            retention=app.retention(),
+            app=app.app(),
+            prices=prices,
+        )
+        app.not_yet()
+    cases = read_cases(found, declared or None)  # without routes, that is the mistake
+    if found.mistakes:
+        raise AppFolderError(sorted(found.mistakes, key=lambda m: (m.file != FILE, m.file, m.line)))
+    release = Release(app=name, purpose=purpose, routes=routes, prompts=prompts, tools=tools, files=files)
+    _warn(found, release, spec, cases)
+    return Checked(release, spec, cases, found.warnings)
+
+
+def _app_toml(folder: Folder) -> AppToml | None:
+    if not folder.has(FILE):
+        folder.wrong(FILE, 0, "is missing", 'Write app.toml with name = "..." and a table [models.main]')
+        return None
+    text = folder.text(FILE)
+    parsed = folder.toml(FILE, text) if text is not None else None
+    return AppToml(folder, *parsed) if parsed is not None else None
+
+
+def _top(app: AppToml) -> dict[str, Any]:
+    values = read_table(app.place(), app.table, TOP, also=TOP_TABLES)
+    name = values.get("name")
+    if name is not None and not NAME.match(name):
+        app.place().wrong("name", f'"{name}" is not a good name for an app', NAME_RULE)
+    return values
+
+
+def _warn(folder: Folder, release: Release, spec: AppSpec, cases: tuple[Case, ...]) -> None:
+    """What is not wrong, but probably not meant."""
+    warn = folder.warnings.append
+    used = {route.prompt for route in release.routes.values()}
+    texts = {name: (folder.root / "prompts" / f"{name}.md").read_text("utf-8", "replace") for name in release.prompts}
+    for name in sorted(release.prompts):
+        if name not in used and not any("{{>" in text and name in text for text in texts.values()):
+            warn(f"prompts/{name}.md: no route and no prompt uses it")
+    table = built_in_prices(spec.prices)
+    limited = spec.limits.nano_usd_per_day is not None or spec.limits.nano_usd_per_month is not None
+    for name, route in release.routes.items():
+        if table.find(route.provider, route.model, _FOREVER_US) is None:
+            then = "under the usd limits every call would be refused" if limited else "its cost is shown as unpriced"
+            warn(f'[models.{name}] no price is known for {route.provider} "{route.model}": {then}')
+    if not cases:
+        warn("cases/: there are none, so a trial cannot judge quality")
+    for entry in sorted(folder.root.iterdir()):
+        if entry.is_dir() and entry.name not in _FOLDERS:
+            near = difflib.get_close_matches(entry.name, _FOLDERS, n=1, cutoff=0.75)
+            if near:
+                warn(f'{entry.name}/: not read. Did you mean "{near[0]}/"?')
+        elif entry.name == ".env":
+            warn(".env: not read. Secrets come from the environment of the server; keep this file out of the folder")
+    if any(True for _ in folder.files("knowledge")):
+        warn("knowledge/: not used in this version")

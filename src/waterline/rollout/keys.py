@@ -1,0 +1,146 @@
+"""Every key of app.toml (and of the other TOML in an app folder): its type, its bounds, what it means.
+
+The checker reads this table and the reference page `docs/reference/app-folder.md` is tested against it, so there is
+one place to add a key.
+"""
+
+from collections.abc import Mapping
+from typing import Literal
+
+from msgspec import Struct
+
+KeyType = Literal["text", "whole", "number", "usd", "yes_no", "texts", "table"]
+
+TYPE_NAMES: Mapping[KeyType, str] = {
+    "text": "text",
+    "whole": "a whole number",
+    "number": "a number",
+    "usd": "an amount of USD",
+    "yes_no": "true or false",
+    "texts": "a list of texts",
+    "table": "a table",
+}
+
+
+class Key(Struct, frozen=True):
+    """`low`/`high` bound numbers, both included; `above`: greater than this."""
+
+    type: KeyType
+    low: float | None = None
+    high: float | None = None
+    above: float | None = None
+    choices: tuple[str, ...] = ()
+    required: bool = False
+
+
+Keys = Mapping[str, Key]
+
+TEXT = Key("text")
+CENTURY_DAYS = 36_500
+LARGEST = 1_000_000_000_000
+LARGEST_USD = 1_000_000_000  # what fits in 64 bits of nano-USD
+
+TOP: Keys = {
+    "name": Key("text", required=True),
+    "purpose": TEXT,
+    "owner": TEXT,
+}
+APP: Keys = {"command": TEXT, "url": TEXT}
+ENVIRONMENTS: Keys = {"names": Key("texts")}
+PROVIDERS = ("openai", "anthropic", "local", "simulated")
+ROUTE: Keys = {
+    "provider": Key("text", choices=PROVIDERS, required=True),
+    "model": Key("text", required=True),
+    "base_url": TEXT,
+    "api_key_env": TEXT,
+    "prompt": TEXT,
+    "params": Key("table"),
+    "max_tokens": Key("whole", low=1, high=1_000_000),
+    "fallbacks": Key("texts"),
+    "answers_to": Key("texts"),
+    "reproducible": Key("yes_no"),
+    "retries": Key("whole", low=0, high=10),
+    "first_token_s": Key("number", above=0, high=3600),
+    "idle_s": Key("number", above=0, high=3600),
+    "total_s": Key("number", above=0, high=3600),
+    "context": Key("whole", low=0, high=100_000_000),
+    "response_schema": TEXT,
+    "embeddings": Key("yes_no"),
+}
+LIMITS: Keys = {
+    "rpm": Key("whole", low=1, high=LARGEST),
+    "tpm": Key("whole", low=1, high=LARGEST),
+    "usd_per_day": Key("usd", above=0, high=LARGEST_USD),
+    "usd_per_month": Key("usd", above=0, high=LARGEST_USD),
+    "max_concurrency": Key("whole", low=1, high=LARGEST),
+    "timezone": TEXT,
+}
+OBJECTIVES: Keys = {
+    "availability": Key("number", low=0, high=1),
+    "ttft_ms_p95": Key("number", above=0),
+    "answer_ms_p95": Key("number", above=0),
+    "usd_per_conversation": Key("usd", above=0, high=LARGEST_USD),
+    "usd_per_month": Key("usd", above=0, high=LARGEST_USD),
+    "monthly_conversations": Key("whole", low=1, high=LARGEST),
+    "turns_per_conversation": Key("number", low=1),
+    "expected_concurrency": Key("whole", low=1, high=100_000),
+}
+QUALITY: Keys = {
+    "score_min": Key("number", low=0, high=1),
+    "robustness_drop_max": Key("number", low=0, high=1),
+}
+TRIAL: Keys = {
+    "drills": Key("texts"),
+    "short_cases": Key("whole", low=1, high=100_000),
+    "seed": Key("whole", low=0, high=LARGEST),
+}
+RETENTION: Keys = {
+    "bodies_days": Key("whole", low=1, high=CENTURY_DAYS),
+    "rows_days": Key("whole", low=1, high=CENTURY_DAYS),
+    "on_trace_failure": Key("text", choices=("refuse", "answer")),
+}
+# Tables of app.toml with fixed keys, by path. `models.<route>` is a table for each route.
+TABLES: Mapping[str, Keys] = {
+    "": TOP,
+    "app": APP,
+    "environments": ENVIRONMENTS,
+    "models.<route>": ROUTE,
+    "limits": LIMITS,
+    "objectives": OBJECTIVES,
+    "objectives.quality": QUALITY,
+    "trial": TRIAL,
+    "retention": RETENTION,
+}
+# Promised by the design, not by this version: accepted empty, so that nobody believes a guard is on.
+NOT_YET = ("guard", "cache", "knowledge")
+TOP_TABLES = ("app", "environments", "models", "limits", "objectives", "trial", "retention", *NOT_YET)
+
+PROMPT: Keys = {
+    "role": Key("text", choices=("system", "developer", "user")),
+    "defaults": Key("table"),
+}
+PRICE: Keys = {
+    "provider": Key("text", choices=("openai", "anthropic", "google", "local", "simulated"), required=True),
+    "model": Key("text", required=True),
+    "input": Key("usd", low=0, high=LARGEST_USD, required=True),
+    "output": Key("usd", low=0, high=LARGEST_USD, required=True),
+    "cached_input": Key("usd", low=0, high=LARGEST_USD),
+    "cache_write": Key("usd", low=0, high=LARGEST_USD),
+    "reasoning": Key("usd", low=0, high=LARGEST_USD),
+    "audio_input": Key("usd", low=0, high=LARGEST_USD),
+    "audio_output": Key("usd", low=0, high=LARGEST_USD),
+    "valid_from": TEXT,
+}
+EFFECTS = ("read", "write", "irreversible")
+TOOL: Keys = {
+    "name": Key("text", required=True),
+    "description": Key("text", required=True),
+    "parameters": Key("table", required=True),
+    "effect": Key("text", choices=EFFECTS, required=True),
+    "idempotency_key": Key("texts"),
+    "confirmation": Key("yes_no"),
+    "timeout_s": Key("number", above=0, high=3600),
+    "code": TEXT,
+}
+CASE = ("id", "input", "messages", "expect", "tags", "source", "route", "variables")
+EXPECT = ("contains", "contains_any", "not_contains", "regex", "language", "json", "max_words")
