@@ -1,0 +1,44 @@
+"""The command line; thin. One file a noun; every command that prints data takes --json."""
+
+import sys
+
+import typer
+
+from waterline.cli import app_folder, audit, cost, keys, models, releases, run, simulate, traces, trial, up
+
+app = typer.Typer(
+    name="waterline",
+    help="Takes an AI application from a demo to a product that may be trusted.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+app.command("up")(up.up)
+app.command(
+    "run",
+    context_settings={"ignore_unknown_options": True, "allow_extra_args": True, "allow_interspersed_args": False},
+)(run.run)
+app.command("check")(app_folder.check)
+app.add_typer(releases.app, name="release", help="Build, list, show and compare releases.")
+app.command("promote")(releases.promote)
+app.command("rollback")(releases.rollback)
+app.command("pin")(releases.pin)
+app.command("replay")(traces.replay)
+app.command("trial")(trial.trial)
+app.add_typer(traces.app, name="traces", help="List, show, search and follow traces.")
+app.add_typer(cost.app, name="cost", help="What it costs.")
+app.add_typer(keys.app, name="key", help="Create, list and revoke keys.")
+app.add_typer(models.app, name="model", help="Local models: pull and list.")
+app.add_typer(audit.app, name="audit", help="The audit log: show, export, verify.")
+app.command("simulate")(simulate.simulate)
+
+
+def main() -> None:
+    """Entry point. Ctrl-C at any moment ends with 130 and no traceback."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        sys.stderr.write("\nwaterline: interrupted\n")
+        raise SystemExit(130) from None

@@ -5,7 +5,7 @@ retried; a silent provider is not asked again on the same route; `Retry-After` i
 never presented as success; the first target's failure is what the caller hears, not a fallback's complaint.
 """
 
-from asyncio import CancelledError
+from asyncio import CancelledError, timeout
 
 from waterline.core.errors import (
     BudgetExceeded,
@@ -39,6 +39,7 @@ MAX_ANSWER_BYTES = 32 << 20
 MAX_ERROR_BYTES = 1 << 20
 PATIENCE_S = 10.0  # longest wait for a rate-limited provider when there is nowhere else to go
 BACKOFF_S = 0.05
+LINGER_S = 0.05
 BYTES_PER_TOKEN = 4  # for estimates only; bounds use one byte a token
 IMAGE_BOUND_TOKENS = 4096
 DONE = b"data: [DONE]\n\n"
@@ -256,7 +257,7 @@ async def _send(call: Call, target: Target, body: bytes) -> Response:
     link = await target.upstream.link()
     left_s, route = call.left_s, target.route
     if left_s <= 0:
-        raise Timeout("the deadline passed before the request could be sent", phase="total")
+        raise Timeout("total", "the deadline passed before the request could be sent")
     stream = call.trail.request.stream
     return await link.pool.send(
         link.head(call.trail.request.kind),
@@ -304,8 +305,18 @@ async def _relay(call: Call, target: Target, response: Response, reader: StreamR
         trail.note = "finish reason without [DONE]"
     if not sink.started:
         await _begin(call)
-    await response.finish()
+    await _linger(response)
     return held + DONE
+
+
+async def _linger(response: Response) -> None:
+    """Read what may still follow [DONE] for a moment, so that the connection can serve again."""
+    try:
+        async with timeout(LINGER_S):
+            async for _ in response:
+                pass
+    except (TimeoutError, UpstreamError):
+        response.close()
 
 
 async def _begin(call: Call) -> None:

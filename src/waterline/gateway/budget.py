@@ -8,6 +8,7 @@ spooled with its reservation, and an interrupted one counts with its worst case.
 
 from bisect import insort
 from collections import deque
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -54,6 +55,7 @@ class Period:
         self.end_us = 0
         self.spent = 0
         self.reserved = 0
+        self.restored = False  # `spent` holds what earlier processes spent in this period
 
     @property
     def room(self) -> int:
@@ -109,13 +111,16 @@ class Budget:
             if now_us >= period.end_us:
                 fresh = Period(period.kind, period.limit, period.zone)
                 fresh.start_us, fresh.end_us = bounds(period.kind, now_us, period.zone)
+                fresh.restored = period.end_us != 0  # it begins now: nobody can have spent before
                 self.periods[at] = fresh
 
-    def restore(self, now_us: int, spent_since: dict[str, int]) -> None:
-        """After a start: what the store says was spent since the start of each period."""
+    def restore(self, now_us: int, spent_since: Callable[[int], int]) -> None:
+        """After a start or a new limit: `spent_since(us)` is what the store says was spent since then, in nano-USD."""
         self.roll(now_us)
         for period in self.periods:
-            period.spent = spent_since.get(period.kind, 0)
+            if not period.restored:
+                period.spent += spent_since(period.start_us)
+                period.restored = True
 
     def reserve(
         self,

@@ -70,13 +70,13 @@ class Upstreams:
         *,
         redirect: str = "",
         base_urls: Mapping[str, str] | None = None,
-        environ: Mapping[str, str] | None = None,
+        secret: Callable[[str], str] = lambda name: os.environ.get(name, ""),
     ) -> None:
         self._providers = providers
         self._local_address = local_address
         self._redirect = redirect
         self._base_urls = base_urls or {}
-        self._environ = os.environ if environ is None else environ
+        self._secret = secret
         self._known: dict[tuple[str, ...], Upstream] = {}
 
     def of(self, name: str, route: Route) -> Upstream:
@@ -90,7 +90,7 @@ class Upstreams:
         )
         found = self._known.get(key)
         if found is None:
-            secret = "" if self._redirect else self._environ.get(secret_name, "") if secret_name else ""
+            secret = self._secret(secret_name) if secret_name and not self._redirect else ""
             found = self._known[key] = Upstream(provider, secret, self._addresser(route, url))
         return found
 

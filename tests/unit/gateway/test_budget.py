@@ -100,7 +100,7 @@ def test_raised_limit_keeps_what_was_spent():
 
 def test_restart_counts_what_the_store_says_was_spent():
     b = budget(10**9)
-    b.restore(NOW, {"day": 10**9})
+    b.restore(NOW, lambda since_us: 10**9)
     with pytest.raises(BudgetExceeded):
         b.reserve(NOW, PRICE, "m", 1, 1, 1, 1)
 

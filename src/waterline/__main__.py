@@ -1,0 +1,6 @@
+"""`python -m waterline`."""
+
+from waterline.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,377 @@
+"""The composition root: builds everything from settings, holds no globals. `waterline up` runs one of these."""
+
+import asyncio
+import gc
+import itertools
+import json
+import logging
+import os
+import random
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Mapping
+from importlib import resources
+from pathlib import Path
+
+import uvicorn
+import uvloop
+
+from waterline import __version__
+from waterline.access.keys import SYSTEM, KeyRing
+from waterline.access.roles import Action, Principal
+from waterline.access.stored import StoredKeys
+from waterline.api.asgi import DataPlane, Receive, Send
+from waterline.api.chat import Completions
+from waterline.api.control import control_routes
+from waterline.api.ops import Feedback, FeedbackBody, MetricsPage, ModelList, Readyz, healthz
+from waterline.api.sink import Callers
+from waterline.console.pages import console_app
+from waterline.control.plane import Plane
+from waterline.control.views import StatusView
+from waterline.core.app_spec import AppSpec, parse_spec
+from waterline.core.errors import InvalidRequest, Refused, UnknownModel, WaterlineError
+from waterline.core.ids import trace_id
+from waterline.core.prices import PriceTable
+from waterline.core.release import release_id
+from waterline.gateway.deps import App, Deps
+from waterline.gateway.metrics import Metrics
+from waterline.gateway.route import Served, make_ready
+from waterline.gateway.upstreams import Upstreams
+from waterline.providers import all_providers
+from waterline.providers.local import LocalModels
+from waterline.rollout.live import Live
+from waterline.rollout.moves import Moves
+from waterline.settings import Settings
+from waterline.store import releases, retention, traces
+from waterline.store.db import Store
+from waterline.store.drain import Drainer
+from waterline.store.spool import Spool
+from waterline.worker import Worker
+
+log = logging.getLogger("waterline")
+
+GRACE_S = 10  # how long a stop waits for answers under way
+DAY_US = 86_400_000_000
+
+
+def clock_us() -> int:
+    return time.time_ns() // 1000
+
+
+class Waterline:
+    """Everything, wired. Made in the thread that will run the event loop; `start` inside it, `stop` at the end."""
+
+    def __init__(self, settings: Settings, environ: Mapping[str, str]) -> None:
+        self.settings = settings
+        self.started_us = clock_us()
+        self.boot = os.urandom(3).hex()
+        data = settings.data
+        self.store = Store.open(data / "waterline.db", on_error=log.error)
+        self.drainer = Drainer(self.store, data / "spool", self.boot)
+        self.drainer.recover()
+        self.spool = Spool.open(data / "spool", self.boot, settings.min_free_mb << 20)
+        self.keys = KeyRing(StoredKeys(self.store), clock_us)
+        self.live = Live.load(self.store)
+        self.worker = Worker(self.drainer, self._retain)
+        self.local = LocalModels(settings.models_dir, data / "logs")
+        self.providers = all_providers(clock_us)
+        self.upstreams = Upstreams(
+            self.providers,
+            self.local.address,
+            redirect=settings.redirect_providers,
+            base_urls=settings.provider_urls,
+            secret=lambda name: settings.secret(name, environ) or "",
+        )
+        self.price_text = resources.files("waterline.core").joinpath("prices.toml").read_text(encoding="utf-8")
+        self.metrics = Metrics()
+        self.callers = Callers()
+        self.served: dict[str, Served] = {}
+        counter, process = itertools.count(), int(self.boot, 16)
+        self.deps = Deps(
+            clock_us=clock_us,
+            next_id=lambda: trace_id(clock_us() // 1000, next(counter), process),
+            log=self.spool,
+            apps={},
+            metrics=self.metrics,
+            digest_key=settings.master_key[:32],
+            boot=self.boot,
+            purpose=settings.purpose,
+            sleep=asyncio.sleep,
+            jitter=random.random,
+        )
+        for stored in self.store.read_sync(releases.current_specs):
+            self._apply(parse_spec(stored.bytes))
+        self.plane = Plane(
+            store=self.store,
+            keys=self.keys,
+            live=self.live,
+            moves=Moves(self.store, self.live, clock_us),
+            deps=self.deps,
+            upstreams=self.upstreams,
+            providers={str(kind): provider for kind, provider in self.providers.items()},
+            master_key=settings.master_key,
+            apply_spec=self._apply_later,
+            status_changed=lambda app: self.served.clear(),
+            drain=self._drain,
+            status_now=self.status,
+        )
+        self.asgi = self._routes()
+
+    # --- wiring ------------------------------------------------------------------------------------------------
+
+    def _routes(self) -> DataPlane:
+        settings = self.settings
+        routes = control_routes(self.plane, self.keys.authenticate)
+        console = console_app(self.plane, self.keys, self.store, settings, clock_us, routes)
+        plane = DataPlane(self.keys.authenticate, clock_us, self.callers, self.metrics.count, console, self._lifespan)
+        plane.add("POST", "/v1/chat/completions", Action.DATA_CALL, self._completions("chat"))
+        plane.add("POST", "/v1/embeddings", Action.DATA_CALL, self._completions("embeddings"))
+        plane.add("GET", "/v1/models", Action.DATA_CALL, ModelList(self.find))
+        plane.add("POST", "/v1/feedback", Action.DATA_FEEDBACK, Feedback(self._feedback))
+        plane.add("GET", "/metrics", Action.METRICS_READ, MetricsPage(self._metrics_text))
+        plane.open_routes["/healthz"] = healthz
+        plane.open_routes["/readyz"] = Readyz(self._trouble)
+        return plane
+
+    def _completions(self, kind: str) -> Completions:
+        return Completions(
+            "chat" if kind == "chat" else "embeddings", self.find, self.deps, self.settings.max_body_bytes
+        )
+
+    def find(self, principal: Principal, session: str, otherwise: str) -> Served:
+        """The release that is live for this caller, ready to serve. Raises UnknownModel if none is."""
+        picked = self.live.pick(principal.app, principal.env, session, otherwise)
+        if picked is None or principal.app not in self.deps.apps:
+            raise UnknownModel(
+                f'App "{principal.app}" has no live release in "{principal.env}". Promote one: '
+                f"waterline promote {principal.app} RELEASE --to {principal.env}"
+            )
+        served = self.served.get(picked.id)
+        if served is None:
+            status = self.store.read_sync(lambda tx: self.plane.release_status(tx, picked.id))
+            served = self.served[picked.id] = make_ready(picked.id, picked.release, self.upstreams.of, status)
+        return served
+
+    def _apply(self, spec: AppSpec) -> None:
+        """An environment record comes into force. What was spent is asked of the store, never forgotten."""
+        prices = PriceTable.parse(self.price_text, spec.prices)
+        app = self.deps.apps.get(spec.name)
+        if app is None:
+            app = self.deps.apps[spec.name] = App(spec, prices)
+        else:
+            app.apply(spec, prices)
+        app.budget.restore(
+            clock_us(), lambda since_us: self.store.read_sync(lambda tx: traces.spent(tx, spec.name, since_us))
+        )
+
+    async def _apply_later(self, spec: AppSpec) -> None:
+        self._apply(spec)
+
+    async def _feedback(self, said: FeedbackBody, principal: Principal) -> str:
+        try:
+            return await self.plane.feedback(principal, said.trace, said.kind, said.comment, said.edit)
+        except Refused as error:
+            raise InvalidRequest(str(error), status=error.status) from error
+
+    async def _drain(self) -> None:
+        """Until what is in the spool now is in the store; bounded."""
+        for _ in range(100):
+            if self.spool.stats().waiting_records == 0:
+                return
+            self.worker.nudge()
+            await asyncio.sleep(0.02)
+
+    def _retain(self) -> bool:
+        more = False
+        for app in list(self.deps.apps.values()):
+            kept, now = app.spec.retention, clock_us()
+            swept = self.store.write_sync(
+                lambda tx, a=app.spec.name, b=now - kept.bodies_days * DAY_US, r=now - kept.rows_days * DAY_US: (  # type: ignore[misc]
+                    retention.sweep(tx, a, b, r)
+                )
+            )
+            more = more or swept.more
+        return more
+
+    # --- what it says of itself ----------------------------------------------------------------------------------
+
+    def status(self) -> StatusView:
+        account = self.drainer.account(self.spool)
+        return StatusView(
+            version=__version__,
+            boot=self.boot,
+            started_us=self.started_us,
+            data=str(self.settings.data),
+            emitted=account.emitted,
+            stored=account.stored,
+            rejected=account.rejected,
+            waiting=account.waiting,
+            lost=account.lost,
+            in_flight=len(self.callers),
+            apps=sorted(self.deps.apps),
+        )
+
+    def _trouble(self) -> str:
+        return self.worker.trouble or self.spool.trouble()
+
+    def _metrics_text(self) -> str:
+        s = self.status()
+        gauges: dict[str, float] = {
+            "waterline_in_flight": s.in_flight,
+            "waterline_traces_emitted": s.emitted,
+            "waterline_traces_stored": s.stored,
+            "waterline_traces_rejected": s.rejected,
+            "waterline_traces_waiting": s.waiting,
+            "waterline_traces_lost": s.lost,
+        }
+        return self.metrics.text(gauges)
+
+    # --- life --------------------------------------------------------------------------------------------------
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                await send({"type": "lifespan.startup.complete"})
+            else:
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+    async def start(self) -> None:
+        self.worker.start()
+        self._listening = asyncio.get_running_loop().create_task(self.callers.run())
+        gc.collect()
+        gc.freeze()  # what was built lives as long as the process; the collector need not look at it again
+        gc.set_threshold(100_000, 50, 100)
+
+    async def stop(self) -> None:
+        self._listening.cancel()
+        self.upstreams.close()
+        await self.local.stop()
+        self.spool.close()
+        await asyncio.to_thread(self.worker.stop)
+        self.store.close()
+
+    async def install(self, manifest: bytes, spec: bytes) -> None:
+        """Build's result goes live only where nothing is live yet."""
+        view = await self.plane.add_release(SYSTEM, manifest, spec, "waterline up")
+        record = parse_spec(spec)
+        env = record.environments[0]
+        if not self.live.state(record.name, env)[0]:
+            await self.plane.promote(SYSTEM, record.name, view.id, env, "100%", "first release, by waterline up")
+        elif release_id(manifest) not in {s.release for s in self.live.state(record.name, env)[0]}:
+            log.warning(
+                "the folder of app %s differs from what is live; to change it: waterline promote %s %s --to %s",
+                record.name, record.name, view.id[:12], env,
+            )  # fmt: skip
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """The listening socket. Raises Refused naming the port and the way out."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind((host, port))
+    except OSError as error:
+        sock.close()
+        raise Refused(
+            f"cannot listen on {host}:{port}: {error.strerror}. Choose another port (--port 8401, or --port 0 for a "
+            "free one), or stop what uses it."
+        ) from error
+    return sock
+
+
+def run_server(
+    settings: Settings,
+    environ: Mapping[str, str],
+    folders: list[tuple[bytes, bytes]],
+    ready: Callable[[str, str, bool], None],
+    server_file: str,
+    key_file: str,
+) -> int:
+    """Serve until SIGINT or SIGTERM. `ready(url, key, first)` is called when requests are answered."""
+    logging.basicConfig(
+        level=settings.log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    sock = bind(settings.host, settings.port)
+    host = settings.host if settings.host not in ("0.0.0.0", "::") else "127.0.0.1"
+    url = settings.public_url or f"http://{f'[{host}]' if ':' in host else host}:{sock.getsockname()[1]}"
+
+    async def main() -> int:
+        waterline = Waterline(settings, environ)
+        config = uvicorn.Config(
+            waterline.asgi,  # type: ignore[arg-type]
+            http="httptools",
+            ws="none",
+            lifespan="on",
+            access_log=False,
+            log_config=None,
+            log_level="warning",
+            server_header=False,
+            date_header=False,
+            timeout_graceful_shutdown=GRACE_S,
+            timeout_keep_alive=75,
+        )
+        server = _Server(config)
+        await waterline.start()
+        try:
+            for manifest, spec in folders:
+                await waterline.install(manifest, spec)
+            key, first = _operator_key(waterline.keys, settings.data / key_file)
+            serving = asyncio.create_task(server.serve(sockets=[sock]))
+            while not server.started and not serving.done():  # noqa: ASYNC110  uvicorn has no event for it
+                await asyncio.sleep(0.005)
+            if server.started:
+                address = settings.data / server_file
+                address.write_text(json.dumps({"url": url, "pid": os.getpid(), "started_us": waterline.started_us}))
+                ready(url, key, first)
+            await serving
+            (settings.data / server_file).unlink(missing_ok=True)
+        finally:
+            await waterline.stop()
+        return 0
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(main())
+
+
+class _Server(uvicorn.Server):
+    """uvicorn raises the signal again after it has stopped; we have stopped cleanly, so the exit status is ours."""
+
+    def capture_signals(self):  # type: ignore[no-untyped-def]
+        return _signals(self)
+
+
+class _signals:
+    def __init__(self, server: uvicorn.Server) -> None:
+        self._server = server
+
+    def __enter__(self) -> None:
+        loop = asyncio.get_running_loop()
+        for sig in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(sig, self._server.handle_exit, sig, None)
+
+    def __exit__(self, *_: object) -> None:
+        loop = asyncio.get_running_loop()
+        for sig in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(sig)
+
+
+def _operator_key(keys: KeyRing, file: Path) -> tuple[str, bool]:
+    """The owner's key of this machine's operator: made at the first start, kept in a file only its user can read."""
+    if file.exists():
+        text = file.read_text().strip()
+        try:
+            keys.check(text.encode())
+            return text, False
+        except WaterlineError:
+            log.warning("%s holds a key that is not valid here (revoked?); it is left alone", file)
+            return "", False
+    made = keys.create_first_key("operator")
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as out:
+        out.write(made.text + "\n")
+    return made.text, True

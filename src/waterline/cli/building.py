@@ -1,0 +1,36 @@
+"""An app folder read and built, or its mistakes printed. Shared by `check`, `release build` and `up`."""
+
+from pathlib import Path
+
+from msgspec import Struct
+
+from waterline.cli.client import err, print_json
+from waterline.core.errors import AppFolderError
+from waterline.providers import models
+from waterline.rollout.build import build
+from waterline.trials import DRILLS
+
+
+class FromFolder(Struct, frozen=True):
+    app: str
+    release_id: str
+    manifest: bytes
+    spec: bytes
+    warnings: list[str]
+
+
+def built_or_die(folder: Path, as_json: bool = False) -> FromFolder:
+    """Prints every mistake with file, line and remedy, and exits 1."""
+    try:
+        built = build(folder, model_digests=models.digests(), known_drills=DRILLS)
+    except AppFolderError as error:
+        if as_json:
+            print_json(
+                {"app": None, "mistakes": [m.__dict__ if hasattr(m, "__dict__") else str(m) for m in error.mistakes]}
+            )
+        else:
+            for mistake in error.mistakes:
+                err.print(f"{folder}/{mistake}", markup=False, soft_wrap=True)
+            err.print(f"{len(error.mistakes)} mistake(s). Nothing was built.", markup=False)
+        raise SystemExit(1) from None
+    return FromFolder(built.app, built.release_id, built.manifest, built.spec_record, built.warnings)

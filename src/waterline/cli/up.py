@@ -1,0 +1,65 @@
+"""`waterline up`: gateway, console and worker in one go."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from waterline.cli.building import built_or_die
+from waterline.cli.client import KEY_FILE, SERVER_FILE, data_folder, die, err, out, print_json
+from waterline.core.errors import WaterlineError
+
+
+def up(
+    apps: Annotated[
+        list[Path] | None, typer.Argument(metavar="[APP_DIR]...", help="Built and promoted if new.")
+    ] = None,
+    data: Annotated[Path | None, typer.Option("--data", help="Data folder; made if it is not there.")] = None,
+    host: Annotated[str | None, typer.Option("--host")] = None,
+    port: Annotated[int | None, typer.Option("--port", help="0: a free one.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="One line of JSON when it is ready, for programs.")] = False,
+) -> None:
+    """Serve the gateway and the console until Ctrl-C. An APP_DIR goes live only where nothing is live yet."""
+    from waterline.app import run_server
+    from waterline.settings import load
+
+    built = [built_or_die(folder) for folder in apps or []]
+    folder = data_folder(data)
+    environ = dict(os.environ)
+    if host is not None:
+        environ["WATERLINE_HOST"] = host
+    if port is not None:
+        environ["WATERLINE_PORT"] = str(port)
+
+    def ready(url: str, key: str, first: bool) -> None:
+        if json:
+            print_json_line({"ready": True, "url": url, "key": key, "data": str(folder), "pid": os.getpid()})
+            return
+        out.print(f"Waterline is up.  Gateway {url}/v1   Console {url}/", markup=False, soft_wrap=True)
+        if first:
+            out.print(f"First admin key (also in {folder / KEY_FILE}): {key}", markup=False, soft_wrap=True)
+        else:
+            out.print(f"Admin key: in {folder / KEY_FILE}", markup=False, soft_wrap=True)
+        out.print("Stop with Ctrl-C.", markup=False)
+
+    try:
+        settings = load(environ, folder)
+        code = run_server(settings, environ, [(b.manifest, b.spec) for b in built], ready, SERVER_FILE, KEY_FILE)
+    except WaterlineError as error:
+        die(str(error))
+    if not json:
+        err.print("Waterline has stopped; everything that was answered is stored.", markup=False)
+    raise SystemExit(code)
+
+
+def print_json_line(value: dict[str, object]) -> None:
+    """One line, flushed: another program waits for it."""
+    import json as json_module
+    import sys
+
+    sys.stdout.write(json_module.dumps(value) + "\n")
+    sys.stdout.flush()
+
+
+__all__ = ["print_json", "up"]

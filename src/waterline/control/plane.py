@@ -1,0 +1,495 @@
+"""The control plane: every view and every act, with the right it needs, in one place.
+
+The API says the results as JSON, the console draws them, the command line asks the API. Each public method names its
+Action first (a test walks all of them against the role matrix); each act that changes something writes the audit log
+in its own transaction.
+"""
+
+import hmac
+from collections.abc import Awaitable, Callable
+
+import msgspec
+
+from waterline.access import audit
+from waterline.access.keys import KeyRing, StoredKey
+from waterline.access.roles import PERSON_ROLES, Action, Principal, Role, allowed, require
+from waterline.access.stored import AuditRows
+from waterline.control import replaying
+from waterline.control.views import (
+    AppView,
+    CostRow,
+    DiffView,
+    EnvState,
+    KeyView,
+    LiveShare,
+    LoadLineView,
+    ReleaseView,
+    ReplayView,
+    RolloutView,
+    RowView,
+    StatusView,
+    TracePage,
+    TraceView,
+)
+from waterline.core.app_spec import AppSpec, parse_spec, spec_id
+from waterline.core.errors import NotReplayable, Refused
+from waterline.core.ids import is_trace_id, sha256_hex
+from waterline.core.release import Release, StoredRelease, parse_release, release_id
+from waterline.core.rollout import Move
+from waterline.core.verdict import JudgeRef, Outcome, Ref, Verdict
+from waterline.gateway.deps import App, Deps
+from waterline.gateway.upstreams import Upstreams
+from waterline.providers.base import Provider
+from waterline.rollout.diff import diff
+from waterline.rollout.live import Live
+from waterline.rollout.moves import Moves, parse_weight
+from waterline.store import audit_log, load_lines, releases, rollouts, traces, verdicts
+from waterline.store.db import Store, Tx
+
+SEAWORTHY, EXPERIMENTAL = "seaworthy", "experimental"
+FEEDBACK_PASSES = {"accepted": Outcome.PASS, "copied": Outcome.PASS, "edited": Outcome.FAIL, "rejected": Outcome.FAIL}
+MAX_MANIFEST_BYTES = 8 << 20
+
+
+class LoadLineBody(msgspec.Struct, forbid_unknown_fields=True):
+    """What a trial hands in: the report's JSON as text, and the page drawn from it."""
+
+    app: str
+    release: str
+    exit_status: int
+    json: str
+    html: str
+
+
+class Plane:
+    def __init__(
+        self,
+        *,
+        store: Store,
+        keys: KeyRing,
+        live: Live,
+        moves: Moves,
+        deps: Deps,
+        upstreams: Upstreams,
+        providers: dict[str, Provider],
+        master_key: bytes,
+        apply_spec: Callable[[AppSpec], Awaitable[None]],
+        status_changed: Callable[[str], None],
+        drain: Callable[[], Awaitable[None]],
+        status_now: Callable[[], StatusView],
+    ) -> None:
+        self._store = store
+        self.keys = keys
+        self._live = live
+        self._moves = moves
+        self._deps = deps
+        self._upstreams = upstreams
+        self._providers = providers
+        self._master_key = master_key
+        self._apply_spec = apply_spec
+        self._status_changed = status_changed
+        self._drain = drain
+        self._status_now = status_now
+
+    # --- views -------------------------------------------------------------------------------------------------
+
+    async def status(self, who: Principal) -> StatusView:
+        require(who, Action.OVERVIEW_READ)
+        return self._status_now()
+
+    async def apps(self, who: Principal) -> list[AppView]:
+        require(who, Action.OVERVIEW_READ)
+        good = await self._store.read(self._seaworthy)
+        return [self._app_view(app, good) for _, app in sorted(self._deps.apps.items())]
+
+    async def overview(
+        self, who: Principal, app: str | None, since_us: int, until_us: int, step_us: int
+    ) -> traces.Overview:
+        """Traffic, cost, latency and errors by time and by release."""
+        require(who, Action.OVERVIEW_READ)
+        if not step_us > 0 or (until_us - since_us) / step_us > 2000:
+            raise Refused("That span has too many steps. Ask for at most 2,000.", 400)
+        purpose = self._deps.purpose
+        return await self._store.read(lambda tx: traces.overview(tx, app, since_us, until_us, step_us, purpose=purpose))
+
+    async def cost(self, who: Principal, app: str | None, since_us: int | None) -> list[CostRow]:
+        require(who, Action.OVERVIEW_READ)
+        rows = await self._store.read(lambda tx: tx.all("cost.by_route", app=app, since_us=since_us))
+        return [CostRow(**row) for row in rows]
+
+    async def traces(
+        self, who: Principal, where: traces.TraceFilter, before: str = "", limit: int = 50, count: bool = False
+    ) -> TracePage:
+        """A page, newest first; `before` is the cursor that the page before gave."""
+        require(who, Action.TRACES_READ)
+        if where.text:
+            require(who, Action.BODIES_READ)  # a search tells what a text says
+        try:
+            cursor = traces.Cursor.parse(before) if before else None
+        except ValueError as error:
+            raise Refused(f"{error}.", 400) from None
+
+        def read(tx: Tx) -> TracePage:
+            page = traces.page(tx, where, before=cursor, limit=limit)
+            total = traces.count(tx, where) if count else None
+            return TracePage([RowView.of(r) for r in page.rows], str(page.next) if page.next else "", total)
+
+        return await self._store.read(read)
+
+    async def trace(self, who: Principal, trace_id: str) -> TraceView:
+        require(who, Action.TRACES_READ)
+        readable = allowed(who.acts_as, Action.BODIES_READ)
+        feedback = allowed(who.acts_as, Action.FEEDBACK_READ)
+        await self._stored(trace_id)
+
+        def read(tx: Tx) -> TraceView:
+            found = traces.get(tx, trace_id)
+            if found is None:
+                raise Refused(f"There is no trace {trace_id[:40]}.", 404)
+            request = traces.body(tx, trace_id, "request") if readable else None
+            answer = traces.body(tx, trace_id, "answer") if readable else None
+            said = [v.verdict for v in verdicts.of(tx, "trace", trace_id)] if feedback else []
+            return TraceView(*found, said, _text(request), _text(answer), not readable)
+
+        return await self._store.read(read)
+
+    async def releases(self, who: Principal, app: str | None) -> list[ReleaseView]:
+        require(who, Action.ROLLOUT_READ)
+
+        def read(tx: Tx) -> list[ReleaseView]:
+            good = self._seaworthy(tx)
+            return [self._release_view(r, good) for r in releases.list_of(tx, app)]
+
+        return await self._store.read(read)
+
+    async def release(self, who: Principal, wanted: str) -> tuple[ReleaseView, Release, bytes]:
+        """By id, or by its first digits."""
+        require(who, Action.RELEASE_READ)
+
+        def read(tx: Tx) -> tuple[ReleaseView, Release, bytes]:
+            stored = self._resolved(tx, wanted)
+            return self._release_view(stored, self._seaworthy(tx)), _parsed(stored), stored.manifest
+
+        return await self._store.read(read)
+
+    async def diff(self, who: Principal, a: str, b: str) -> list[DiffView]:
+        require(who, Action.RELEASE_READ)
+        first, second = await self._store.read(lambda tx: (self._resolved(tx, a), self._resolved(tx, b)))
+        return [DiffView(d.path, list(d.lines)) for d in diff(_parsed(first), _parsed(second))]
+
+    async def rollout(self, who: Principal, app: str, env: str) -> RolloutView:
+        require(who, Action.ROLLOUT_READ)
+        self._known_app(app)
+
+        def read(tx: Tx) -> RolloutView:
+            now = rollouts.latest(tx, app, env)
+            pinned = {m.session: m.shares[0].release for m in rollouts.pins(tx, app, env) if m.shares}
+            return RolloutView(app, env, now.shares if now else (), pinned, rollouts.history(tx, app, env))
+
+        return await self._store.read(read)
+
+    async def key_list(self, who: Principal) -> list[KeyView]:
+        require(who, Action.KEY_READ)
+        return [_key_view(k) for k in self.keys.list()]
+
+    async def audit_entries(self, who: Principal, limit: int, before: int | None = None) -> list[audit.SealedEntry]:
+        """Newest first."""
+        require(who, Action.AUDIT_READ)
+        rows = await self._store.read(lambda tx: audit_log.newest(tx, limit, before))
+        return [AuditRows.read(r) for r in rows]
+
+    async def audit_export(self, who: Principal) -> bytes:
+        require(who, Action.AUDIT_READ)
+
+        def read(tx: Tx) -> bytes:
+            return b"".join(audit.export_line(AuditRows.read(r)) for r in audit_log.entries(tx))
+
+        return await self._store.read(read)
+
+    async def audit_checkpoint(self, who: Principal) -> str:
+        require(who, Action.AUDIT_READ)
+        return await self._store.read(
+            lambda tx: str(audit.checkpoint([AuditRows.read(r) for r in audit_log.entries(tx)]))
+        )
+
+    async def load_line_list(self, who: Principal, app: str | None) -> list[LoadLineView]:
+        require(who, Action.LOAD_LINE_READ)
+
+        def read(tx: Tx) -> list[LoadLineView]:
+            return [self._load_line_view(tx, h) for h in load_lines.list_of(tx, app)]
+
+        return await self._store.read(read)
+
+    async def load_line(self, who: Principal, line_id: str) -> load_lines.LoadLine:
+        require(who, Action.LOAD_LINE_READ)
+        found = await self._store.read(lambda tx: load_lines.get(tx, line_id))
+        if found is None:
+            raise Refused(f"There is no load line {line_id[:40]}.", 404)
+        return found
+
+    async def spec(self, who: Principal, app: str) -> AppSpec:
+        require(who, Action.SPEC_READ)
+        return self._known_app(app).spec
+
+    # --- acts --------------------------------------------------------------------------------------------------
+
+    async def add_release(self, who: Principal, manifest: bytes, spec: bytes, message: str) -> ReleaseView:
+        """Store what a folder built. Nothing goes live; the environment record applies when it is promoted."""
+        require(who, Action.RELEASE_BUILD)
+        if len(manifest) > MAX_MANIFEST_BYTES:
+            raise Refused(f"The manifest is larger than {MAX_MANIFEST_BYTES:,} bytes.", 413)
+        try:
+            release, record = parse_release(manifest), parse_spec(spec)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise Refused(f"This is no release: {error}.", 400) from None
+        if release.app != record.name:
+            raise Refused(f'The release is of app "{release.app}", its environment record of "{record.name}".', 400)
+        now = self._deps.clock_us()
+        made = StoredRelease(release_id(manifest), release.app, manifest, now, who.name, message[:500], spec_id(spec))
+
+        def write(tx: Tx) -> bool:
+            releases.add_spec(tx, release.app, spec, now, who.name)
+            new = releases.add(tx, made)
+            if new:
+                self._audit(tx, who, Action.RELEASE_BUILD, made.id, {"app": made.app, "message": made.message})
+            return new
+
+        new = await self._store.write(write)
+        if release.app not in self._deps.apps:
+            await self._apply_spec(record)
+        view = await self._store.read(lambda tx: self._release_view(made, self._seaworthy(tx)))
+        return msgspec.structs.replace(view, new=new)
+
+    async def promote(
+        self, who: Principal, app: str, wanted: str, env: str, weight: str, why: str, evidence: str = ""
+    ) -> Move:
+        """The release's environment record (limits, prices, objectives) becomes the one in force."""
+        require(who, Action.ROLLOUT_PROMOTE)
+        known = self._known_app(app)
+        stored, good = await self._store.read(lambda tx: (self._resolved(tx, wanted, app), self._seaworthy(tx)))
+        record = await self._store.read(lambda tx: releases.get_spec(tx, stored.spec))
+        spec = parse_spec(record.bytes) if record is not None else known.spec
+        if env not in spec.environments:
+            names = ", ".join(spec.environments)
+            raise Refused(f'App "{app}" has no environment "{env}". It has: {names}.', 404)
+        move = await self._moves.promote(
+            who, app=app, env=env, release=stored.id, weight_bp=parse_weight(weight), why=why,
+            evidence=evidence or (SEAWORTHY if stored.id in good else EXPERIMENTAL),
+        )  # fmt: skip
+        await self._store.write(
+            lambda tx: releases.set_current_spec(tx, app, stored.spec, self._deps.clock_us(), who.name)
+        )
+        await self._apply_spec(spec)
+        return move
+
+    async def rollback(self, who: Principal, app: str, wanted: str, env: str, why: str) -> Move:
+        """Limits and budgets stay as they are now: going back must not bring an old budget back."""
+        require(who, Action.ROLLOUT_ROLLBACK)
+        self._known_app(app)
+        to = (await self._store.read(lambda tx: self._resolved(tx, wanted, app))).id if wanted else None
+        return await self._moves.rollback(who, app=app, env=env, to=to, why=why)
+
+    async def pin(self, who: Principal, app: str, wanted: str, env: str, session: str, why: str) -> Move:
+        """An empty `wanted` unpins."""
+        require(who, Action.ROLLOUT_PIN)
+        self._known_app(app)
+        if not wanted:
+            return await self._moves.unpin(who, app=app, env=env, session=session, why=why)
+        stored = await self._store.read(lambda tx: self._resolved(tx, wanted, app))
+        return await self._moves.pin(who, app=app, env=env, session=session, release=stored.id, why=why)
+
+    async def create_key(
+        self, who: Principal, kind: str, name: str, app: str, env: str, role: str, hours: int, assert_identity: bool
+    ) -> KeyView:
+        """The key itself is in the answer, this once."""
+        require(who, Action.KEY_CREATE_PERSON if kind == "person" else Action.KEY_CREATE_APP)
+        expires_us = self._deps.clock_us() + hours * 3_600_000_000 if hours else None
+        if kind == "person":
+            if role not in PERSON_ROLES:
+                raise Refused(f'"{role}" is no role. Roles: {", ".join(PERSON_ROLES)}.', 400)
+            made = await self.keys.create_personal_key(who, name=name, role=Role(role), expires_us=expires_us)
+        else:
+            spec = self._known_app(app).spec
+            if env not in spec.environments:
+                raise Refused(f'App "{app}" has no environment "{env}". It has: {", ".join(spec.environments)}.', 404)
+            made = await self.keys.create_app_key(
+                who, name=name, app=app, env=env, assert_identity=assert_identity, expires_us=expires_us
+            )
+        return msgspec.structs.replace(_key_view(made.stored), key=made.text)
+
+    async def revoke_key(self, who: Principal, key_id: str, why: str) -> KeyView:
+        require(who, Action.KEY_REVOKE)
+        return _key_view(await self.keys.revoke(who, key_id, why))
+
+    async def replay(self, who: Principal, trace_id: str, wanted: str) -> ReplayView:
+        """Render the trace's upstream requests again; on a reproducible route ask again and compare the answers."""
+        require(who, Action.TRACE_REPLAY)
+        await self._stored(trace_id)
+
+        def read(tx: Tx) -> tuple[replaying.Sealed, StoredRelease]:
+            found = traces.get(tx, trace_id)
+            if found is None:
+                raise Refused(f"There is no trace {trace_id[:40]}.", 404)
+            row, events = found
+            sealed = replaying.Sealed(
+                row, events, traces.body(tx, trace_id, "request"), traces.body(tx, trace_id, "answer")
+            )
+            if not wanted and not row.release:
+                raise Refused(f"Trace {trace_id} was refused before a release was chosen; nothing to replay.")
+            return sealed, self._resolved(tx, wanted or row.release, row.app)
+
+        sealed, stored = await self._store.read(read)
+        try:
+            return await replaying.replay(
+                sealed, stored.id, _parsed(stored), self._providers, self._upstreams, self._deps
+            )
+        except NotReplayable as reason:
+            return ReplayView(trace_id, stored.id, False, str(reason), [], "")
+
+    async def add_load_line(self, who: Principal, said: LoadLineBody) -> LoadLineView:
+        """Record a trial's report, signed with this server's key. It makes the release seaworthy if it may sail."""
+        require(who, Action.LOAD_LINE_WRITE)
+        data = said.json.encode()
+        spec = self._known_app(said.app).spec
+
+        def write(tx: Tx) -> LoadLineView:
+            stored = self._resolved(tx, said.release, said.app)
+            line = load_lines.LoadLine(
+                id=sha256_hex(data),
+                app=said.app,
+                release=stored.id,
+                spec=sha256_hex(msgspec.json.encode(spec.objectives, order="deterministic")),
+                exit_status=said.exit_status,
+                at_us=self._deps.clock_us(),
+                expires_us=None,
+                signature=hmac.digest(self._master_key, stored.id.encode() + data, "sha256").hex(),
+                who=who.name,
+                json=data,
+                html=said.html.encode(),
+            )
+            load_lines.add(tx, line)
+            detail = {"release": stored.id, "exit_status": str(said.exit_status)}
+            self._audit(tx, who, Action.LOAD_LINE_WRITE, line.id, detail)
+            return self._load_line_view(tx, line)
+
+        view = await self._store.write(write)
+        self._status_changed(said.app)
+        return view
+
+    async def feedback(self, who: Principal, trace_id: str, kind: str, comment: str, edit: str) -> str:
+        """From the data plane: the trace must be of the key's own app."""
+        require(who, Action.DATA_FEEDBACK)
+        await self._stored(trace_id)
+
+        def write(tx: Tx) -> str:
+            found = traces.get(tx, trace_id)
+            if found is None or found[0].app != who.app:
+                raise Refused(f'App "{who.app}" has no trace {trace_id}.', 404)
+            verdict = Verdict(
+                Ref("trace", trace_id), f"feedback.{kind}", FEEDBACK_PASSES.get(kind, Outcome.INCONCLUSIVE), None,
+                comment[:2000], JudgeRef(verdicts.USER),
+            )  # fmt: skip
+            said = verdicts.Feedback(trace_id, kind, comment, edit, who.key_id, self._deps.clock_us(), verdict)
+            return str(verdicts.add_feedback(tx, said))
+
+        return await self._store.write(write)
+
+    # --- parts -------------------------------------------------------------------------------------------------
+
+    def release_status(self, tx: Tx, release: str) -> str:
+        return SEAWORTHY if release in self._seaworthy(tx) else EXPERIMENTAL
+
+    def _seaworthy(self, tx: Tx) -> set[str]:
+        """Releases with a valid load line: the trial said that they may sail, under the objectives in force."""
+        good = set()
+        for head in load_lines.list_of(tx):
+            if head.exit_status == 0 and self._holds(head):
+                good.add(head.release)
+        return good
+
+    def _holds(self, head: load_lines.LoadLineHead) -> bool:
+        app = self._deps.apps.get(head.app)
+        if app is None:
+            return False
+        return head.spec == sha256_hex(msgspec.json.encode(app.spec.objectives, order="deterministic"))
+
+    def _load_line_view(self, tx: Tx, head: load_lines.LoadLineHead) -> LoadLineView:
+        return LoadLineView(
+            head.id, head.app, head.release, head.spec, head.exit_status, head.at_us, head.who, self._holds(head)
+        )
+
+    def _app_view(self, app: App, good: set[str]) -> AppView:
+        spec, budget = app.spec, app.budget
+        budget.roll(self._deps.clock_us())
+        periods = {p.kind: p for p in budget.periods}
+        day, month = periods.get("day"), periods.get("month")
+        environments = [EnvState(spec.name, env, *self._live.state(spec.name, env)) for env in spec.environments]
+        main = environments[0].shares if environments else ()
+        return AppView(
+            spec.name, spec.purpose, spec.owner, environments,
+            SEAWORTHY if main and all(s.release in good for s in main) else EXPERIMENTAL,
+            day.spent if day else 0, day.limit if day else None,
+            month.spent if month else 0, month.limit if month else None,
+        )  # fmt: skip
+
+    def _release_view(self, stored: StoredRelease, good: set[str]) -> ReleaseView:
+        live = [
+            LiveShare(env, share.weight_bp)
+            for env, shares in self._live.environments(stored.app).items()
+            for share in shares
+            if share.release == stored.id
+        ]
+        status = SEAWORTHY if stored.id in good else EXPERIMENTAL
+        return ReleaseView(stored.id, stored.app, stored.at_us, stored.who, stored.message, stored.spec, status, live)
+
+    def _resolved(self, tx: Tx, wanted: str, app: str | None = None) -> StoredRelease:
+        """A release by its id or the first digits of it."""
+        text = wanted.strip().lower()
+        ids = releases.find(tx, text, app) if len(text) >= 4 and all(c in "0123456789abcdef" for c in text) else []
+        stored = releases.get(tx, ids[0]) if len(ids) == 1 else None
+        if stored is not None:
+            return stored
+        if len(ids) > 1:
+            raise Refused(f'"{wanted[:70]}" could be {len(ids)} releases. Give more digits.', 400)
+        whose = f' of app "{app}"' if app else ""
+        raise Refused(
+            f'There is no release "{wanted[:70]}"{whose}. List them: waterline release list {app or "APP"}.', 404
+        )
+
+    def _known_app(self, app: str) -> App:
+        found = self._deps.apps.get(app)
+        if found is None:
+            known = ", ".join(sorted(self._deps.apps)) or "none; build one with: waterline release build APP_DIR"
+            raise Refused(f'There is no app "{app[:70]}". Known: {known}.', 404)
+        return found
+
+    async def _stored(self, trace_id: str) -> None:
+        """A trace that was just answered may still be on its way from the spool to the store."""
+        if not is_trace_id(trace_id):
+            raise Refused(f'"{trace_id[:40]}" is no trace id; it has 24 hex digits.', 404)
+        found = await self._store.read(lambda tx: traces.get(tx, trace_id))
+        if found is None or found[0].outcome == "open":
+            await self._drain()
+
+    def _audit(self, tx: Tx, who: Principal, action: Action, target: str, detail: dict[str, str]) -> None:
+        audit.append(
+            AuditRows(tx), at_us=self._deps.clock_us(), by=who, action=action.value, target=target, detail=detail
+        )
+
+
+def _parsed(stored: StoredRelease) -> Release:
+    try:
+        return parse_release(stored.manifest)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise Refused(f"Release {stored.id[:12]} can no longer be read: {error}.") from None
+
+
+def _text(body: bytes | None) -> str | None:
+    return None if body is None else body.decode("utf-8", "replace")
+
+
+def _key_view(k: StoredKey) -> KeyView:
+    return KeyView(
+        k.id, k.kind, k.name, k.app, k.env, k.role or "", k.assert_identity, k.created_us, k.created_by,
+        k.expires_us, k.revoked_us,
+    )  # fmt: skip
