@@ -177,7 +177,8 @@ CREATE INDEX load_lines_of ON load_lines (app, at_us, id);
 CREATE TABLE spool_offsets (
     segment TEXT PRIMARY KEY,
     boot TEXT NOT NULL,
-    bytes BIGINT NOT NULL
+    bytes BIGINT NOT NULL,
+    damaged BIGINT NOT NULL
 );
 
 -- One row a process that wrote to the spool. last_seq: the highest record number seen by the drainer.

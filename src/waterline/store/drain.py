@@ -1,0 +1,293 @@
+"""Drainer: moves what the spool holds into the database, in batches, each once.
+
+The rows of a batch and the offset up to which the segment was read are one transaction, so a crash between them cannot
+be. A database that is slow, locked or full loses nothing: the batch is tried again, the spool keeps it.
+
+Loss accounting, over records (a request leaves two: admitted and outcome):
+
+    emitted = stored + rejected + waiting + lost
+
+rejected: the spool refused it, and the caller knew. waiting: in the spool, not yet in the database. lost: the disk
+damaged it after it was accepted; 0 on a disk that works. The figures survive restarts (`counters`).
+"""
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Raw, Struct
+
+from waterline.core.trace import TraceRow
+from waterline.store import text_search, traces
+from waterline.store.db import Store, StoreUnavailable, Tx
+from waterline.store.spool import Segment, SegmentReader, Spool, SpoolRecord, segments
+from waterline.store.traces import BodyKind, TraceWrite
+
+BATCH_RECORDS = 500
+BATCH_BYTES = 8 * 1024 * 1024
+IDLE_S = 0.1
+LONGEST_PAUSE_S = 5.0
+
+
+class _Admitted(Struct, frozen=True, tag="a", gc=False):
+    """core.trace.AdmittedRecord, with its events left as the bytes they are."""
+
+    row: TraceRow
+    events: Raw
+
+
+class _Outcome(Struct, frozen=True, tag="o", gc=False):
+    row: TraceRow
+    events: Raw
+    text: str
+
+
+_decode = msgspec.json.Decoder(_Admitted | _Outcome).decode
+
+
+class Accounting(Struct, frozen=True):
+    emitted: int
+    stored: int
+    rejected: int
+    waiting: int
+    lost: int
+
+    @property
+    def balanced(self) -> bool:
+        return self.emitted == self.stored + self.rejected + self.waiting + self.lost
+
+
+class Recovered(Struct, frozen=True):
+    """What a start found left behind by earlier processes."""
+
+    records: int
+    interrupted: int
+
+
+class _Batch:
+    """What one transaction will write. A pair of admitted and outcome becomes one row."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, TraceWrite] = {}
+        self.bodies: list[tuple[str, BodyKind, bytes]] = []
+        self.texts: list[tuple[str, str, str, str]] = []
+        self.stored = 0
+        self.lost = 0
+        self.last_seq = 0
+        self.rejected = 0
+        self.unreadable = 0
+
+    def add(self, record: SpoolRecord) -> None:
+        self.lost += max(0, record.number - self.last_seq - 1)
+        self.last_seq = max(self.last_seq, record.number)
+        self.rejected = record.rejected
+        try:
+            decoded = _decode(record.head)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            self.lost += 1
+            self.unreadable += 1
+            return
+        self.stored += 1
+        row = decoded.row
+        trace_id = row.id
+        earlier = self.rows.get(trace_id)
+        match decoded:
+            case _Outcome():
+                if earlier is None or earlier.row.outcome == "open":
+                    self.rows[trace_id] = TraceWrite(row, bytes(decoded.events))
+                    self.bodies.append((trace_id, "answer", record.body))
+                    self.texts.append((trace_id, decoded.text, row.session, row.tags))
+            case _Admitted():
+                if earlier is None:
+                    self.rows[trace_id] = TraceWrite(row, bytes(decoded.events))
+                self.bodies.append((trace_id, "request", record.body))
+
+
+class Drainer:
+    """One a database. Call `recover` at the start, then `start`; `stop` drains what is left and ends the thread."""
+
+    def __init__(
+        self,
+        store: Store,
+        folder: Path,
+        boot: str,
+        *,
+        spool: Spool | None = None,
+        on_error: Callable[[str], None] | None = None,
+    ) -> None:
+        """`spool`: the writing end of this process, for its count of rejected records."""
+        self.store = store
+        self.folder = folder
+        self.boot = boot
+        self.spool = spool
+        self._on_error = on_error or store.on_error
+        self._offsets: dict[str, int] = {}
+        self._damaged: dict[str, int] = {}
+        self._last_seq: dict[str, int] = {}
+        self._rejected = 0
+        self._done: list[str] = []  # segments deleted, whose offsets can be forgotten
+        self._loaded = False
+        self._one = threading.Lock()
+        self._ended = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def recover(self) -> Recovered:
+        """Stores everything earlier processes left in the spool, then marks their open traces as interrupted.
+
+        Raises StoreUnavailable, OSError (a segment that cannot be read)."""
+        records = 0
+        while done := self._drain(BATCH_RECORDS, lambda s: s.boot != self.boot):
+            records += done
+        interrupted = self.store.write_sync(lambda tx: traces.interrupt_other_boots(tx, self.boot))
+        return Recovered(records, interrupted)
+
+    def drain_once(self, max_records: int = BATCH_RECORDS) -> int:
+        """One batch. Returns how many records it handled; 0: nothing was waiting.
+
+        Raises StoreUnavailable, OSError; then nothing has changed, and calling again is right."""
+        return self._drain(max_records, lambda _: True)
+
+    def drain_all(self) -> int:
+        total = 0
+        while done := self.drain_once():
+            total += done
+        return total
+
+    def start(self) -> None:
+        self._thread = threading.Thread(target=self._keep_draining, name="drainer", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Drains what is left, if the database can; what it cannot take waits in the spool for the next start."""
+        self._ended.set()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+        try:
+            self.drain_all()
+        except (StoreUnavailable, OSError) as failure:
+            self._on_error(f"the spool in {self.folder} is kept for the next start: {failure}")
+
+    def accounting(self) -> Accounting:
+        """Of every process that ever wrote here. Balanced at any moment."""
+        rows = self.store.read_sync(lambda tx: tx.all("drain.counters"))
+        live = self.spool.stats if self.spool is not None else None
+        emitted = stored = rejected = lost = 0
+        live_seq = 0
+        for row in rows:
+            stored += row["stored"]
+            lost += row["lost"]
+            if live is not None and row["boot"] == self.boot:
+                live_seq = row["last_seq"]
+            else:
+                rejected += row["rejected"]
+                emitted += row["last_seq"] + row["rejected"]
+        if live is None:
+            return Accounting(emitted, stored, rejected, 0, lost)
+        return Accounting(
+            emitted + live.emitted, stored, rejected + live.rejected, live.accepted - live_seq, lost
+        )  # fmt: skip
+
+    def _keep_draining(self) -> None:
+        pause = IDLE_S
+        while not self._ended.is_set():
+            try:
+                done = self.drain_once()
+                pause = IDLE_S
+            except (StoreUnavailable, OSError) as failure:
+                if pause == IDLE_S:
+                    self._on_error(f"traces wait in {self.folder} and are tried again: {failure}")
+                pause = min(pause * 2, LONGEST_PAUSE_S)
+                done = 0
+            if done < BATCH_RECORDS:
+                self._ended.wait(pause)
+
+    def _drain(self, max_records: int, wanted: Callable[[Segment], bool]) -> int:
+        with self._one:
+            if not self._loaded:
+                self.store.read_sync(self._load)
+                self._loaded = True
+            found = segments(self.folder)
+            newest = {s.boot: s.number for s in found}
+            for segment in found:
+                if wanted(segment):
+                    last = segment.number == newest[segment.boot]
+                    done = self._drain_segment(segment, max_records, last, final=segment.boot != self.boot or not last)
+                    if done:
+                        return done
+            self._note_rejected()
+            return 0
+
+    def _load(self, tx: Tx) -> None:
+        here = {s.path.name for s in segments(self.folder)}
+        for row in tx.all("drain.offsets"):
+            self._offsets[row["segment"]] = row["bytes"]
+            self._damaged[row["segment"]] = row["damaged"]
+            if row["segment"] not in here:
+                self._done.append(row["segment"])
+        self._last_seq = {row["boot"]: row["last_seq"] for row in tx.all("drain.counters")}
+
+    def _drain_segment(self, segment: Segment, max_records: int, last: bool, *, final: bool) -> int:
+        """Returns the number of records handled, 0 if there was nothing to commit."""
+        name = segment.path.name
+        reader = SegmentReader(segment.path, self._offsets.get(name, 0), final=final)
+        begun_at = reader.offset
+        batch = _Batch()
+        batch.last_seq = self._last_seq.get(segment.boot, 0)
+        handled, size, ended = 0, 0, True
+        for record in reader.records():
+            batch.add(record)
+            handled += 1
+            size += len(record.body)
+            if handled >= max_records or size >= BATCH_BYTES:
+                ended = False
+                break
+        if reader.damaged_end and last:
+            batch.lost += 1  # at least one; no later number tells how many
+            batch.last_seq += 1
+        if reader.offset != begun_at:
+            damaged = reader.damaged + batch.unreadable
+            self.store.write_sync(lambda tx: self._write(tx, segment, batch, reader.offset, damaged))
+            self._offsets[name] = reader.offset
+            self._damaged[name] = self._damaged.get(name, 0) + damaged
+            self._last_seq[segment.boot] = batch.last_seq
+            self._done.clear()
+            if damaged:
+                self._on_error(f"{segment.path}: {batch.lost} traces cannot be read (damaged on the disk)")
+        if final and ended:
+            self._finish(segment)
+        return handled
+
+    def _write(self, tx: Tx, segment: Segment, batch: _Batch, offset: int, damaged: int) -> None:
+        traces.insert_batch(tx, batch.rows.values())
+        traces.insert_bodies(tx, batch.bodies)
+        text_search.index_batch(tx, batch.texts)
+        name = segment.path.name
+        tx.run("drain.set_offset", segment=name, boot=segment.boot, bytes=offset, damaged=damaged)
+        self._count(tx, segment.boot, batch.last_seq, batch.stored, batch.rejected, batch.lost)
+        tx.many("drain.forget_offset", [{"segment": done} for done in self._done])
+
+    def _count(self, tx: Tx, boot: str, last_seq: int, stored: int, rejected: int, lost: int) -> None:
+        values: dict[str, Any] = {"last_seq": last_seq, "stored": stored, "rejected": rejected, "lost": lost}
+        tx.run("drain.add_counters", boot=boot, **values)
+
+    def _note_rejected(self) -> None:
+        """When the spool refuses everything, no record carries the count."""
+        if self.spool is None:
+            return
+        rejected = self.spool.stats.rejected
+        if rejected > self._rejected:
+            self.store.write_sync(lambda tx: self._count(tx, self.boot, 0, 0, rejected, 0))
+            self._rejected = rejected
+
+    def _finish(self, segment: Segment) -> None:
+        """The offset is committed: the segment may go. A damaged one is kept aside, for whoever wants to look."""
+        name = segment.path.name
+        if self._damaged.get(name):
+            segment.path.rename(segment.path.with_suffix(".damaged"))
+        else:
+            segment.path.unlink(missing_ok=True)
+        self._offsets.pop(name, None)
+        self._done.append(name)
