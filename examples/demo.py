@@ -1,0 +1,77 @@
+"""What `make demo` does: pull the demo model, serve examples/school, send it to sea, keep serving.
+
+`--trial short` ends after a short trial with its exit status; `--trial none` only serves.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+WATERLINE = [sys.executable, "-m", "waterline"]
+MODEL = "qwen2.5-coder-1.5b"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--trial", choices=["full", "short", "none"], default="full")
+    parser.add_argument("--data", type=Path, default=ROOT / "data" / "demo")
+    parser.add_argument("--port", default=os.environ.get("PORT", "8400"))
+    asked = parser.parse_args()
+    os.chdir(ROOT)
+    data = asked.data.resolve()
+    code = subprocess.run([*WATERLINE, "model", "pull", MODEL], check=False).returncode
+    if code:
+        return 3
+    server = subprocess.Popen(
+        [*WATERLINE, "up", "examples/school", "examples/plain-sdk"]
+        + ["--data", str(data), "--port", asked.port, "--json"],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        return serve(server, asked.trial, data)
+    except KeyboardInterrupt:
+        return 130
+    finally:
+        server.terminate()
+        try:
+            server.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            server.kill()
+
+
+def serve(server: "subprocess.Popen[str]", trial: str, data: Path) -> int:
+    assert server.stdout is not None
+    line = server.stdout.readline()
+    if not line:
+        return server.wait() or 3
+    ready = json.loads(line)
+    url = ready["url"]
+    print(
+        f"\nWaterline serves examples/school.\n  console   {url}/\n  admin key {ready['key']}  (also in {data}/operator.key)"
+    )
+    print(f"  gateway   {url}/v1", flush=True)
+    threading.Thread(target=server.stdout.read, daemon=True).start()
+    code = 0
+    if trial != "none":
+        print("\nTo sea: waterline trial examples/school" + (" --short" if trial == "short" else ""), flush=True)
+        command = [*WATERLINE, "trial", "examples/school", "--data", str(data), "--out", "out/trial"]
+        code = subprocess.run([*command, *(["--short"] if trial == "short" else [])], check=False).returncode
+        print(f"\nreport    {(ROOT / 'out/trial/load-line.html').as_uri()}\nconsole   {url}/load-lines", flush=True)
+    if trial == "short":
+        return code
+    print("\nServing until Ctrl-C. Ask it something:")
+    print(
+        f"  .venv/bin/waterline run --data {data} --app plain -- .venv/bin/python examples/plain-sdk/demo.py",
+        flush=True,
+    )
+    return server.wait()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
