@@ -28,8 +28,7 @@ def main() -> int:
     if code:
         return 3
     server = subprocess.Popen(
-        [*WATERLINE, "up", "examples/school", "examples/plain-sdk"]
-        + ["--data", str(data), "--port", asked.port, "--json"],
+        [*WATERLINE, "up", "examples/school", "examples/plain-sdk", "--data", data, "--port", asked.port, "--json"],
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -52,9 +51,8 @@ def serve(server: "subprocess.Popen[str]", trial: str, data: Path) -> int:
         return server.wait() or 3
     ready = json.loads(line)
     url = ready["url"]
-    print(
-        f"\nWaterline serves examples/school.\n  console   {url}/\n  admin key {ready['key']}  (also in {data}/operator.key)"
-    )
+    print(f"\nWaterline serves examples/school.\n  console   {url}/")
+    print(f"  admin key {ready['key']}  (also in {data}/operator.key)")
     print(f"  gateway   {url}/v1", flush=True)
     threading.Thread(target=server.stdout.read, daemon=True).start()
     code = 0
