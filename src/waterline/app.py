@@ -69,9 +69,10 @@ class Waterline:
         self.boot = os.urandom(3).hex()
         data = settings.data
         self.store = Store.open(data / "waterline.db", on_error=log.error)
-        self.drainer = Drainer(self.store, data / "spool", self.boot)
+        self.drainer = Drainer(self.store, data / "spool", self.boot, on_error=log.error)
         self.drainer.recover()
-        self.spool = Spool.open(data / "spool", self.boot, settings.min_free_mb << 20)
+        self.spool = Spool.open(data / "spool", self.boot, settings.min_free_mb << 20, on_error=log.error)
+        self.drainer.spool = self.spool
         self.keys = KeyRing(StoredKeys(self.store), clock_us)
         self.live = Live.load(self.store)
         self.worker = Worker(self.drainer, self._retain)
@@ -176,12 +177,8 @@ class Waterline:
             raise InvalidRequest(str(error), status=error.status) from error
 
     async def _drain(self) -> None:
-        """Until what is in the spool now is in the store; bounded."""
-        for _ in range(100):
-            if self.spool.stats().waiting_records == 0:
-                return
-            self.worker.nudge()
-            await asyncio.sleep(0.02)
+        """What is in the spool now is in the store when this returns."""
+        await asyncio.to_thread(self.drainer.drain_all)
 
     def _retain(self) -> bool:
         more = False
@@ -197,8 +194,8 @@ class Waterline:
 
     # --- what it says of itself ----------------------------------------------------------------------------------
 
-    def status(self) -> StatusView:
-        account = self.drainer.account(self.spool)
+    async def status(self) -> StatusView:
+        account = await asyncio.to_thread(self.drainer.accounting)
         return StatusView(
             version=__version__,
             boot=self.boot,
@@ -214,10 +211,10 @@ class Waterline:
         )
 
     def _trouble(self) -> str:
-        return self.worker.trouble or self.spool.trouble()
+        return self.worker.trouble
 
-    def _metrics_text(self) -> str:
-        s = self.status()
+    async def _metrics_text(self) -> str:
+        s = await self.status()
         gauges: dict[str, float] = {
             "waterline_in_flight": s.in_flight,
             "waterline_traces_emitted": s.emitted,

@@ -113,6 +113,10 @@ def control_routes(plane: Plane, authenticate: Callable[[Any], Principal]) -> li
         view, parsed, _ = await plane.release(who, r.path_params["release"])
         return {"release": view, "manifest": parsed}
 
+    async def stored(who: Principal, r: Request) -> Any:
+        manifest, spec = await plane.stored(who, r.path_params["release"])
+        return {"manifest": manifest.decode(), "spec": spec.decode()}
+
     async def diff(who: Principal, r: Request) -> Any:
         return await plane.diff(who, r.path_params["a"], r.path_params["b"])
 
@@ -171,6 +175,7 @@ def control_routes(plane: Plane, authenticate: Callable[[Any], Principal]) -> li
         route("/releases", lambda who, r: plane.releases(who, r.query_params.get("app") or None)),
         route("/releases", add_release, "POST", status=201),
         route("/releases/{release}", release),
+        route("/releases/{release}/stored", stored),
         route("/releases/{a}/diff/{b}", diff),
         route("/keys", lambda who, r: plane.key_list(who)),
         route("/keys", add_key, "POST", status=201),

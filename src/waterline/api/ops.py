@@ -43,11 +43,11 @@ class Readyz:
 
 
 class MetricsPage:
-    def __init__(self, text: Callable[[], str]) -> None:
+    def __init__(self, text: Callable[[], Awaitable[str]]) -> None:
         self._text = text
 
     async def __call__(self, exchange: Exchange, principal: Principal) -> None:
-        await reply(exchange.sink, self._text().encode(), TEXT)
+        await reply(exchange.sink, (await self._text()).encode(), TEXT)
 
 
 class ModelList:

@@ -52,7 +52,8 @@ def verify(
     data: Data = None,
 ) -> None:
     """Find any edit, deletion, reordering, insertion, truncation or fork. Exit 1 if there is one."""
-    from waterline.access.audit import parse_export, verify_log
+    from waterline.access.audit import parse_checkpoint, verify_export
+    from waterline.core.errors import Refused
 
     if file is None:
         _, log = Server.find(data).raw("GET", "/api/audit/export")
@@ -63,7 +64,10 @@ def verify(
             die(f"cannot read {file}: {error.strerror}", 2)
     if checkpoint and Path(checkpoint).is_file():
         checkpoint = Path(checkpoint).read_text().strip()
-    findings = verify_log(parse_export(log), checkpoint or None)
+    try:
+        findings = verify_export(log, parse_checkpoint(checkpoint) if checkpoint else None)
+    except Refused as error:
+        die(str(error), 2)
     if json:
         print_json({"findings": [str(f) for f in findings], "intact": not findings})
     else:

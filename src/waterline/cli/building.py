@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import msgspec
 from msgspec import Struct
 
 from waterline.cli.client import err, print_json
@@ -22,12 +23,10 @@ class FromFolder(Struct, frozen=True):
 def built_or_die(folder: Path, as_json: bool = False) -> FromFolder:
     """Prints every mistake with file, line and remedy, and exits 1."""
     try:
-        built = build(folder, model_digests=models.digests(), known_drills=DRILLS)
+        built = build(folder, model_digests={s.name: s.sha256 for s in models.known().values()}, known_drills=DRILLS)
     except AppFolderError as error:
         if as_json:
-            print_json(
-                {"app": None, "mistakes": [m.__dict__ if hasattr(m, "__dict__") else str(m) for m in error.mistakes]}
-            )
+            print_json({"app": None, "mistakes": msgspec.to_builtins(error.mistakes)})
         else:
             for mistake in error.mistakes:
                 err.print(f"{folder}/{mistake}", markup=False, soft_wrap=True)

@@ -8,6 +8,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from rich.table import Table
 
 from waterline.cli.client import die, err, out, print_json
+from waterline.core.errors import WaterlineError
 from waterline.providers import models
 
 app = typer.Typer(no_args_is_help=True)
@@ -59,7 +60,7 @@ def pull(name: Annotated[str, typer.Argument(help="A name from `waterline model 
 
         try:
             path = models.pull(spec, folder, progress)
-        except models.ModelError as error:
+        except WaterlineError as error:
             bar.stop()
             die(str(error))
     out.print(f"{name}: {path}", markup=False)

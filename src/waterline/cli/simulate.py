@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from waterline.cli.client import die
+
 
 def simulate(
     script: Annotated[Path | None, typer.Option("--script", help="TOML: latency, limits, faults, answers.")] = None,
@@ -12,6 +14,12 @@ def simulate(
     host: Annotated[str, typer.Option()] = "127.0.0.1",
 ) -> None:
     """Serve a simulated provider, OpenAI- and Anthropic-compatible, until Ctrl-C."""
-    from waterline.providers import simulated_server
+    from waterline.providers import simulated
+    from waterline.providers.simulated_script import Script, ScriptError
 
-    simulated_server.main(script, host, port)
+    try:
+        simulated.run_server(script or Script(), host, port)
+    except ScriptError as error:
+        die(str(error), 2)
+    except OSError as error:
+        die(f"cannot listen on {host}:{port} ({error.strerror}). Choose another --port.", 2)

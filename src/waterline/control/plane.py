@@ -76,7 +76,7 @@ class Plane:
         apply_spec: Callable[[AppSpec], Awaitable[None]],
         status_changed: Callable[[str], None],
         drain: Callable[[], Awaitable[None]],
-        status_now: Callable[[], StatusView],
+        status_now: Callable[[], Awaitable[StatusView]],
     ) -> None:
         self._store = store
         self.keys = keys
@@ -95,7 +95,7 @@ class Plane:
 
     async def status(self, who: Principal) -> StatusView:
         require(who, Action.OVERVIEW_READ)
-        return self._status_now()
+        return await self._status_now()
 
     async def apps(self, who: Principal) -> list[AppView]:
         require(who, Action.OVERVIEW_READ)
@@ -169,6 +169,19 @@ class Plane:
         def read(tx: Tx) -> tuple[ReleaseView, Release, bytes]:
             stored = self._resolved(tx, wanted)
             return self._release_view(stored, self._seaworthy(tx)), _parsed(stored), stored.manifest
+
+        return await self._store.read(read)
+
+    async def stored(self, who: Principal, wanted: str) -> tuple[bytes, bytes]:
+        """The bytes of a release and of the environment record built beside it."""
+        require(who, Action.RELEASE_READ)
+
+        def read(tx: Tx) -> tuple[bytes, bytes]:
+            found = self._resolved(tx, wanted)
+            record = releases.get_spec(tx, found.spec)
+            if record is None:
+                raise Refused(f"The environment record of release {found.id[:12]} is not here.", 404)
+            return found.manifest, record.bytes
 
         return await self._store.read(read)
 

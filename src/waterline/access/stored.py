@@ -1,0 +1,68 @@
+"""Keys and the audit log in the store: each change of a key is one transaction with its audit entry."""
+
+import msgspec
+
+from waterline.access import audit
+from waterline.access.audit import SealedEntry
+from waterline.access.keys import Act, StoredKey
+from waterline.access.roles import Role
+from waterline.store import audit_log, keys
+from waterline.store.audit_log import AuditRow
+from waterline.store.db import Store, Tx
+
+
+class AuditRows:
+    """The audit log inside one transaction."""
+
+    def __init__(self, tx: Tx) -> None:
+        self._tx = tx
+
+    @staticmethod
+    def read(row: AuditRow) -> SealedEntry:
+        return SealedEntry(msgspec.json.decode(row.entry, type=audit.Entry), row.hash)
+
+    def head(self) -> SealedEntry | None:
+        row = audit_log.head(self._tx)
+        return None if row is None else self.read(row)
+
+    def add(self, sealed: SealedEntry) -> None:
+        entry = msgspec.json.encode(sealed.entry, order="deterministic")
+        audit_log.append(self._tx, entry, sealed.entry.prev, sealed.hash)
+
+
+class StoredKeys:
+    """The KeyStore of a server."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def load(self) -> list[StoredKey]:
+        return [_key(row) for row in self._store.read_sync(keys.all_keys)]
+
+    def add_now(self, key: StoredKey, act: Act) -> None:
+        self._store.write_sync(lambda tx: _add(tx, key, act))
+
+    async def add(self, key: StoredKey, act: Act) -> None:
+        await self._store.write(lambda tx: _add(tx, key, act))
+
+    async def revoke(self, key_id: str, at_us: int, act: Act) -> None:
+        def write(tx: Tx) -> None:
+            keys.revoke(tx, key_id, at_us)
+            _note(tx, act)
+
+        await self._store.write(write)
+
+
+def _add(tx: Tx, key: StoredKey, act: Act) -> None:
+    keys.add(tx, keys.KeyRow(**msgspec.structs.asdict(key)))
+    _note(tx, act)
+
+
+def _note(tx: Tx, act: Act) -> None:
+    audit.append(AuditRows(tx), at_us=act.at_us, by=act.by, action=act.action, target=act.target, detail=act.detail)
+
+
+def _key(row: keys.KeyRow) -> StoredKey:
+    fields = msgspec.structs.asdict(row)
+    fields["role"] = Role(row.role) if row.role else None
+    return StoredKey(**fields)
