@@ -55,7 +55,7 @@ ROUTE: Keys = {
     "api_key_env": TEXT,
     "prompt": TEXT,
     "params": Key("table"),
-    "max_tokens": Key("whole", low=1, high=1_000_000),
+    "max_tokens": Key("whole", low=0, high=1_000_000),
     "fallbacks": Key("texts"),
     "answers_to": Key("texts"),
     "reproducible": Key("yes_no"),

@@ -90,25 +90,9 @@ class _Reader:
         params = self._params(name, values)
         if "provider" not in values or "model" not in values:
             return None
-        return Route(
-            provider=values["provider"],
-            model=values["model"],
-            base_url=values.get("base_url", ""),
-            api_key_env=values.get("api_key_env", ""),
-            digest=self.model_digests.get(values["model"], "") if values["provider"] == "local" else "",
-            prompt=values.get("prompt", ""),
-            params=params,
-            max_tokens=values.get("max_tokens", 1024),
-            fallbacks=values.get("fallbacks", ()),
-            answers_to=values.get("answers_to", ()),
-            reproducible=values.get("reproducible", False),
-            retries=values.get("retries", 1),
-            first_token_s=values.get("first_token_s", 30.0),
-            idle_s=values.get("idle_s", 30.0),
-            total_s=values.get("total_s", 120.0),
-            context=values.get("context", 0),
-            embeddings=values.get("embeddings", False),
-        )
+        values.pop("response_schema", None)  # it is in params now
+        digest = self.model_digests.get(values["model"], "") if values["provider"] == "local" else ""
+        return Route(**{**values, "params": params, "digest": digest})
 
     def _provider(self, name: str, values: dict[str, Any]) -> None:
         provider, model = values.get("provider"), values.get("model")
@@ -145,7 +129,7 @@ class _Reader:
             )
 
     def _prompt(self, name: str, values: dict[str, Any]) -> None:
-        written = values.pop("prompt", None)
+        written = values.pop("prompt", None)  # put back by its name, if it is good
         if not written:
             return
         prompt = prompt_name(written)
@@ -160,7 +144,7 @@ class _Reader:
             values["prompt"] = prompt
 
     def _times(self, name: str, values: dict[str, Any]) -> None:
-        total = values.get("total_s", 120.0)
+        total = values.get("total_s", Route("openai", "").total_s)
         for key in ("first_token_s", "idle_s"):
             if values.get(key, 0.0) > total:
                 self.wrong(name, key, f"{key} is longer than total_s ({total:g} s)", f"Raise total_s, or lower {key}")

@@ -8,6 +8,7 @@ from app_folders import AGENT, APP, CASES, DIGESTS, GOOD, TOOL, checked, good, m
 
 from waterline.core.app_spec import PriceOverride
 from waterline.core.errors import AppFolderError
+from waterline.core.release import Route
 from waterline.rollout.check import check
 
 
@@ -39,7 +40,7 @@ def test_a_good_folder_has_no_mistake_and_says_what_it_declares(tmp_path: Path) 
 def test_the_smallest_folder_is_one_file(tmp_path: Path) -> None:
     text = 'name = "plain"\n[models.main]\nprovider = "openai"\nmodel = "gpt-4o-mini"\n'
     found = checked(write(tmp_path, {"app.toml": text}))
-    assert found.release.routes["main"].max_tokens == 1024
+    assert found.release.routes["main"] == Route(provider="openai", model="gpt-4o-mini")
     assert any("cases/" in warning for warning in found.warnings)
 
 
@@ -127,7 +128,7 @@ SPOILT = [
     app("alias_is_route", '["gpt-4o-mini"]', '["spare"]', 17, "is the name of a route", "Remove"),
     app("prompt_missing", 'prompt = "agent"', 'prompt = "agnet"', 11, "no prompts/agnet.md", 'Did you mean "agent"?'),
     app("prompt_escapes", 'prompt = "agent"', 'prompt = "../../x"', 11, "leads out of the app folder", "prompts/"),
-    app("max_tokens_zero", "max_tokens = 64", "max_tokens = 0", 13, "at least 1", "max_tokens = 1"),
+    app("max_tokens_negative", "max_tokens = 64", "max_tokens = -1", 13, "at least 0", "max_tokens = 1"),
     app("bad_address", "max_tokens = 64", 'base_url = "ftp://x"', 13, "is not an address", "https://host/v1"),
     app(
         "password_in_address",
