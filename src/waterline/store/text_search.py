@@ -4,16 +4,16 @@ Search through `traces.page(tx, TraceFilter(text="what a person typed"))`.
 """
 
 from collections.abc import Iterable
-from typing import Any
 
 from waterline.store.db import Tx
 
 
 def index_batch(tx: Tx, texts: Iterable[tuple[str, str, str, str]]) -> None:
     """(trace id, redacted text, session, tags), of traces that are stored. Idempotent."""
-    rows: list[dict[str, Any]] = [
-        {"id": trace_id, "text": text, "session": session, "tags": tags}
-        for trace_id, text, session, tags in texts
-        if text or session or tags
-    ]
-    tx.many("traces.insert_text", rows)
+    rows: dict[int, tuple[int, str, str, str]] = {}
+    for trace_id, text, session, tags in texts:
+        if text or session or tags:
+            found = tx.one("traces.without_text", id=trace_id)
+            if found is not None:
+                rows[found["n"]] = (found["n"], text, session, tags)
+    tx.many_tuples("traces.insert_text", rows.values())

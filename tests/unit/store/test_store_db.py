@@ -334,7 +334,7 @@ from waterline.store import releases
 from waterline.store.db import Store, StoreUnavailable
 store = Store.open(Path(sys.argv[1]))
 store.write_sync(lambda tx: releases.add_spec(tx, "school", b"before", 1, "ana"))
-resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000))
+resource.setrlimit(resource.RLIMIT_FSIZE, (900_000, 900_000))
 try:
     for n in range(100):
         store.write_sync(lambda tx: releases.add_spec(tx, "school", b"%d" % n * 20_000, 1, "ana"))

@@ -28,6 +28,9 @@ WHERE traces.outcome IN ('open', 'interrupted') AND excluded.outcome NOT IN ('op
 INSERT INTO bodies (trace_id, kind, codec, bytes) VALUES (:trace_id, :kind, :codec, :bytes)
 ON CONFLICT (trace_id, kind) DO NOTHING
 
+-- name: without_text
+SELECT t.n AS n FROM traces t WHERE t.id = :id AND {text_missing}
+
 -- name: insert_text
 {text_insert}
 
