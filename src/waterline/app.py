@@ -307,6 +307,7 @@ def run_server(
             access_log=False,
             log_config=None,
             log_level="warning",
+            proxy_headers=False,
             server_header=False,
             date_header=False,
             timeout_graceful_shutdown=GRACE_S,

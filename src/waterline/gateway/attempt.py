@@ -240,7 +240,7 @@ def _prepare(call: Call, target: Target) -> tuple[Reservation, bytes]:
     chat = request.kind == "chat"
     hold = app.budget.reserve(
         request.received_us,
-        app.prices.find(route.provider, route.model, request.received_us),
+        app.prices.find(route.provider, route.model, request.received_us, bound),
         route.model,
         bound,
         wanted if chat else 0,

@@ -89,7 +89,8 @@ class Trail:
     def billed(self, target: Target, usage: Usage) -> int:
         """Book what one attempt used. Returns its cost in nano-USD (0 where no price is known)."""
         self.usage = add_usage(self.usage, usage)
-        price = self.app.prices.find(target.route.provider, target.route.model, self.request.received_us)
+        route, when = target.route, self.request.received_us
+        price = self.app.prices.find(route.provider, route.model, when, usage.total_input)
         if price is None:
             self.cost = None
             return 0
