@@ -1,0 +1,594 @@
+"""What the simulated provider says: pure functions from a request and a declaration to bytes of either dialect.
+
+Tokens, so that anyone can count them: a prompt has ceil(bytes / 4), the bytes being the JSON values of `messages`,
+`tools`, `functions`, `system` and `input` as they were sent. An answer has as many as it has pieces, each a run of
+white space and at most twelve other characters (`cut`); streamed, every piece is one event.
+"""
+
+import hashlib
+import math
+import re
+from functools import lru_cache
+from statistics import NormalDist
+from typing import Any, Literal
+
+import msgspec
+from msgspec import Raw, Struct
+
+from waterline.providers.simulated_script import Answer, Distribution, Lognormal, Target, Uniform, pattern
+
+_PIECE = re.compile(r"\s*\S{1,12}|\s+")
+_MASK = (1 << 64) - 1
+_normal = NormalDist()
+Finish = Literal["stop", "length", "tool_calls", "content_filter"]
+ANTHROPIC_FINISH: dict[str, str] = {
+    "stop": "end_turn",
+    "length": "max_tokens",
+    "tool_calls": "tool_use",
+    "content_filter": "refusal",
+}
+encode = msgspec.json.Encoder().encode
+
+
+class StreamOptions(Struct):
+    include_usage: bool = False
+
+
+class Ask(Struct):
+    """What the server reads of a request, either dialect; the rest is ignored."""
+
+    model: str = ""
+    messages: Raw = Raw()
+    system: Raw = Raw()
+    input: Raw = Raw()
+    tools: Raw = Raw()
+    functions: Raw = Raw()
+    tool_choice: Any = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    max_tokens: int | None = None
+    max_completion_tokens: int | None = None
+    n: int | None = None
+    stop: str | list[str] | None = None
+    stop_sequences: list[str] | None = None
+    response_format: dict[str, Any] | None = None
+    output_config: dict[str, Any] | None = None
+    logprobs: bool | None = None
+    top_logprobs: int | None = None
+    dimensions: int | None = None
+    encoding_format: str | None = None
+
+
+class Message(Struct):
+    role: str
+    content: Any = None
+    tool_calls: Any = None
+
+
+class Call(Struct, frozen=True):
+    name: str
+    arguments: str  # JSON
+
+
+class Said(Struct, frozen=True):
+    """One choice of an answer."""
+
+    pieces: tuple[str, ...]
+    finish: Finish
+    call: Call | None = None  # then the pieces are those of its arguments
+
+    @property
+    def text(self) -> str:
+        return "".join(self.pieces)
+
+
+class Bill(Struct, frozen=True):
+    """Tokens as the provider counts them. `output` includes `reasoning`."""
+
+    prompt: int
+    output: int
+    cached: int = 0
+    cache_write: int = 0
+    reasoning: int = 0
+
+
+decode_ask = msgspec.json.Decoder(Ask).decode
+decode_messages = msgspec.json.Decoder(list[Message]).decode
+
+
+def uniform(*parts: int) -> float:
+    """A number in (0, 1) that depends on nothing but `parts` (splitmix64)."""
+    x = 0
+    for part in parts:
+        x = (x ^ (part & _MASK)) + 0x9E3779B97F4A7C15 & _MASK
+        x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9 & _MASK
+        x = (x ^ (x >> 27)) * 0x94D049BB133111EB & _MASK
+        x ^= x >> 31
+    return ((x >> 12) + 0.5) / (1 << 52)
+
+
+def draw(distribution: Distribution, u: float) -> float:
+    """The value of `distribution` at quantile `u`."""
+    match distribution:
+        case Lognormal(median, p95):
+            return median * math.exp(math.log(p95 / median) * _normal.inv_cdf(u) / _normal.inv_cdf(0.95))
+        case Uniform(low, high):
+            return low + (high - low) * u
+        case _:
+            return distribution
+
+
+def prompt_tokens(ask: Ask) -> int:
+    sent = (ask.messages, ask.system, ask.tools, ask.functions, ask.input)
+    return -(-sum(len(bytes(raw)) for raw in sent ) // 4)
+
+
+@lru_cache(1024)
+def cut(text: str) -> tuple[str, ...]:
+    """The pieces (tokens) of an answer; joined they are the text."""
+    return tuple(_PIECE.findall(text))
+
+
+@lru_cache(1024)
+def _stretched(text: str, length: int) -> tuple[str, ...]:
+    """The text repeated or cut to `length` pieces."""
+    pieces = cut(text)
+    if not pieces or length <= len(pieces):
+        return pieces[:length]
+    again = (" " + pieces[0], *pieces[1:])
+    times = -(-(length - len(pieces)) // len(pieces))
+    return (pieces + again * times)[:length]
+
+
+def last_user_text(messages: list[Message]) -> str:
+    for message in reversed(messages):
+        if message.role == "user":
+            return _text_of(message.content)
+    return ""
+
+
+def _text_of(content: Any) -> str:
+    if isinstance(content, str):
+        return content
+    if isinstance(content, list):
+        parts = [p.get("text") for p in content if isinstance(p, dict) and isinstance(p.get("text"), str)]
+        return "\n".join(parts)  # type: ignore[arg-type]
+    return ""
+
+
+def tools_of(ask: Ask) -> dict[str, Any]:
+    """Name -> JSON schema of the tools that a request offers, in either dialect."""
+    if not bytes(ask.tools):
+        return {}
+    try:
+        tools = msgspec.json.decode(ask.tools, type=list[dict[str, Any]])
+    except msgspec.DecodeError:
+        return {}
+    found: dict[str, Any] = {}
+    for tool in tools:
+        inner = tool.get("function")
+        own = inner if isinstance(inner, dict) else tool
+        if isinstance(own.get("name"), str):
+            found[own["name"]] = own.get("parameters") or own.get("input_schema") or {}
+    return found
+
+
+def say(ask: Ask, target: Target, messages: list[Message], u: float, choice: int = 0) -> Said:
+    """One choice. `u` in (0, 1) decides what is left to chance."""
+    user = last_user_text(messages)
+    tools = tools_of(ask)
+    chosen = target.answer
+    forced = _forced_tool(ask.tool_choice, tools) if not messages or messages[-1].role != "tool" else None
+    for rule in target.rules:
+        if pattern(rule.match).search(user) and not (rule.tool is not None and _offered(rule.tool.name, tools) is None):
+            chosen = rule
+            break
+    if chosen.tool is not None or forced is not None:
+        name = forced or _offered(chosen.tool.name if chosen.tool else "", tools)
+        if name is not None:
+            given = chosen.tool.arguments if chosen.tool is not None else None
+            arguments = encode(given if given is not None else fulfil(tools[name])).decode()
+            return Said(cut(arguments), "tool_calls", Call(name, arguments))
+    text = _plain_text(chosen, user, u, choice)
+    if (schema := _schema_asked(ask)) is not None:
+        return _limited(ask, cut(_as_json(text, schema)))
+    length = chosen.tokens if chosen.tokens is not None else target.tokens
+    pieces = cut(text) if length is None else _stretched(text, max(1, round(draw(length, u))))
+    return _limited(ask, pieces)
+
+
+def _plain_text(answer: Answer, user: str, u: float, choice: int) -> str:
+    if answer.choose:
+        return answer.choose[(int(u * len(answer.choose)) + choice) % len(answer.choose)]
+    if answer.echo:
+        return user
+    return answer.text or ""
+
+
+def _offered(name: str, tools: dict[str, Any]) -> str | None:
+    if name:
+        return name if name in tools else None
+    return next(iter(tools), None)
+
+
+def _forced_tool(choice: Any, tools: dict[str, Any]) -> str | None:
+    """The tool that `tool_choice` demands; None: the answer may be text."""
+    if choice == "required":
+        return _offered("", tools)
+    if isinstance(choice, dict):
+        if choice.get("type") == "any":
+            return _offered("", tools)
+        inner = choice.get("function") if choice.get("type") == "function" else choice
+        if choice.get("type") in ("function", "tool") and isinstance(inner, dict):
+            return _offered(str(inner.get("name") or ""), tools)
+    return None
+
+
+def _limited(ask: Ask, pieces: tuple[str, ...]) -> Said:
+    """Apply stop sequences and the bound of the request."""
+    stops = [ask.stop] if isinstance(ask.stop, str) else (ask.stop or ask.stop_sequences or [])
+    if stops:
+        text = "".join(pieces)
+        at = min((i for s in stops if s and (i := text.find(s)) >= 0), default=-1)
+        if at >= 0:
+            pieces = cut(text[:at])
+    bound = ask.max_completion_tokens if ask.max_completion_tokens is not None else ask.max_tokens
+    if bound is not None and len(pieces) > bound:
+        return Said(pieces[: max(0, bound)], "length")
+    return Said(pieces, "stop")
+
+
+def _schema_asked(ask: Ask) -> Any | None:
+    """The JSON schema that the answer has to satisfy; {} for any object; None: text."""
+    asked = ask.response_format
+    if asked is not None and asked.get("type") == "json_object":
+        return {}
+    if asked is not None and asked.get("type") == "json_schema":
+        inner = asked.get("json_schema")
+        return (inner.get("schema") or {}) if isinstance(inner, dict) else {}
+    form = (ask.output_config or {}).get("format")
+    return (form.get("schema") or {}) if isinstance(form, dict) else None
+
+
+def _as_json(text: str, schema: Any) -> str:
+    """A declared answer that is JSON stays as it is; else one is built."""
+    try:
+        msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError):
+        return encode(fulfil(schema) if schema else {"answer": text}).decode()
+    return text
+
+
+def fulfil(schema: Any, root: Any = None, depth: int = 0) -> Any:
+    """The simplest value that satisfies a simple JSON schema (no patterns, no conditions)."""
+    root = schema if root is None else root
+    if not isinstance(schema, dict) or depth > 24:
+        return None
+    if "const" in schema:
+        return schema["const"]
+    if isinstance(schema.get("enum"), list) and schema["enum"]:
+        return schema["enum"][0]
+    if isinstance(ref := schema.get("$ref"), str):
+        return fulfil(_resolve(ref, root), root, depth + 1)
+    for key in ("anyOf", "oneOf"):
+        if isinstance(schema.get(key), list) and schema[key]:
+            return fulfil(schema[key][0], root, depth + 1)
+    if isinstance(schema.get("allOf"), list):
+        merged: dict[str, Any] = {}
+        for part in schema["allOf"]:
+            value = fulfil(part, root, depth + 1)
+            merged |= value if isinstance(value, dict) else {}
+        return merged
+    kind = schema.get("type", "object" if "properties" in schema else "string")
+    match kind[0] if isinstance(kind, list) and kind else kind:
+        case "object":
+            properties = schema.get("properties")
+            return (
+                {k: fulfil(v, root, depth + 1) for k, v in properties.items()} if isinstance(properties, dict) else {}
+            )
+        case "array":
+            count = max(int(schema.get("minItems", 0)), 0 if depth > 8 else 1)
+            return [fulfil(schema.get("items", {}), root, depth + 1) for _ in range(min(count, 64))]
+        case "integer":
+            return math.floor(_least(schema, 1)) if schema.get("maximum", 1) >= 1 else math.floor(schema["maximum"])
+        case "number":
+            return float(_least(schema, 0.5)) if schema.get("maximum", 1) >= 0.5 else float(schema["maximum"])
+        case "boolean":
+            return True
+        case "null":
+            return None
+        case _:
+            return _string(schema)
+
+
+def _least(schema: dict[str, Any], otherwise: float) -> float:
+    if "exclusiveMinimum" in schema:
+        return float(schema["exclusiveMinimum"]) + 1
+    return math.ceil(max(float(schema.get("minimum", otherwise)), otherwise)) if "minimum" in schema else otherwise
+
+
+def _string(schema: dict[str, Any]) -> str:
+    formats = {"date": "2026-01-15", "date-time": "2026-01-15T09:00:00Z", "email": "someone@example.com"}
+    text = formats.get(str(schema.get("format")), "simulated")
+    text = text.ljust(int(schema.get("minLength", 0)), "x")
+    return text[: int(schema.get("maxLength", len(text)))]
+
+
+def _resolve(ref: str, root: Any) -> Any:
+    found = root
+    for step in ref.removeprefix("#").strip("/").split("/"):
+        found = found.get(step) if isinstance(found, dict) and step else found
+    return found
+
+
+def bill(prompt: int, target: Target, said: list[Said]) -> Bill:
+    return Bill(
+        prompt=prompt,
+        output=sum(len(s.pieces) for s in said) + target.reasoning_tokens,
+        cached=math.floor(prompt * target.cached_share),
+        cache_write=math.floor(prompt * target.cache_write_share),
+        reasoning=target.reasoning_tokens,
+    )
+
+
+class Head(Struct, frozen=True):
+    """What every event of one answer repeats."""
+
+    id: str
+    created: int
+    model: str
+
+
+class Events(Struct):
+    """A streamed answer: what goes before the content, the content, what goes after it."""
+
+    begin: bytes
+    content: list[bytes]
+    end: list[bytes]  # finish, usage
+    done: bytes
+
+
+# --- OpenAI's dialect -------------------------------------------------------------------------------------------
+
+
+def openai_usage(b: Bill) -> dict[str, Any]:
+    return {
+        "prompt_tokens": b.prompt,
+        "completion_tokens": b.output,
+        "total_tokens": b.prompt + b.output,
+        "prompt_tokens_details": {"cached_tokens": b.cached, "audio_tokens": 0},
+        "completion_tokens_details": {"reasoning_tokens": b.reasoning, "audio_tokens": 0},
+    }
+
+
+def _logprobs(pieces: tuple[str, ...], top: int) -> dict[str, Any]:
+    def one(piece: str) -> dict[str, Any]:
+        p = -uniform(*piece.encode())
+        return {"token": piece, "logprob": p, "bytes": list(piece.encode())}
+
+    return {
+        "content": [
+            {**one(piece), "top_logprobs": [{**one(piece), "logprob": one(piece)["logprob"] - i} for i in range(top)]}
+            for piece in pieces
+        ],
+        "refusal": None,
+    }
+
+
+def _openai_call(head: Head, index: int, call: Call) -> dict[str, Any]:
+    return {
+        "id": f"call_{head.id[-12:]}_{index}",
+        "type": "function",
+        "function": {"name": call.name, "arguments": call.arguments},
+    }
+
+
+def openai_plain(head: Head, ask: Ask, said: list[Said], usage: Bill | None) -> bytes:
+    choices = []
+    for index, one in enumerate(said):
+        message: dict[str, Any] = {"role": "assistant", "content": one.text, "refusal": None}
+        if one.call is not None:
+            message = {"role": "assistant", "content": None, "refusal": None}
+            message["tool_calls"] = [_openai_call(head, index, one.call)]
+        wants = ask.logprobs and one.call is None
+        logprobs = _logprobs(one.pieces, ask.top_logprobs or 0) if wants else None
+        choices.append({"index": index, "message": message, "logprobs": logprobs, "finish_reason": one.finish})
+    out: dict[str, Any] = {
+        "id": head.id,
+        "object": "chat.completion",
+        "created": head.created,
+        "model": head.model,
+        "choices": choices,
+        "system_fingerprint": "fp_simulated",
+    }
+    if usage is not None:
+        out["usage"] = openai_usage(usage)
+    return encode(out)
+
+
+@lru_cache(4096)
+def _json_string(piece: str) -> bytes:
+    return encode(piece)
+
+
+def openai_events(head: Head, ask: Ask, said: list[Said], usage: Bill | None) -> Events:
+    """The stream. Choices take turns, as a provider interleaves them."""
+    include = ask.stream_options is not None and ask.stream_options.include_usage
+    start = (
+        b'data: {"id":%b,"object":"chat.completion.chunk","created":%d,"model":%b,'
+        b'"system_fingerprint":"fp_simulated","choices":['
+    ) % (encode(head.id), head.created, encode(head.model))
+    stop = b'],"usage":null}\n\n' if include else b"]}\n\n"
+
+    def event(choice: bytes) -> bytes:
+        return start + choice + stop
+
+    begin = b""
+    lanes: list[list[bytes]] = []
+    end: list[bytes] = []
+    for index, one in enumerate(said):
+        delta: dict[str, Any] = {"role": "assistant", "content": "", "refusal": None}
+        if one.call is not None:
+            call = _openai_call(head, index, Call(one.call.name, ""))
+            delta = {"role": "assistant", "content": None, "tool_calls": [{"index": 0, **call}]}
+        begin += event(encode({"index": index, "delta": delta, "logprobs": None, "finish_reason": None}))
+        lanes.append([event(choice) for choice in _openai_deltas(index, ask, one)])
+        end.append(event(encode({"index": index, "delta": {}, "logprobs": None, "finish_reason": one.finish})))
+    if len(lanes) == 1:
+        content = lanes[0]
+    else:
+        longest = max((len(lane) for lane in lanes), default=0)
+        content = [lane[i] for i in range(longest) for lane in lanes if i < len(lane)]
+    if include and usage is not None:
+        end.append(start + b'],"usage":' + encode(openai_usage(usage)) + b"}\n\n")
+    return Events(begin, content, end, b"data: [DONE]\n\n")
+
+
+def _openai_deltas(index: int, ask: Ask, one: Said) -> list[bytes]:
+    if one.call is not None:
+        shape = b'{"index":%d,"delta":{"tool_calls":[{"index":0,"function":{"arguments":%b}}]},"finish_reason":null}'
+    elif ask.logprobs:
+        top = ask.top_logprobs or 0
+        return [
+            encode(
+                {
+                    "index": index,
+                    "delta": {"content": piece},
+                    "logprobs": _logprobs((piece,), top),
+                    "finish_reason": None,
+                }
+            )
+            for piece in one.pieces
+        ]
+    else:
+        shape = b'{"index":%d,"delta":{"content":%b},"logprobs":null,"finish_reason":null}'
+    return [shape % (index, _json_string(piece)) for piece in one.pieces]
+
+
+_OPENAI_ERRORS: dict[int, tuple[str, str, str]] = {
+    400: ("invalid_request_error", "invalid_request", "The request is invalid."),
+    401: ("invalid_request_error", "invalid_api_key", "Incorrect API key provided."),
+    403: ("invalid_request_error", "permission_denied", "This key may not do this."),
+    404: ("invalid_request_error", "model_not_found", "The model does not exist or you do not have access to it."),
+    429: ("requests", "rate_limit_exceeded", "Rate limit reached. Please try again later."),
+    503: ("server_error", "overloaded", "That model is currently overloaded with other requests."),
+}
+
+
+def openai_error(status: int, message: str = "", code: str = "") -> bytes:
+    kind, usual_code, usual = _OPENAI_ERRORS.get(
+        status, ("server_error", "server_error", "The server had an error while processing your request.")
+    )
+    return encode({"error": {"message": message or usual, "type": kind, "param": None, "code": code or usual_code}})
+
+
+# --- Anthropic's dialect ----------------------------------------------------------------------------------------
+
+
+def _anthropic_input(b: Bill) -> dict[str, Any]:
+    return {
+        "input_tokens": b.prompt - b.cached - b.cache_write,
+        "cache_creation_input_tokens": b.cache_write,
+        "cache_read_input_tokens": b.cached,
+    }
+
+
+def _anthropic_output(b: Bill) -> dict[str, Any]:
+    out: dict[str, Any] = {"output_tokens": b.output}
+    if b.reasoning:
+        out["output_tokens_details"] = {"thinking_tokens": b.reasoning}
+    return out
+
+
+def _tool_use(head: Head, call: Call, arguments: Any) -> dict[str, Any]:
+    return {"type": "tool_use", "id": f"toolu_{head.id[-12:]}", "name": call.name, "input": arguments}
+
+
+def anthropic_plain(head: Head, said: Said, usage: Bill | None) -> bytes:
+    block: dict[str, Any] = {"type": "text", "text": said.text}
+    if said.call is not None:
+        block = _tool_use(head, said.call, msgspec.json.decode(said.call.arguments))
+    out: dict[str, Any] = {
+        "id": head.id,
+        "type": "message",
+        "role": "assistant",
+        "model": head.model,
+        "content": [block] if said.pieces else [],
+        "stop_reason": ANTHROPIC_FINISH[said.finish],
+        "stop_sequence": None,
+    }
+    if usage is not None:
+        out["usage"] = {**_anthropic_input(usage), **_anthropic_output(usage), "service_tier": "standard"}
+    return encode(out)
+
+
+def anthropic_event(data: dict[str, Any]) -> bytes:
+    return b"event: %b\ndata: %b\n\n" % (str(data["type"]).encode(), encode(data))
+
+
+def anthropic_events(head: Head, said: Said, usage: Bill | None) -> Events:
+    """message_start, content_block_start, ping, deltas, content_block_stop, message_delta, message_stop."""
+    message: dict[str, Any] = {
+        "id": head.id,
+        "type": "message",
+        "role": "assistant",
+        "model": head.model,
+        "content": [],
+        "stop_reason": None,
+        "stop_sequence": None,
+    }
+    final: dict[str, Any] = {
+        "type": "message_delta",
+        "delta": {"stop_reason": ANTHROPIC_FINISH[said.finish], "stop_sequence": None},
+    }
+    if usage is not None:
+        message["usage"] = {**_anthropic_input(usage), "output_tokens": 1, "service_tier": "standard"}
+        final["usage"] = _anthropic_output(usage)
+    block = {"type": "text", "text": ""} if said.call is None else _tool_use(head, said.call, {})
+    begin = anthropic_event({"type": "message_start", "message": message})
+    begin += anthropic_event({"type": "content_block_start", "index": 0, "content_block": block})
+    begin += anthropic_event({"type": "ping"})
+    shape = (
+        b'event: content_block_delta\ndata: {"type":"content_block_delta","index":0,'
+        + (
+            b'"delta":{"type":"text_delta","text":'
+            if said.call is None
+            else b'"delta":{"type":"input_json_delta","partial_json":'
+        )
+        + b"%b}}\n\n"
+    )
+    return Events(
+        begin,
+        [shape % _json_string(piece) for piece in said.pieces],
+        [anthropic_event({"type": "content_block_stop", "index": 0}), anthropic_event(final)],
+        anthropic_event({"type": "message_stop"}),
+    )
+
+
+_ANTHROPIC_ERRORS: dict[int, tuple[str, str]] = {
+    400: ("invalid_request_error", "The request is invalid."),
+    401: ("authentication_error", "invalid x-api-key"),
+    403: ("permission_error", "Your API key does not have permission to use the specified resource."),
+    404: ("not_found_error", "The requested resource could not be found."),
+    413: ("request_too_large", "Request exceeds the maximum allowed number of bytes."),
+    429: ("rate_limit_error", "This request would exceed your account's rate limit. Please try again later."),
+    529: ("overloaded_error", "Overloaded"),
+}
+
+
+def anthropic_error(status: int, message: str = "") -> bytes:
+    kind, usual = _ANTHROPIC_ERRORS.get(status, ("api_error", "Internal server error"))
+    return encode(
+        {"type": "error", "error": {"type": kind, "message": message or usual}, "request_id": "req_simulated"}
+    )
+
+
+# --- embeddings -------------------------------------------------------------------------------------------------
+
+
+def embedding(text: str, dimensions: int) -> list[float]:
+    """A unit vector that depends on the text alone."""
+    seed = int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:8], "big")
+    values = [2 * uniform(seed, i) - 1 for i in range(dimensions)]
+    norm = math.sqrt(sum(v * v for v in values)) or 1.0
+    return [v / norm for v in values]
