@@ -18,7 +18,7 @@ import pytest
 
 from waterline.core.errors import Refused
 from waterline.providers import models
-from waterline.providers.local_server import LocalModelDown, LocalOptions, LocalProcess
+from waterline.providers.local_server import LocalModelDown, LocalOptions, LocalProcess, default_threads
 
 HELLO = [{"role": "user", "content": "Write one sentence about the sea."}]
 SCHEMA = {
@@ -257,6 +257,11 @@ def stand_in(tmp_path: Path, script: str) -> str:
     path.write_text(f"#!/bin/sh\n{script}\n")
     path.chmod(0o755)
     return str(path)
+
+
+@pytest.mark.parametrize(("cores", "threads"), [(1, 1), (2, 1), (4, 3)])
+def test_a_core_is_left_for_the_gateway(cores: int, threads: int) -> None:
+    assert default_threads(cores) == threads
 
 
 READY = """echo '{"ready":true,"address":"http://127.0.0.1:1"}'"""
