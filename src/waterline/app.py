@@ -164,7 +164,10 @@ class Waterline:
         else:
             app.apply(spec, prices)
         app.budget.restore(
-            clock_us(), lambda since_us: self.store.read_sync(lambda tx: traces.spent(tx, spec.name, since_us))
+            clock_us(),
+            lambda since_us: self.store.read_sync(
+                lambda tx: traces.spent(tx, spec.name, since_us, purpose=self.settings.purpose)
+            ),
         )
 
     async def _apply_later(self, spec: AppSpec) -> None:
@@ -300,7 +303,7 @@ def run_server(
     async def main() -> int:
         waterline = Waterline(settings, environ)
         config = uvicorn.Config(
-            waterline.asgi,  # type: ignore[arg-type]
+            waterline.asgi,
             http="httptools",
             ws="none",
             lifespan="on",

@@ -45,11 +45,20 @@ class Sim:
         script = Script(default=default or Target(), targets=targets)
         status, body = request(self.address, "POST", "/sim/script", encode_script(script))
         assert status == 200, body
+        self._before = self._targets()
+
+    def asked(self, target: str) -> int:
+        """Requests to a target since the last `play`."""
+        return int(self._targets().get(target, {}).get("requests", 0) - self._before.get(target, {}).get("requests", 0))
 
     def stats(self, target: str) -> dict[str, Any]:
+        """Since the process began."""
+        return self._targets().get(target, {})
+
+    def _targets(self) -> dict[str, dict[str, Any]]:
         status, body = request(self.address, "GET", "/sim/stats")
         assert status == 200
-        found: dict[str, Any] = json.loads(body)["targets"].get(target, {"requests": 0})
+        found: dict[str, dict[str, Any]] = json.loads(body)["targets"]
         return found
 
     def stop(self) -> None:
@@ -163,6 +172,8 @@ class Server:
         return (self.data / "server.log").read_text()
 
     def traces(self, **query: Any) -> list[dict[str, Any]]:
+        """The newest thousand, once everything that was answered is stored."""
+        assert eventually(lambda: self.ask("GET", "/api/status")["waiting"] == 0)
         rows: list[dict[str, Any]] = self.ask("GET", "/api/traces", limit=1000, **query)["rows"]
         return rows
 

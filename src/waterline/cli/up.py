@@ -22,7 +22,7 @@ def up(
 ) -> None:
     """Serve the gateway and the console until Ctrl-C. An APP_DIR goes live only where nothing is live yet."""
     from waterline.app import run_server
-    from waterline.settings import load
+    from waterline.settings import SettingsError, load
 
     built = [built_or_die(folder) for folder in apps or []]
     folder = data_folder(data)
@@ -46,7 +46,7 @@ def up(
     try:
         settings = load(environ, folder)
         code = run_server(settings, environ, [(b.manifest, b.spec) for b in built], ready, SERVER_FILE, KEY_FILE)
-    except WaterlineError as error:
+    except (WaterlineError, SettingsError) as error:
         die(str(error))
     if not json:
         err.print("Waterline has stopped; everything that was answered is stored.", markup=False)

@@ -99,8 +99,10 @@ class _Batch:
                     self.rows[trace_id] = TraceWrite(row, bytes(decoded.events))
                     self.bodies.append((trace_id, "answer", record.body))
                     self.texts.append((trace_id, decoded.text, row.session, row.tags))
-            case _Admitted():
-                if earlier is None:
+            case _Admitted():  # admitted again: another attempt reserved more
+                if earlier is None or (
+                    earlier.row.outcome == "open" and row.reserved_nano_usd > earlier.row.reserved_nano_usd
+                ):
                     self.rows[trace_id] = TraceWrite(row, bytes(decoded.events))
                 self.bodies.append((trace_id, "request", record.body))
 

@@ -13,7 +13,7 @@ import zstandard
 from msgspec import Struct
 
 from waterline.core.money import Usage
-from waterline.core.trace import Event, TraceRow, decode_events, encode_events
+from waterline.core.trace import Event, Purpose, TraceRow, decode_events, encode_events
 from waterline.store.db import Row, Tx
 
 BodyKind = Literal["request", "answer"]
@@ -152,7 +152,7 @@ def write_of(row: TraceRow, events: list[Event]) -> TraceWrite:
 
 
 def insert_batch(tx: Tx, writes: Iterable[TraceWrite]) -> int:
-    """Idempotent: an outcome replaces an open row, nothing replaces an outcome. Returns rows added or replaced."""
+    """Idempotent: an outcome replaces an open row, an open row one that reserved less, nothing an outcome. Returns rows added or replaced."""
     return tx.many_tuples("traces.insert", [_values(write.row, write.events) for write in writes])
 
 
@@ -231,9 +231,9 @@ def apps(tx: Tx) -> list[str]:
     return [row["app"] for row in tx.all("traces.apps")]
 
 
-def spent(tx: Tx, app: str, since_us: int, env: str | None = None) -> int:
-    """Nano-USD of the app's live traces since then; open and interrupted ones count with their reservation."""
-    found = tx.one("traces.spent", app=app, since_us=since_us, env=env)
+def spent(tx: Tx, app: str, since_us: int, env: str | None = None, purpose: Purpose = "live") -> int:
+    """Nano-USD of the app's traces since then; open and interrupted ones count with their reservation."""
+    found = tx.one("traces.spent", app=app, since_us=since_us, env=env, purpose=purpose)
     return int(found["nano_usd"]) if found else 0
 
 

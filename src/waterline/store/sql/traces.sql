@@ -22,7 +22,9 @@ ON CONFLICT (id) DO UPDATE SET
     audio_output = excluded.audio_output, estimated = excluded.estimated, cost_nano_usd = excluded.cost_nano_usd,
     reserved_nano_usd = excluded.reserved_nano_usd, price_version = excluded.price_version,
     latency_bucket = excluded.latency_bucket, ttft_bucket = excluded.ttft_bucket, events = excluded.events
-WHERE traces.outcome IN ('open', 'interrupted') AND excluded.outcome NOT IN ('open', 'interrupted')
+WHERE traces.outcome IN ('open', 'interrupted') AND (
+    excluded.outcome NOT IN ('open', 'interrupted') OR excluded.reserved_nano_usd > traces.reserved_nano_usd
+)
 
 -- name: insert_body
 INSERT INTO bodies (trace_id, kind, codec, bytes) VALUES (:trace_id, :kind, :codec, :bytes)
@@ -134,7 +136,7 @@ SELECT CAST(COALESCE(SUM(
         THEN reserved_nano_usd ELSE COALESCE(cost_nano_usd, 0) END
 ), 0) AS BIGINT) AS nano_usd
 FROM traces
-WHERE app = :app AND started_us >= :since_us AND purpose = 'live'
+WHERE app = :app AND started_us >= :since_us AND purpose = :purpose
     AND env = :env --? env
 
 -- name: open_of_other_boots
