@@ -1,0 +1,454 @@
+"""Anthropic's Messages API, for callers who speak OpenAI's chat completions. The request: `anthropic_request.py`.
+
+Source: https://platform.claude.com/docs/en/api/messages, and the types of the `anthropic` package 2.11.
+"""
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta, Raw, Struct
+
+from waterline.core.money import Usage
+from waterline.core.release import ProviderKind, Route
+from waterline.providers.anthropic_request import messages_request
+from waterline.providers.base import (
+    Answer,
+    FaultKind,
+    Fields,
+    Headers,
+    ProviderFault,
+    StreamReader,
+    fault_kind,
+    retry_after_s,
+)
+
+API_VERSION = b"2023-06-01"
+MAX_EVENT_BYTES = 4 << 20
+_FINISH = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "tool_use": "tool_calls",
+    "refusal": "content_filter",
+    "pause_turn": "length",  # a long turn was interrupted: not the whole answer
+}
+_ERROR_KINDS: dict[str, FaultKind] = {
+    "rate_limit_error": "rate_limited",
+    "overloaded_error": "rate_limited",  # status 529
+    "authentication_error": "refused_key",
+    "permission_error": "refused_key",
+    "billing_error": "refused_key",  # our account, never the caller's fault
+    "invalid_request_error": "invalid",
+    "not_found_error": "invalid",
+    "request_too_large": "invalid",
+    "api_error": "unavailable",
+    "timeout_error": "unavailable",
+}
+Count = Annotated[int, Meta(ge=0, le=1 << 53)]
+
+
+class _OutputDetails(Struct):
+    thinking_tokens: Count | None = None
+
+
+class _Usage(Struct):
+    """Input buckets exclude each other; output includes thinking."""
+
+    input_tokens: Count | None = None
+    cache_read_input_tokens: Count | None = None
+    cache_creation_input_tokens: Count | None = None
+    output_tokens: Count | None = None
+    output_tokens_details: _OutputDetails | None = None
+
+
+class _Block(Struct):
+    type: str
+    text: str = ""
+    id: str = ""
+    name: str = ""
+    input: Raw = Raw()
+    thinking: str = ""
+    signature: str = ""
+    data: str = ""
+
+
+class _Message(Struct):
+    id: str
+    model: str
+    content: list[_Block] = []
+    stop_reason: str | None = None
+    usage: _Usage | None = None
+
+
+class _Delta(Struct):
+    type: str = ""
+    text: str = ""
+    partial_json: str = ""
+    thinking: str = ""
+    signature: str = ""
+    stop_reason: str | None = None
+
+
+class _Error(Struct):
+    type: str = ""
+    message: str = ""
+
+
+class _Event(Struct):
+    type: str
+    index: int = 0
+    message: _Message | None = None
+    content_block: _Block | None = None
+    delta: _Delta | None = None
+    usage: _Usage | None = None
+    error: _Error | None = None
+
+
+class _ErrorBody(Struct):
+    error: _Error
+
+
+_decode_message = msgspec.json.Decoder(_Message).decode
+_decode_event = msgspec.json.Decoder(_Event).decode
+_decode_error = msgspec.json.Decoder(_ErrorBody).decode
+_encode = msgspec.json.Encoder().encode
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
+def _buckets(read: _Usage) -> Usage:
+    total = read.output_tokens or 0
+    details = read.output_tokens_details
+    thinking = min(total, (details.thinking_tokens or 0) if details is not None else 0)
+    return Usage(
+        input=read.input_tokens or 0,
+        cached_input=read.cache_read_input_tokens or 0,
+        cache_write=read.cache_creation_input_tokens or 0,
+        output=total - thinking,
+        reasoning=thinking,
+    )
+
+
+def _usage_json(usage: Usage) -> dict[str, Any]:
+    """As OpenAI reports it: totals that include their details."""
+    prompt, completion = usage.total_input, usage.total_output
+    return {
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "total_tokens": prompt + completion,
+        "prompt_tokens_details": {"cached_tokens": usage.cached_input, "cache_write_tokens": usage.cache_write},
+        "completion_tokens_details": {"reasoning_tokens": usage.reasoning},
+    }
+
+
+def _json_text(raw: Raw) -> str:
+    """The arguments of a tool call, as the provider wrote them; a call without any is still a JSON object."""
+    try:
+        return bytes(raw).decode() or "{}"
+    except UnicodeDecodeError as error:
+        raise ProviderFault("garbage", "the arguments of a tool call are not UTF-8") from error
+
+
+def _thinking_block(block: _Block) -> dict[str, Any]:
+    if block.type == "redacted_thinking":
+        return {"type": block.type, "data": block.data}
+    return {"type": block.type, "thinking": block.thinking, "signature": block.signature}
+
+
+def _completion(read: _Message, created: int) -> tuple[dict[str, Any], str, str]:
+    """The chat completion, its text and its finish reason."""
+    text = "".join(block.text for block in read.content if block.type == "text")
+    calls = [
+        {
+            "id": block.id,
+            "type": "function",
+            "function": {"name": block.name, "arguments": _json_text(block.input)},
+        }
+        for block in read.content
+        if block.type == "tool_use"
+    ]
+    thoughts = [block for block in read.content if block.type in ("thinking", "redacted_thinking")]
+    message: dict[str, Any] = {"role": "assistant", "content": text if text or not calls else None, "refusal": None}
+    if calls:
+        message["tool_calls"] = calls
+    if thoughts:
+        message["reasoning_content"] = "".join(block.thinking for block in thoughts)
+        message["thinking_blocks"] = [_thinking_block(block) for block in thoughts]
+    finish = _FINISH.get(read.stop_reason or "", "length")  # never call success what we do not know
+    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": finish}
+    out: dict[str, Any] = {
+        "id": read.id,
+        "object": "chat.completion",
+        "created": created,
+        "model": read.model,
+        "choices": [choice],
+    }
+    if read.usage is not None:
+        out["usage"] = _usage_json(_buckets(read.usage))
+    return out, text, finish
+
+
+class _OpenBlock(Struct):
+    """A content block of which the end has not been read."""
+
+    kind: str
+    tool: int = -1  # index among the tool calls
+    spoken: bool = False  # some of the arguments were forwarded
+    input: Raw = Raw()
+    thinking: list[str] = []
+    signature: str = ""
+
+
+class AnthropicStream:
+    """Reads Anthropic's event stream, gives chunks of a chat completion. Pings and unknown events give nothing."""
+
+    def __init__(self, created: int, *, forward_usage: bool) -> None:
+        self._created = created
+        self._forward_usage = forward_usage
+        self._rest = b""
+        self._out: list[bytes] = []
+        self._head = b""  # of every chunk; empty until message_start
+        self._blocks: dict[int, _OpenBlock] = {}
+        self._tools = 0
+        self._reported = _Usage()
+        self.began = False
+        self.finished = False
+        self.done = False
+        self.finish_reason = ""
+        self.usage: Usage | None = None
+        self.chunks = 0
+        self.text: list[str] = []
+
+    @property
+    def pending(self) -> bytes:
+        out = b"".join(self._out)
+        self._out.clear()
+        return out
+
+    def feed(self, data: bytes) -> bytes:
+        if self._rest:
+            data = self._rest + data
+        if b"\r" in data:
+            data = data.replace(b"\r\n", b"\n")
+        *events, self._rest = data.split(b"\n\n")
+        for event in events:
+            if self.done:
+                break
+            self._read(event)
+        if len(self._rest) > MAX_EVENT_BYTES:
+            raise ProviderFault("garbage", f"an event of the stream is larger than {MAX_EVENT_BYTES} bytes")
+        return self.pending
+
+    def _read(self, event: bytes) -> None:
+        if len(event) > MAX_EVENT_BYTES:
+            raise ProviderFault("garbage", f"an event of the stream is larger than {MAX_EVENT_BYTES} bytes")
+        payload = b"\n".join(line[5:].removeprefix(b" ") for line in event.split(b"\n") if line.startswith(b"data:"))
+        if not payload:
+            return
+        try:
+            read = _decode_event(payload)
+        except _UNREADABLE as error:
+            raise ProviderFault("garbage", f"the stream has an event that cannot be read: {error}") from error
+        match read.type:
+            case "message_start":
+                self._start(read.message)
+            case "error":
+                raise _fault_of(read.error or _Error(), 0)
+            case "content_block_start" | "content_block_delta" | "content_block_stop" | "message_delta":
+                if not self._head:
+                    raise ProviderFault("garbage", f"the stream has {read.type} before message_start")
+                self._content(read)
+            case "message_stop":
+                self._stop()
+            case _:
+                pass  # ping; and new kinds, which clients are told to ignore
+
+    def _content(self, read: _Event) -> None:
+        match read.type:
+            case "content_block_start":
+                self._block(read.index, read.content_block)
+            case "content_block_delta":
+                self._delta(self._open(read.index), read.delta or _Delta())
+            case "content_block_stop":
+                self._close(self._open(read.index))
+                del self._blocks[read.index]
+            case _:
+                self._finish(read)
+
+    def _start(self, message: _Message | None) -> None:
+        if message is None or self._head:
+            raise ProviderFault("garbage", "the stream has a message_start without a message, or a second one")
+        self._head = b'data: {"id":%b,"object":"chat.completion.chunk","created":%d,"model":%b,"choices":[' % (
+            _encode(message.id),
+            self._created,
+            _encode(message.model),
+        )
+        if message.usage is not None:
+            self._reported = message.usage
+            started = _buckets(message.usage)
+            # What is written here of the output is not the count of an answer yet.
+            self.usage = Usage(started.input, started.cached_input, started.cache_write)
+        self._emit({"role": "assistant", "content": ""})
+
+    def _open(self, index: int) -> _OpenBlock:
+        block = self._blocks.get(index)
+        if block is None:
+            raise ProviderFault("garbage", f"the stream speaks of content block {index}, which is not open")
+        return block
+
+    def _block(self, index: int, start: _Block | None) -> None:
+        if start is None or index in self._blocks:
+            raise ProviderFault("garbage", "the stream opens a content block twice, or without saying what it is")
+        block = self._blocks[index] = _OpenBlock(start.type)
+        match start.type:
+            case "text":
+                self._say(start.text, "content")
+            case "tool_use":
+                block.tool, self._tools = self._tools, self._tools + 1
+                block.input = start.input
+                call = {"id": start.id, "type": "function", "function": {"name": start.name, "arguments": ""}}
+                self._speak({"tool_calls": [{"index": block.tool, **call}]})
+            case "thinking":
+                self._think(block, start.thinking)
+                block.signature = start.signature
+            case "redacted_thinking":
+                self._speak({"thinking_blocks": [_thinking_block(start)]})
+            case _:
+                pass  # the provider's own tools: their calls and results are not the caller's
+
+    def _delta(self, block: _OpenBlock, delta: _Delta) -> None:
+        match delta.type:
+            case "text_delta":
+                self._say(delta.text, "content")
+            case "input_json_delta" if block.tool >= 0 and delta.partial_json:
+                block.spoken = True
+                self._arguments(block, delta.partial_json)
+            case "thinking_delta":
+                self._think(block, delta.thinking)
+            case "signature_delta":
+                block.signature += delta.signature
+            case _:
+                pass
+
+    def _close(self, block: _OpenBlock) -> None:
+        if block.tool >= 0 and not block.spoken:
+            self._arguments(block, _json_text(block.input))
+        if block.kind == "thinking" and block.signature:
+            whole = {"type": "thinking", "thinking": "".join(block.thinking), "signature": block.signature}
+            self._speak({"thinking_blocks": [whole]})
+
+    def _finish(self, read: _Event) -> None:
+        if read.usage is not None:
+            told, before = read.usage, self._reported
+            self._reported = _Usage(
+                told.input_tokens if told.input_tokens is not None else before.input_tokens,
+                _later(told.cache_read_input_tokens, before.cache_read_input_tokens),
+                _later(told.cache_creation_input_tokens, before.cache_creation_input_tokens),
+                _later(told.output_tokens, before.output_tokens),
+                told.output_tokens_details or before.output_tokens_details,
+            )
+            self.usage = _buckets(self._reported)
+        reason = read.delta.stop_reason if read.delta is not None else None
+        if reason is not None and not self.finished:
+            self.finish_reason = _FINISH.get(reason, "length")
+            self.finished = self.began = True
+            self._emit({}, self.finish_reason)
+
+    def _stop(self) -> None:
+        if not self.finished:
+            raise ProviderFault("garbage", "the stream has message_stop before a stop_reason")
+        self.done = True
+        if self._forward_usage and self.usage is not None:
+            # What the provider has told is whole only now.
+            self._out.append(self._head + b'],"usage":' + _encode(_usage_json(self.usage)) + b"}\n\n")
+
+    def _arguments(self, block: _OpenBlock, json: str) -> None:
+        self._speak({"tool_calls": [{"index": block.tool, "function": {"arguments": json}}]})
+
+    def _think(self, block: _OpenBlock, text: str) -> None:
+        if text:
+            block.thinking.append(text)
+            self._say(text, "reasoning_content")
+
+    def _say(self, text: str, name: str) -> None:
+        if text:
+            self.text.append(text)
+            self._speak({name: text})
+
+    def _speak(self, delta: dict[str, Any]) -> None:
+        self.began = True
+        self.chunks += 1
+        self._emit(delta)
+
+    def _emit(self, delta: dict[str, Any], finish: str | None = None) -> None:
+        choice = _encode({"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish})
+        self._out.append(self._head + choice + (b'],"usage":null}\n\n' if self._forward_usage else b"]}\n\n"))
+
+
+def _later(told: int | None, before: int | None) -> int | None:
+    return told if told is not None else before
+
+
+def _fault_of(error: _Error, status: int, retry_s: float | None = None) -> ProviderFault:
+    message = error.message[:1000] or f"{error.type or 'an error'} without a message"
+    lower = message.lower()
+    kind = fault_kind(status) if status else _ERROR_KINDS.get(error.type, "unavailable")
+    if error.type in ("billing_error", "rate_limit_error", "overloaded_error"):
+        kind = _ERROR_KINDS[error.type]
+    if kind == "invalid":
+        if "prompt is too long" in lower or "exceed context limit" in lower or "context window" in lower:
+            kind = "context_length"
+        elif "credit balance is too low" in lower:
+            kind = "refused_key"
+    return ProviderFault(kind, message, status=status, retry_after_s=retry_s)
+
+
+class Anthropic:
+    """`clock` gives Unix seconds: a chat completion says when it was created, a Messages answer does not."""
+
+    kind: ProviderKind = "anthropic"
+    default_base_url = "https://api.anthropic.com/v1"
+    default_key_env = "ANTHROPIC_API_KEY"
+    chat_path = "/messages"
+    embeddings_path = ""
+
+    def __init__(self, clock: Callable[[], int]) -> None:
+        self._clock = clock
+
+    def headers(self, secret: str) -> list[tuple[bytes, bytes]]:
+        out = [
+            (b"content-type", b"application/json"),
+            (b"user-agent", b"waterline"),
+            (b"anthropic-version", API_VERSION),
+        ]
+        if secret:
+            out.append((b"x-api-key", secret.encode("latin-1")))
+        return out
+
+    def request(self, fields: Fields, route: Route) -> bytes:
+        return _encode(messages_request(fields, route))
+
+    def answer(self, body: bytes) -> Answer:
+        try:
+            read = _decode_message(body)
+        except _UNREADABLE as error:
+            raise ProviderFault("garbage", f"the answer is not a message: {error}") from error
+        if read.stop_reason is None:
+            raise ProviderFault("garbage", "the answer has no stop_reason")
+        completion, text, finish = _completion(read, self._clock())
+        usage = _buckets(read.usage) if read.usage is not None else None
+        return Answer(body=_encode(completion), usage=usage, finish_reason=finish, text=text)
+
+    def embeddings(self, body: bytes) -> Answer:
+        raise ProviderFault("invalid", "Anthropic offers no embeddings. Use a route to another provider.", status=400)
+
+    def stream(self, *, forward_usage: bool) -> StreamReader:
+        return AnthropicStream(self._clock(), forward_usage=forward_usage)
+
+    def fault(self, status: int, headers: Headers, body: bytes) -> ProviderFault:
+        try:
+            error = _decode_error(body).error
+        except _UNREADABLE:
+            error = _Error(message=f"status {status} without an error body")
+        return _fault_of(error, status, retry_after_s(headers))
