@@ -120,7 +120,7 @@ def draw(distribution: Distribution, u: float) -> float:
 
 def prompt_tokens(ask: Ask) -> int:
     sent = (ask.messages, ask.system, ask.tools, ask.functions, ask.input)
-    return -(-sum(len(bytes(raw)) for raw in sent ) // 4)
+    return -(-sum(len(bytes(raw)) for raw in sent) // 4)
 
 
 @lru_cache(1024)
