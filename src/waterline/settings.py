@@ -378,7 +378,7 @@ def _from_file(path: Path, problems: list[Problem]) -> dict[str, Value]:
         return {}
     except tomllib.TOMLDecodeError as error:
         line = re.search(r"\(at line (\d+)", str(error))
-        where = f"{path}:{line[1]}" if line else str(path)
+        where = f"{path}:{line[1] if line else len(text.splitlines())}"  # else it is "at end of document"
         what = re.sub(r" \(at .*\)$", "", str(error))
         problems.append(Problem(where, f"is not TOML: {what}", "See https://toml.io."))
         return {}

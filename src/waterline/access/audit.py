@@ -198,82 +198,83 @@ def verify(entries: Iterable[SealedEntry], checkpoint: Checkpoint | str | None =
     checkpoint are protected by the chain only, until the next checkpoint is published. Raises Refused if
     `checkpoint` is a text that is none."""
     published = parse_checkpoint(checkpoint) if isinstance(checkpoint, str) else checkpoint
-    log = list(entries)
-    edited = {id(sealed) for sealed in log if sealed.hash != _hash(sealed.entry)}
+    log = [_Placed(sealed.entry.seq, sealed, sealed.hash != _hash(sealed.entry)) for sealed in entries]
     findings = [
-        Finding(FindingKind.EDIT, s.entry.seq, f"entry {s.entry.seq} was changed: its hash does not fit its content")
-        for s in log
-        if id(s) in edited
+        Finding(FindingKind.EDIT, p.seq, f"entry {p.seq} was changed: its hash does not fit its content")
+        for p in log
+        if p.edited
     ]
     kept, inserted = _split_inserted(log)
     findings += [
-        Finding(
-            FindingKind.INSERTION, s.entry.seq, f"an entry numbered {s.entry.seq} was put in: it is not in the chain"
-        )
-        for s in inserted
+        Finding(FindingKind.INSERTION, p.seq, f"an entry numbered {p.seq} was put in: it is not in the chain")
+        for p in inserted
     ]
     findings += _reordered(kept)
-    chain = sorted(kept, key=lambda s: s.entry.seq)
-    findings += _gaps_and_links(chain, edited)
+    chain = sorted(kept, key=lambda p: p.seq)
+    findings += _gaps_and_links(chain)
     if published is not None:
         findings += _against(published, chain)
     return findings
 
 
-def _split_inserted(log: list[SealedEntry]) -> tuple[list[SealedEntry], list[SealedEntry]]:
+class _Placed(Struct, frozen=True, eq=False):
+    """An entry at its place in the file. Compared by identity: a copy of an entry is another thing."""
+
+    seq: int
+    sealed: SealedEntry
+    edited: bool
+
+
+def _split_inserted(log: list[_Placed]) -> tuple[list[_Placed], list[_Placed]]:
     """Of several entries with one number, the one that its neighbours refer to is kept; the others were put in."""
-    by_seq: dict[int, list[SealedEntry]] = {}
-    for sealed in log:
-        by_seq.setdefault(sealed.entry.seq, []).append(sealed)
-    inserted: set[int] = set()
-    for seq, same in by_seq.items():
-        if seq < 1:
-            inserted.update(map(id, same))
-        elif len(same) > 1:
-            after = {s.entry.prev for s in by_seq.get(seq + 1, [])}
-            before = {s.hash for s in by_seq.get(seq - 1, [])} if seq > 1 else {GENESIS}
-            genuine = max(same, key=lambda s: (s.hash in after, s.entry.prev in before, s.hash == _hash(s.entry)))
-            inserted.update(id(s) for s in same if s is not genuine)
-    return [s for s in log if id(s) not in inserted], [s for s in log if id(s) in inserted]
+    by_seq: dict[int, list[_Placed]] = {}
+    for placed in log:
+        by_seq.setdefault(placed.seq, []).append(placed)
+    genuine = {seq: same[0] if len(same) == 1 else _genuine(same, by_seq) for seq, same in by_seq.items() if seq >= 1}
+    kept = [placed for placed in log if genuine.get(placed.seq) is placed]
+    return kept, [placed for placed in log if genuine.get(placed.seq) is not placed]
 
 
-def _reordered(kept: list[SealedEntry]) -> list[Finding]:
+def _genuine(same: list[_Placed], by_seq: dict[int, list[_Placed]]) -> _Placed:
+    seq = same[0].seq
+    after = {p.sealed.entry.prev for p in by_seq.get(seq + 1, [])}
+    before = {p.sealed.hash for p in by_seq.get(seq - 1, [])} if seq > 1 else {GENESIS}
+    return max(same, key=lambda p: (p.sealed.hash in after, p.sealed.entry.prev in before, not p.edited))
+
+
+def _reordered(kept: list[_Placed]) -> list[Finding]:
     return [
         Finding(
             FindingKind.REORDERING,
-            there.entry.seq,
-            f"entry {there.entry.seq} stands after entry {here.entry.seq}: the order was changed",
+            there.seq,
+            f"entry {there.seq} stands after entry {here.seq}: the order was changed",
         )
         for here, there in pairwise(kept)
-        if there.entry.seq < here.entry.seq
+        if there.seq < here.seq
     ]
 
 
-def _gaps_and_links(chain: list[SealedEntry], edited: set[int]) -> list[Finding]:
+def _gaps_and_links(chain: list[_Placed]) -> list[Finding]:
     findings: list[Finding] = []
-    last_seq, last_hash, last_edited = 0, GENESIS, False
-    for sealed in chain:
-        seq = sealed.entry.seq
-        if seq > last_seq + 1:
-            missing = f"entry {seq - 1} is" if seq == last_seq + 2 else f"entries {last_seq + 1} to {seq - 1} are"
-            findings.append(Finding(FindingKind.DELETION, last_seq + 1, f"{missing} missing"))
-        elif sealed.entry.prev != last_hash and id(sealed) not in edited and not last_edited:
-            what = f"entry {seq} does not follow entry {seq - 1}: one of them was changed and sealed anew"
-            findings.append(Finding(FindingKind.EDIT, max(seq - 1, 1), what))
-        last_seq, last_hash, last_edited = seq, sealed.hash, id(sealed) in edited
+    seq, head, edited = 0, GENESIS, False  # of the entry before
+    for placed in chain:
+        if placed.seq > seq + 1:
+            missing = f"entry {seq + 1} is" if placed.seq == seq + 2 else f"entries {seq + 1} to {placed.seq - 1} are"
+            findings.append(Finding(FindingKind.DELETION, seq + 1, f"{missing} missing"))
+        elif placed.sealed.entry.prev != head and not placed.edited and not edited:
+            what = f"entry {placed.seq} does not follow entry {seq}: one of them was changed and sealed anew"
+            findings.append(Finding(FindingKind.EDIT, max(seq, 1), what))
+        seq, head, edited = placed.seq, placed.sealed.hash, placed.edited
     return findings
 
 
-def _against(checkpoint: Checkpoint, chain: list[SealedEntry]) -> list[Finding]:
-    last = chain[-1].entry.seq if chain else 0
+def _against(checkpoint: Checkpoint, chain: list[_Placed]) -> list[Finding]:
+    last = chain[-1].seq if chain else 0
     if last < checkpoint.count:
         what = f"the end was cut off: the checkpoint of {checkpoint.at} has {checkpoint.count} entries, the log {last}"
         return [Finding(FindingKind.TRUNCATION, last, what)]
-    head = GENESIS if checkpoint.count == 0 else None
-    for sealed in chain:
-        if sealed.entry.seq == checkpoint.count:
-            head = sealed.hash
-    if head is not None and head != checkpoint.head:
+    heads = [p.sealed.hash for p in chain if p.seq == checkpoint.count] if checkpoint.count else [GENESIS]
+    if heads and heads[0] != checkpoint.head:  # none: its deletion is found already
         what = (
             f"entry {checkpoint.count} has another hash than in the checkpoint of {checkpoint.at}: "
             "this log and the one that was published part before it"
