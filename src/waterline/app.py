@@ -371,7 +371,10 @@ def _operator_key(keys: KeyRing, file: Path) -> tuple[str, bool]:
         except WaterlineError:
             log.warning("%s holds a key that is not valid here (revoked?); it is left alone", file)
             return "", False
-    made = keys.create_first_key("operator")
+    try:
+        made = keys.create_first_key("operator")
+    except Refused:
+        return "", False  # an owner's key is in somebody's hands already
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as out:
         out.write(made.text + "\n")

@@ -18,7 +18,9 @@ SERVER_FILE = "server.json"
 KEY_FILE = "operator.key"
 TIMEOUT_S = 60.0
 
-out = Console(highlight=False)
+PIPED_WIDTH = 200  # columns where nobody looks at a terminal: a table is not cut to 80
+
+out = Console(highlight=False, width=None if sys.stdout.isatty() else PIPED_WIDTH)
 err = Console(stderr=True, highlight=False)
 
 

@@ -34,7 +34,7 @@ def run(
         if len(names) != 1:
             die(f"which app? Name one with --app: {', '.join(names) or 'none is known; build one first'}", 2)
         app = names[0]
-    name = f"run {Path(command[0]).name} ({os.getpid()})"
+    name = f"run {Path(command[0]).name} {os.getpid()}"
     key = server.ask("POST", "/api/keys", {"kind": "app", "app": app, "env": env, "name": name, "hours": 24})
     environ = dict(os.environ)
     for prefix, path in (("OPENAI", "/v1"), ("ANTHROPIC", "")):

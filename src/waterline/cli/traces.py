@@ -11,6 +11,8 @@ from waterline.cli.client import Server, out, print_json
 from waterline.cli.times import ms, since, when
 from waterline.core.ids import short
 from waterline.core.money import usd
+from waterline.providers.base import ProviderFault
+from waterline.providers.openai_wire import OpenAIStream
 
 app = typer.Typer(no_args_is_help=True)
 Json = Annotated[bool, typer.Option("--json")]
@@ -67,7 +69,7 @@ def show(trace: str, json: Json = False, data: Data = None) -> None:
     for name in ("request", "answer"):
         if found.get(name):
             out.print(f"--- {name}", markup=False)
-            out.print(found[name], markup=False)
+            out.print(said(found[name]), markup=False, soft_wrap=True)
 
 
 @app.command()
@@ -111,6 +113,18 @@ def replay(
             )
         out.print(found["answer"], markup=False)
     raise SystemExit(3 if found["not_replayable"] else 0 if found["same"] else 1)
+
+
+def said(body: str) -> str:
+    """A streamed answer as the text that it makes; any other body as it is (--json has the bytes)."""
+    if not body.startswith("data: "):
+        return body
+    reader = OpenAIStream(forward_usage=True)
+    try:
+        reader.feed(body.encode())
+    except ProviderFault as fault:
+        return f"{''.join(reader.text)}\n[the stream ended with an error: {fault.message}]"
+    return "".join(reader.text) or body
 
 
 def _print(rows: list[dict[str, Any]], json: bool) -> None:

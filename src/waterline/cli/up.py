@@ -40,7 +40,8 @@ def up(
         if first:
             out.print(f"First admin key (also in {folder / KEY_FILE}): {key}", markup=False, soft_wrap=True)
         else:
-            out.print(f"Admin key: in {folder / KEY_FILE}", markup=False, soft_wrap=True)
+            where = f"in {folder / KEY_FILE}" if key else "the owner's key that was made before"
+            out.print(f"Admin key: {where}", markup=False, soft_wrap=True)
         out.print("Stop with Ctrl-C.", markup=False)
 
     try:

@@ -96,7 +96,7 @@ class Upstreams:
 
     def _url(self, name: str, route: Route, provider: Provider) -> str:
         if self._redirect:
-            return self._redirect.format(route=name) + ("" if route.provider == "anthropic" else "/v1")
+            return self._redirect.format(route=name) + "/v1"
         return route.base_url or self._base_urls.get(route.provider, "") or provider.default_base_url
 
     def _addresser(self, route: Route, url: str) -> Callable[[], Awaitable[str]]:
