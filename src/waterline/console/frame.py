@@ -1,0 +1,307 @@
+"""What every page shares: who asks, what may be shown, HTML or JSON, and the way errors look.
+
+A page is declared as method, path, Action and a function from `Ask` to an answer; `pages.py` lists them all. The
+endpoint made here finds the session, asks the role matrix, checks the form's token, and only then calls the function.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, TypeAlias
+from urllib.parse import parse_qs, quote, urlencode
+
+import msgspec
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from msgspec import Struct
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from waterline import __version__
+from waterline.access.keys import KeyRing
+from waterline.access.roles import Action, Principal, allowed, require
+from waterline.access.sessions import (
+    FORM_FIELD,
+    SAFE_METHODS,
+    Sessions,
+    Visit,
+    check_origin,
+    check_unsafe,
+    own_origin,
+    token_of,
+)
+from waterline.console.shown import FILTERS
+from waterline.control.plane import Plane
+from waterline.core.app_spec import plain
+from waterline.core.errors import InvalidApiKey, Refused, RequestError
+from waterline.settings import Settings
+
+MAX_FORM_BYTES = 64 << 10
+MAX_FIELDS = 40
+
+NAVIGATION = (
+    ("/", "Overview", Action.OVERVIEW_READ),
+    ("/traces", "Traces", Action.TRACES_READ),
+    ("/releases", "Releases", Action.ROLLOUT_READ),
+    ("/load-lines", "Load lines", Action.LOAD_LINE_READ),
+    ("/keys", "Keys", Action.KEY_READ),
+    ("/audit", "Audit", Action.AUDIT_READ),
+)
+
+
+class View(Struct, frozen=True):
+    """A page: the template with its context, and `value`, what the same address answers as JSON."""
+
+    template: str
+    value: Any
+    context: dict[str, Any] = {}
+    status: int = 200
+
+
+class Moved(Struct, frozen=True):
+    """An act is done: see its result there. `value` is the answer as JSON."""
+
+    to: str
+    value: Any
+    status: int = 200
+
+
+Answer: TypeAlias = View | Moved | Response
+
+
+class Ask:
+    """One request by somebody who is known, for a page that the role may see."""
+
+    def __init__(self, request: Request, visit: Visit, form: dict[str, str], plane: Plane, now_us: int) -> None:
+        self.request = request
+        self.who = visit.principal
+        self.form = form
+        self.plane = plane
+        self.now_us = now_us
+
+    def query(self, name: str) -> str:
+        return self.request.query_params.get(name, "").strip()
+
+    def path(self, name: str) -> str:
+        return str(self.request.path_params[name])
+
+    def may(self, action: Action) -> bool:
+        return allowed(self.who.acts_as, action)
+
+
+Draw: TypeAlias = Callable[[Ask], Awaitable[Answer]]
+
+
+class Page(Struct, frozen=True):
+    method: str
+    path: str
+    action: Action
+    draw: Draw
+
+
+def url(path: str, **query: object) -> str:
+    """A local address; empty parameters are left out."""
+    kept = {k: str(v) for k, v in query.items() if v not in (None, "")}
+    return f"{path}?{urlencode(kept)}" if kept else path
+
+
+def local_path(text: str) -> str:
+    """`text` if it is a path of this site, else "/": a login never leads elsewhere."""
+    good = text.startswith("/") and not text.startswith(("//", "/\\")) and text.isprintable() and "\\" not in text
+    return text if good else "/"
+
+
+def wants_json(accept: str) -> bool:
+    """Whether the Accept header (RFC 9110 12.5.1) prefers JSON to HTML; in doubt it does not."""
+    weights = {"application/json": 0.0, "text/html": 0.0}
+    for part in accept.split(","):
+        kind, *params = (p.strip().lower() for p in part.split(";"))
+        q = next((p[2:] for p in params if p.startswith("q=")), "1")
+        try:
+            weight = float(q)
+        except ValueError:
+            weight = 0.0
+        if kind in weights:
+            weights[kind] = max(weights[kind], weight)
+        elif kind in ("*/*", "text/*"):
+            weights["text/html"] = max(weights["text/html"], weight)
+    return weights["application/json"] > weights["text/html"]
+
+
+class Frame:
+    def __init__(
+        self, plane: Plane, keys: KeyRing, sessions: Sessions, settings: Settings, clock_us: Callable[[], int]
+    ) -> None:
+        self.plane = plane
+        self.sessions = sessions
+        self._keys = keys
+        self._public_url = settings.public_url
+        self.secure = settings.public_url.startswith("https://")
+        self.clock_us = clock_us
+        self._templates = Environment(
+            loader=PackageLoader("waterline.console"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._templates.filters |= FILTERS
+        self._templates.globals |= {"url": url, "Action": Action, "version": __version__}
+
+    # --- who asks ------------------------------------------------------------------------------------------------
+
+    async def visit(self, request: Request) -> Visit:
+        """By API key if one is sent (a browser never does that by itself), else by cookie. Raises InvalidApiKey."""
+        headers = request.scope["headers"]
+        if any(name in (b"authorization", b"x-api-key") for name, _ in headers):
+            return Visit(self._keys.authenticate(headers), "", "")
+        return await self.sessions.visit(self.token(request))
+
+    def token(self, request: Request) -> str:
+        return token_of(request.scope["headers"], secure=self.secure)
+
+    def origin(self, request: Request) -> str:
+        return own_origin(request.scope["headers"], request.url.scheme, self._public_url)
+
+    def check_origin(self, request: Request) -> None:
+        check_origin(request.scope["headers"], self.origin(request))
+
+    # --- a page --------------------------------------------------------------------------------------------------
+
+    def endpoint(self, page: Page) -> Callable[[Request], Awaitable[Response]]:
+        async def answer(request: Request) -> Response:
+            visit: Visit | None = None
+            try:
+                visit = await self.visit(request)
+                require(visit.principal, page.action)
+                form = await self.form(request, visit) if request.method not in SAFE_METHODS else {}
+                ask = Ask(request, visit, form, self.plane, self.clock_us())
+                return self._respond(request, visit, await page.draw(ask))
+            except InvalidApiKey as error:
+                return self.sign_in(request, error)
+            except (RequestError, Refused) as error:
+                return self.failure(request, visit, error.status, str(error), getattr(error, "code", "refused"))
+
+        return answer
+
+    async def form(self, request: Request, visit: Visit | None) -> dict[str, str]:
+        """The fields of an urlencoded form, within a bound. With a visit by cookie, its token is checked."""
+        parts, size = [], 0
+        async for part in request.stream():
+            size += len(part)
+            if size > MAX_FORM_BYTES:
+                raise Refused(f"The form is larger than {MAX_FORM_BYTES:,} bytes.", 413)
+            parts.append(part)
+        try:
+            fields = parse_qs(b"".join(parts).decode(), keep_blank_values=True, max_num_fields=MAX_FIELDS)
+        except ValueError:  # not UTF-8, or too many fields
+            raise Refused("The form cannot be read. Load the page again and repeat the act.", 400) from None
+        form = {name: values[-1].strip() for name, values in fields.items()}
+        if visit is not None and visit.session_id:
+            given = form.get(FORM_FIELD, "")
+            check_unsafe(request.method, request.scope["headers"], self.origin(request), visit, given)
+        return form
+
+    # --- answers -------------------------------------------------------------------------------------------------
+
+    def _respond(self, request: Request, visit: Visit, answer: Answer) -> Response:
+        if isinstance(answer, Response):
+            return answer
+        if wants_json(request.headers.get("accept", "")):
+            return _json(answer.value, answer.status)
+        if isinstance(answer, Moved):
+            return RedirectResponse(answer.to, 303)
+        return self.html(request, visit, answer.template, answer.context, answer.status)
+
+    def html(
+        self, request: Request, visit: Visit | None, template: str, context: dict[str, Any], status: int = 200
+    ) -> Response:
+        who: Principal | None = visit.principal if visit else None
+        role = who.acts_as if who else None
+        shared = {
+            "who": who,
+            "csrf": visit.csrf if visit else "",
+            "may": lambda action: allowed(role, action),
+            "navigation": [(path, name) for path, name, action in NAVIGATION if allowed(role, action)],
+            "path": request.url.path,
+        }
+        return Response(
+            self._templates.get_template(template).render(**shared, **context), status, media_type="text/html"
+        )
+
+    def sign_in(self, request: Request, error: InvalidApiKey) -> Response:
+        """Nobody is signed in: JSON says so, a browser is led to the login page (and back, after a GET)."""
+        if wants_json(request.headers.get("accept", "")):
+            return self.failure(request, None, 401, str(error), error.code)
+        back = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        to = "/login" if request.method not in SAFE_METHODS or back == "/" else f"/login?next={quote(back, safe='')}"
+        return RedirectResponse(to, 303)
+
+    def failure(
+        self, request: Request, visit: Visit | None, status: int, message: str, code: str = "internal_error"
+    ) -> Response:
+        if wants_json(request.headers.get("accept", "")) or request.url.path.startswith("/api/"):
+            return _json({"error": {"message": message, "code": code}}, status)
+        titles = {
+            400: "That does not fit", 403: "Your role may not do that", 404: "Not found", 405: "Not like that",
+            409: "Refused", 413: "Too large", 429: "Too often", 500: "Something went wrong on our side",
+        }  # fmt: skip
+        context = {"status": status, "title": titles.get(status, "That did not work"), "message": message}
+        return self.html(request, visit, "error.html", context, status)
+
+    async def http_error(self, request: Request, error: Exception) -> Response:
+        """An address or a method that no page has; a stranger learns neither."""
+        assert isinstance(error, HTTPException)
+        if request.url.path.startswith("/api/"):
+            return self.failure(request, None, error.status_code, f"There is no {request.url.path[:200]} here.")
+        try:
+            visit = await self.visit(request)
+        except InvalidApiKey as unknown:
+            return self.sign_in(request, unknown)
+        if error.status_code == 405:
+            said = f"{request.url.path[:200]} does not take {request.method}."
+        else:
+            said = f"There is no page {request.url.path[:200]}."
+        return self.failure(request, visit, error.status_code, said, "not_found")
+
+    async def crash(self, request: Request, error: Exception) -> Response:
+        said = "It is in the server's log. Nothing that was answered or stored is touched by it."
+        return secured(self.failure(request, None, 500, said))
+
+
+def _json(value: Any, status: int) -> Response:
+    return Response(msgspec.json.encode(plain(value)), status, media_type="application/json")
+
+
+# --- headers of every answer -------------------------------------------------------------------------------------
+
+SECURITY = {
+    "content-security-policy": "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; "
+    "frame-ancestors 'none'",
+    "x-frame-options": "DENY",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "same-origin",
+    "cache-control": "no-store",
+}
+
+
+def secured(response: Response) -> Response:
+    for name, value in SECURITY.items():
+        response.headers.setdefault(name, value)
+    return response
+
+
+class SecurityHeaders:
+    """Puts them on whatever leaves; an answer that sets one itself (a report in its frame) keeps its own."""
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        async def secure_send(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                headers: Iterable[tuple[bytes, bytes]] = message.get("headers", [])
+                there = {name.lower() for name, _ in headers}
+                added = [(n.encode(), v.encode()) for n, v in SECURITY.items() if n.encode() not in there]
+                message = {**message, "headers": [*headers, *added]}
+            await send(message)
+
+        await self._app(scope, receive, secure_send)

@@ -1,0 +1,89 @@
+"""Every page of the console, with the Action it needs. What is not in this table does not exist."""
+
+from collections.abc import Callable, Sequence
+from importlib import resources
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
+
+from waterline.access.keys import KeyRing
+from waterline.access.roles import Action
+from waterline.access.sessions import Sessions, StoredSessions
+from waterline.console import audit_pages, key_pages, load_line_pages, overview, release_pages, trace_pages
+from waterline.console.frame import Frame, Page, SecurityHeaders
+from waterline.console.login import login_page, logout, sign_in
+from waterline.control.plane import Plane
+from waterline.settings import Settings
+from waterline.store.db import Store
+
+PAGES: tuple[Page, ...] = (
+    Page("GET", "/", Action.OVERVIEW_READ, overview.overview),
+    Page("GET", "/traces", Action.TRACES_READ, trace_pages.traces),
+    Page("GET", "/traces/{trace}", Action.TRACES_READ, trace_pages.trace),
+    Page("GET", "/traces/{trace}/request", Action.BODIES_READ, trace_pages.request_body),
+    Page("GET", "/traces/{trace}/answer", Action.BODIES_READ, trace_pages.answer_body),
+    Page("POST", "/traces/{trace}/replay", Action.TRACE_REPLAY, trace_pages.replay),
+    Page("GET", "/releases", Action.ROLLOUT_READ, release_pages.releases),
+    Page("GET", "/releases/{release}", Action.RELEASE_READ, release_pages.release),
+    Page("GET", "/releases/{release}/manifest", Action.RELEASE_READ, release_pages.manifest),
+    Page("GET", "/releases/{release}/diff", Action.RELEASE_READ, release_pages.choose_diff),
+    Page("GET", "/releases/{a}/diff/{b}", Action.RELEASE_READ, release_pages.diff),
+    Page("POST", "/releases/{release}/promotion", Action.ROLLOUT_PROMOTE, release_pages.promote),
+    Page("POST", "/apps/{app}/rollback", Action.ROLLOUT_ROLLBACK, release_pages.roll_back),
+    Page("POST", "/apps/{app}/pins", Action.ROLLOUT_PIN, release_pages.pin),
+    Page("POST", "/apps/{app}/pins/removal", Action.ROLLOUT_PIN, release_pages.unpin),
+    Page("GET", "/load-lines", Action.LOAD_LINE_READ, load_line_pages.load_lines),
+    Page("GET", "/load-lines/{line}", Action.LOAD_LINE_READ, load_line_pages.load_line),
+    Page("GET", "/load-lines/{line}/report", Action.LOAD_LINE_READ, load_line_pages.report),
+    Page("GET", "/load-lines/{line}/json", Action.LOAD_LINE_READ, load_line_pages.as_json),
+    Page("GET", "/keys", Action.KEY_READ, key_pages.keys),
+    Page("POST", "/keys/app", Action.KEY_CREATE_APP, key_pages.create_app_key),
+    Page("POST", "/keys/personal", Action.KEY_CREATE_PERSON, key_pages.create_personal_key),
+    Page("POST", "/keys/{key}/revocation", Action.KEY_REVOKE, key_pages.revoke),
+    Page("GET", "/audit", Action.AUDIT_READ, audit_pages.audit),
+    Page("GET", "/audit/export", Action.AUDIT_READ, audit_pages.export),
+)
+
+OPEN = ("/login", "/logout", "/static")  # what a stranger may reach
+
+
+def console_app(
+    plane: Plane,
+    keys: KeyRing,
+    store: Store,
+    settings: Settings,
+    clock_us: Callable[[], int],
+    routes: Sequence[BaseRoute],
+) -> Starlette:
+    """Serves all that is not /v1, health or metrics: the pages, and `routes`, those of /api."""
+    sessions = Sessions(
+        StoredSessions(store), keys, settings.master_key, clock_us,
+        hours=settings.session_hours, idle_hours=settings.session_idle_hours,
+    )  # fmt: skip
+    frame = Frame(plane, keys, sessions, settings, clock_us)
+    return Starlette(
+        routes=[
+            *routes,
+            *(Route(page.path, frame.endpoint(page), methods=[page.method]) for page in PAGES),
+            Route("/login", login_page(frame), methods=["GET"]),
+            Route("/login", sign_in(frame), methods=["POST"]),
+            Route("/logout", logout(frame), methods=["POST"]),
+            Mount("/static", _Static(directory=str(resources.files("waterline.console").joinpath("static")))),
+        ],
+        middleware=[Middleware(SecurityHeaders)],
+        exception_handlers={HTTPException: frame.http_error, Exception: frame.crash},
+    )
+
+
+class _Static(StaticFiles):
+    """Asked again each time, answered "not modified" (304) unless it has changed."""
+
+    def file_response(self, full_path, stat_result, scope: Scope, status_code: int = 200) -> Response:  # type: ignore[no-untyped-def]
+        response = super().file_response(full_path, stat_result, scope, status_code)
+        response.headers["cache-control"] = "no-cache"
+        return response
