@@ -269,7 +269,7 @@ class OpenAIWire:
             message = f"status {status} without an error body"
         else:
             message = error if isinstance(error, str) else error.message
-            code = "" if isinstance(error, str) else str(error.code or error.type or "")
-        if kind == "invalid" and ("context_length" in code or code == "exceed_context_size_error"):
+            code = "" if isinstance(error, str) else f"{error.code} {error.type}"
+        if kind == "invalid" and ("context_length" in code or "exceed_context_size" in code):
             kind = "context_length"
         return ProviderFault(kind, message[:1000], status=status, retry_after_s=retry_after_s(headers))

@@ -143,6 +143,7 @@ def test_garbage_answer_is_a_fault(body):
         (500, b"oops", "unavailable"),
         (401, b'{"error":{"message":"bad key"}}', "refused_key"),
         (400, b'{"error":{"message":"no","code":"context_length_exceeded"}}', "context_length"),
+        (400, b'{"error":{"message":"no","code":400,"type":"exceed_context_size_error"}}', "context_length"),
         (400, b'{"error":{"message":"no"}}', "invalid"),
         (302, b"", "garbage"),
     ],
