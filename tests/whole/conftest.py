@@ -130,8 +130,9 @@ def send(
 class Server:
     """A Waterline process with its own data folder."""
 
-    def __init__(self, data: Path, redirect: str = "", **environ: str) -> None:
+    def __init__(self, data: Path, redirect: str = "", limit_file_kb: int = 0, **environ: str) -> None:
         self.data = data
+        self.limit_file_kb = limit_file_kb
         self.environ = {k: v for k, v in os.environ.items() if not k.startswith("WATERLINE_")} | environ
         if redirect:
             self.environ["WATERLINE_REDIRECT_PROVIDERS"] = redirect
@@ -142,6 +143,8 @@ class Server:
     def start(self) -> None:
         self.data.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, "-m", "waterline", "up", "--data", str(self.data), "--port", "0", "--json"]
+        if self.limit_file_kb:
+            command = ["sh", "-c", f'ulimit -f {self.limit_file_kb * 2}; exec "$@"', "sh", *command]
         self.child, ready = start(command, self.environ, self.data / "server.log")
         self.url, self.key = ready["url"], ready["key"]
 

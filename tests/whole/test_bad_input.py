@@ -277,6 +277,29 @@ def test_below_the_reserve_requests_are_refused_or_answered_as_declared_never_un
         server.stop()
 
 
+def test_a_disk_that_is_really_full_refuses_honestly_loses_nothing_and_recovers(tmp_path, sim):
+    """Every file may grow to 3 MB: as on a full disk, the system itself refuses the write."""
+    sim.play(main=GOOD)
+    server = Server(tmp_path / "d", f"{sim.address}/{{route}}", limit_file_kb=3000)
+    app = App(server, "full", {"main": Route(provider="simulated", model="small")})
+    answered, refused = [], []
+    for _ in range(200):
+        reply = app.chat("x" * 60_000)
+        (answered if reply.status == 200 else refused).append(reply)
+        if len(refused) >= 3:
+            break
+    assert answered
+    assert refused
+    assert {(r.status, r.code) for r in refused} == {(503, "overloaded")}
+    server.kill9()
+    server.limit_file_kb = 0
+    server.start()
+    for reply in answered:
+        assert server.trace(reply.trace)["row"]["outcome"] == "answered"
+    assert app.chat().status == 200
+    assert server.stop() == 0
+
+
 def run_up(*more: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "waterline", "up", *more]
     return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)

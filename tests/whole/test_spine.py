@@ -120,6 +120,13 @@ def test_anthropic_is_spoken_to_in_its_own_words(make_app, sim):
         assert app.trace_of(reply)["row"]["cost_nano_usd"] > 0
 
 
+def test_embeddings_from_a_provider_that_has_none_are_an_honest_400(make_app):
+    app = make_app(main={"provider": "anthropic", "model": "claude-haiku-4-5"})
+    reply = app.post({"model": "main", "input": "x"}, "/v1/embeddings")
+    assert (reply.status, reply.code) == (400, "invalid_request")
+    assert "no embeddings" in reply.json["error"]["message"]
+
+
 # --- prompts -----------------------------------------------------------------------------------------------------
 
 

@@ -115,7 +115,7 @@ def decode_request(kind: Kind, path: str, body: bytes, received_us: int) -> Requ
         fields=fields,
         model=envelope.model,
         received_us=received_us,
-        stream=bool(envelope.stream),
+        stream=kind == "chat" and bool(envelope.stream),
         include_usage=bool(options and options.include_usage),
         max_tokens=asked,
         choices=choices,

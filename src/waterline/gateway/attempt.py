@@ -238,9 +238,11 @@ def _prepare(call: Call, target: Target) -> tuple[Reservation, bytes]:
     body = render(request, served, route, target.provider, variables, wanted)
     bound = len(body) + IMAGE_BOUND_TOKENS * body.count(b'"image_url"')
     chat = request.kind == "chat"
+    price = app.prices.find(route.provider, route.model, request.received_us, bound)
+    trail.price_version = price.version if price is not None else ""
     hold = app.budget.reserve(
         request.received_us,
-        app.prices.find(route.provider, route.model, request.received_us, bound),
+        price,
         route.model,
         bound,
         wanted if chat else 0,
@@ -258,9 +260,11 @@ async def _send(call: Call, target: Target, body: bytes) -> Response:
     left_s, route = call.left_s, target.route
     if left_s <= 0:
         raise Timeout("total", "the deadline passed before the request could be sent")
-    stream = call.trail.request.stream
+    stream, head = call.trail.request.stream, link.head(call.trail.request.kind)
+    if not head:
+        raise ProviderFault("invalid", "it offers no embeddings; use a route of another provider")
     return await link.pool.send(
-        link.head(call.trail.request.kind),
+        head,
         body,
         first_byte=min(route.first_token_s, left_s) if stream else left_s,
         idle=route.idle_s,

@@ -21,14 +21,12 @@ from msgspec import Raw, Struct
 
 from waterline.core.trace import TraceRow
 from waterline.store import text_search, traces
-from waterline.store.db import Store, StoreUnavailable, Tx
+from waterline.store.db import Store, Tx
 from waterline.store.spool import Segment, SegmentReader, Spool, SpoolRecord, segments
 from waterline.store.traces import BodyKind, TraceWrite
 
 BATCH_RECORDS = 2000  # a write transaction of about a tenth of a second
 BATCH_BYTES = 8 * 1024 * 1024
-IDLE_S = 0.1
-LONGEST_PAUSE_S = 5.0
 
 
 class _Admitted(Struct, frozen=True, tag="a", gc=False):
@@ -108,7 +106,7 @@ class _Batch:
 
 
 class Drainer:
-    """One a database. Call `recover` at the start, then `start`; `stop` drains what is left and ends the thread."""
+    """One a database. Call `recover` at the start; `worker.py` calls `drain_once` from its thread, again and again."""
 
     def __init__(
         self,
@@ -132,8 +130,6 @@ class Drainer:
         self._done: list[str] = []  # segments deleted, whose offsets can be forgotten
         self._loaded = False
         self._one = threading.Lock()
-        self._ended = threading.Event()
-        self._thread: threading.Thread | None = None
 
     def recover(self) -> Recovered:
         """Stores everything earlier processes left in the spool, then marks their open traces as interrupted.
@@ -157,21 +153,6 @@ class Drainer:
             total += done
         return total
 
-    def start(self) -> None:
-        self._thread = threading.Thread(target=self._keep_draining, name="drainer", daemon=True)
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Drains what is left, if the database can; what it cannot take waits in the spool for the next start."""
-        self._ended.set()
-        if self._thread is not None:
-            self._thread.join()
-            self._thread = None
-        try:
-            self.drain_all()
-        except (StoreUnavailable, OSError) as failure:
-            self._on_error(f"the spool in {self.folder} is kept for the next start: {failure}")
-
     def accounting(self) -> Accounting:
         """Of every process that ever wrote here. Balanced at any moment."""
         rows = self.store.read_sync(lambda tx: tx.all("drain.counters"))
@@ -191,20 +172,6 @@ class Drainer:
         return Accounting(
             emitted + live.emitted, stored, rejected + live.rejected, live.accepted - live_seq, lost
         )  # fmt: skip
-
-    def _keep_draining(self) -> None:
-        pause = IDLE_S
-        while not self._ended.is_set():
-            try:
-                done = self.drain_once()
-                pause = IDLE_S
-            except (StoreUnavailable, OSError) as failure:
-                if pause == IDLE_S:
-                    self._on_error(f"traces wait in {self.folder} and are tried again: {failure}")
-                pause = min(pause * 2, LONGEST_PAUSE_S)
-                done = 0
-            if done < BATCH_RECORDS:
-                self._ended.wait(pause)
 
     def _drain(self, max_records: int, wanted: Callable[[Segment], bool]) -> int:
         with self._one:

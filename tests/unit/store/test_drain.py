@@ -3,7 +3,6 @@
 import os
 import random
 import signal
-import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -20,7 +19,7 @@ from waterline.core.money import Usage
 from waterline.core.trace import Admitted, AdmittedRecord, Ended, OutcomeRecord, Received, TraceRow, encode_record
 from waterline.store import spool as spool_module
 from waterline.store import traces
-from waterline.store.db import Store, StoreUnavailable
+from waterline.store.db import Store
 from waterline.store.drain import Drainer, Recovered
 from waterline.store.spool import SegmentReader, Spool, SpoolUnavailable, segments
 from waterline.store.traces import TraceFilter
@@ -147,47 +146,6 @@ def test_a_start_stores_what_was_left_and_marks_the_rest_interrupted(store: Stor
     second.close()
 
 
-def test_the_thread_drains_by_itself_and_stop_leaves_nothing_behind(store: Store, folder: Path, spool: Spool) -> None:
-    drainer = Drainer(store, folder, "b1", spool=spool)
-    drainer.start()
-    spool.outcome(outcome("t1"), b"")
-    deadline = time.monotonic() + 2  # what a user is promised
-    while not outcomes(store) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert outcomes(store) == {"t1": "answered"}
-    for n in range(500):
-        spool.outcome(outcome(f"x{n}"), b"")
-    drainer.stop()
-    assert len(outcomes(store)) == 501
-
-
-def test_a_locked_database_loses_nothing_and_is_told_once(
-    tmp_path: Path, folder: Path, spool: Spool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("waterline.store.db.BUSY_S", 0.01)
-    told: list[str] = []
-    store = Store.open(tmp_path / "waterline.db", on_error=told.append)
-    drainer = Drainer(store, folder, "b1", spool=spool)
-    other = sqlite3.connect(store.path, isolation_level=None)
-    other.execute("BEGIN IMMEDIATE")
-    spool.outcome(outcome("t1"), b"")
-    with pytest.raises(StoreUnavailable):
-        drainer.drain_once()
-    drainer.start()
-    time.sleep(0.5)
-    assert len(told) == 1
-    assert "tried again" in told[0]
-    other.execute("ROLLBACK")
-    other.close()
-    deadline = time.monotonic() + 5
-    while not outcomes(store) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    drainer.stop()
-    assert outcomes(store) == {"t1": "answered"}
-    assert drainer.accounting().stored == 1
-    store.close()
-
-
 # --- accounting ------------------------------------------------------------------------------------------------------
 
 
@@ -222,7 +180,7 @@ def test_emitted_is_stored_plus_rejected_plus_waiting_under_random_rejects(seed:
             elif act == "d":
                 drainer.drain_once(rnd.randrange(1, 6))
             else:
-                drainer.stop()  # notes the rejected ones; after a kill -9 those since the last drain are not known
+                drainer.drain_all()  # notes the rejected ones; after a kill -9 those since the last drain are not known
                 spool.close()
                 boot += 1
                 spool = Spool.open(folder, f"b{boot}", 0)
