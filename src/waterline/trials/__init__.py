@@ -18,4 +18,7 @@ DRILLS = (
     "integrations",
     "audit",
     "access",
-)  # every drill that an app may require; those that this version does not have are shown as NOT RUN
+)  # every drill that an app may require, in the order in which they run
+
+IMPLEMENTED = ("quality", "robustness", "load", "outage", "budget", "cost", "rollback", "recovery")
+"""Those that this version has. A required one that it has not counts as "could not run", never as passed."""

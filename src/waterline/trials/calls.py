@@ -131,8 +131,7 @@ class Caller:
             else:
                 self._read_plain(call, await response.read())
         except UpstreamError as error:
-            call.code, call.message = "connection", str(error)
-            call.truncated = call.status == 200 and call.ttft_s is not None and not call.complete
+            call.code, call.message = "connection", str(error)  # a client raises on it: no success, and not honest
         except ProviderFault as fault:
             call.code, call.message = "in_band", fault.message
         call.total_s = loop.time() - start

@@ -16,6 +16,7 @@ from waterline.trials.calls import Caller
 
 START_DEADLINE_S = 60.0
 ASK_TIMEOUT_S = 60.0
+DRAIN_DEADLINE_S = 30.0
 
 
 class InstanceFailed(WaterlineError):
@@ -134,6 +135,12 @@ class Instance:
 
     def caller(self, key: str, connections: int = 1024) -> Caller:
         return Caller(f"{self.url}/v1", key, connections=connections)
+
+    async def drained(self) -> None:
+        """Returns when the store holds everything that was answered so far: lists may lag behind a moment."""
+        async with asyncio.timeout(DRAIN_DEADLINE_S):
+            while (await self.ask("GET", "/api/status"))["waiting"]:
+                await asyncio.sleep(0.05)
 
     async def traces(self, **query: Any) -> list[dict[str, Any]]:
         """Every trace that fits, over all pages."""

@@ -1,0 +1,160 @@
+"""Asking the release's real model: an instance of the trial's own, without any redirection, a few calls at a time.
+
+What was asked once is shared by the drills (quality, robustness, cost, and the real latencies of load).
+"""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from waterline.core.case import Case
+from waterline.core.errors import WaterlineError
+from waterline.core.money import Usage
+from waterline.core.release import Release
+from waterline.evals.scorers import Score, score
+from waterline.trials.calls import Call, Caller
+from waterline.trials.instance import Instance
+from waterline.trials.progress import Teller
+
+AT_ONCE_LOCAL = 2  # the local model has two slots
+AT_ONCE = 6
+PROBE_S = 300.0  # the first call loads the weights and reads the whole prompt
+
+
+class CouldNotRun(WaterlineError):
+    """A drill that cannot be run here; the message ends in the remedy."""
+
+
+class Question(Struct, frozen=True):
+    case: Case
+    text: str = ""  # replaces the last message, when perturbed
+    kind: str = ""  # "", "again", or the perturbation
+
+
+class Asked(Struct):
+    """One question, its answer and what the trace says it took. No answer has a failed score."""
+
+    question: Question
+    call: Call
+    score: Score
+    usage: Usage | None = None
+    cost_nano_usd: int | None = None
+    provider: str = ""
+    model: str = ""
+    fell_back: bool = False
+    first_token_ms: float | None = None
+    answer_ms: float | None = None
+
+    @property
+    def passed(self) -> bool:
+        return self.score.passed
+
+
+class RealModel:
+    def __init__(self, instance: Instance, release: Release, manifest: bytes, spec: bytes, env: str) -> None:
+        self.calls = 0
+        self.asked: list[Asked] = []  # everything so far
+        self.sampled: list[Asked] | None = None  # the cases of the quality drill, asked as they are
+        self._instance = instance
+        self._release = release
+        self._manifest, self._spec, self._env = manifest, spec, env
+        self._key = ""
+        self._running = False
+        self._probed: set[str] = set()
+
+    @property
+    def at_once(self) -> int:
+        kinds = {route.provider for route in self._release.routes.values()}
+        return AT_ONCE_LOCAL if "local" in kinds else AT_ONCE
+
+    async def ask(self, questions: Sequence[Question], teller: Teller) -> list[Asked]:
+        """In the order of `questions`. Raises CouldNotRun where the model is not there to be asked."""
+        await self._ready()
+        # By route, so that the prompt's prefix stays in the model's cache.
+        order = sorted(range(len(questions)), key=lambda i: (questions[i].case.route, i))
+        done: list[Call] = [Call()] * len(questions)
+        todo = iter(order)
+        async with self._instance.caller(self._key, self.at_once) as caller:
+            for name in sorted({q.case.route for q in questions}):
+                await self._probe(caller, name)
+
+            async def one_after_the_other() -> None:
+                for index in todo:
+                    done[index] = await self._call(caller, questions[index])
+                    teller.step()
+
+            await asyncio.gather(*(one_after_the_other() for _ in range(self.at_once)))
+        asked = [await self._read(q, c) for q, c in zip(questions, done, strict=True)]
+        if starved := next((a for a in asked if a.call.code == "budget_exceeded"), None):
+            raise CouldNotRun(f"The app's budget ended during the drill: {starved.call.message}")
+        self.asked += asked
+        return asked
+
+    async def _ready(self) -> None:
+        if self._running:
+            return
+        await self._instance.start()
+        self._running = True
+        if not self._key:
+            await self._instance.install(self._manifest, self._spec, self._env)
+            self._key = await self._instance.app_key(self._release.app, self._env)
+
+    async def close(self) -> None:
+        """The model leaves the machine to the drills that measure time."""
+        self._running = False
+        self._probed.clear()
+        await self._instance.stop()
+
+    async def _call(self, caller: Caller, question: Question) -> Call:
+        self.calls += 1
+        turns = [{"role": m.role, "content": m.content} for m in question.case.turns()]
+        if question.text:
+            turns[-1] = {"role": "user", "content": question.text}
+        extra: dict[str, Any] = {"waterline": {"variables": question.case.variables}} if question.case.variables else {}
+        return await caller.chat(turns, model=question.case.route, stream=True, extra=extra, give_up_s=PROBE_S)
+
+    async def _probe(self, caller: Caller, name: str) -> None:
+        """One short call to each route first: a missing model or key is no bad answer, it is no trial."""
+        if name in self._probed:
+            return
+        route = self._release.routes.get(name)
+        if route is None:
+            raise CouldNotRun(f'Cases name the route "{name}", which the release does not have. Correct the cases.')
+        if route.provider == "simulated":
+            raise CouldNotRun(
+                f'Route "{name}" is on the simulated provider, and figures of quality come from real models only. '
+                "Give it a real provider and model in app.toml."
+            )
+        self.calls += 1
+        hello = [{"role": "user", "content": "Hello"}]
+        call = await caller.chat(hello, model=name, stream=True, extra={"max_tokens": 1}, give_up_s=PROBE_S)
+        why = f"{call.message or call.code or f'status {call.status}'}"
+        if call.complete:
+            fallen = next((e for e in await self._events(call.trace) if e["type"] == "fell_back"), None)
+            if fallen is None:
+                self._probed.add(name)
+                return
+            why = f"its fallback answered instead: {fallen['reason']}"
+        raise CouldNotRun(f'Route "{name}" ({route.provider}, {route.model}) does not answer: {why}')
+
+    async def _events(self, trace: str) -> list[dict[str, Any]]:
+        found = await self._instance.ask("GET", f"/api/traces/{trace}")
+        return list(found["events"])
+
+    async def _read(self, question: Question, call: Call) -> Asked:
+        text = call.text if call.complete else None
+        asked = Asked(question, call, score(question.case, text, call.finish_reason if call.complete else None))
+        if not call.trace:
+            return asked
+        found = await self._instance.ask("GET", f"/api/traces/{call.trace}")
+        row = found["row"]
+        asked.usage = msgspec.convert(row["usage"], Usage)
+        asked.cost_nano_usd = row["cost_nano_usd"]
+        asked.provider, asked.model = row["provider"], row["model"]
+        asked.fell_back = any(e["type"] == "fell_back" for e in found["events"])
+        asked.answer_ms = call.total_s * 1000.0 if call.complete else None
+        asked.first_token_ms = call.ttft_s * 1000.0 if call.ttft_s is not None else None
+        return asked

@@ -1,0 +1,240 @@
+"""Load: once, 2.5 and three times the expected callers, and three times the arrivals, against a provider that limits
+rates; beside it the same load from a plain client without Waterline.
+
+The published failure to beat is 2 s alone becoming 12 s at p99 with 50 users. Here: at least 99 % answered, and p99 at
+most twice what one caller alone sees.
+"""
+
+import math
+
+from waterline.core.verdict import Estimate, Outcome, Verdict
+from waterline.evals.statistics import gate, gate_quantile, quantile, quantile_interval
+from waterline.providers.simulated_script import Answer, Limits, Lognormal, Script, Target
+from waterline.trials.asking import Asked
+from waterline.trials.calls import Call, Caller, user
+from waterline.trials.judging import gated, none_allowed, verdict
+from waterline.trials.load import Stage, closed, curve, in_turn, open_loop
+from waterline.trials.load_line import Fact, Section, Table
+from waterline.trials.sea import LIFTED, Sea
+
+DRILL = "load"
+ANSWERED_MIN = 0.99
+SLOWER_MAX = 2.0
+LIMITED_AT = 2.0  # times the expected load, from where on the provider answers 429
+MOST_USERS = 900
+FIRST_TOKEN_MS = Lognormal(150.0, 260.0)
+PER_TOKEN_MS = 4.0
+QUESTION_CHARS = 60
+GIVE_UP_S = 30.0
+
+
+class Talk:
+    """What the callers say: questions of the app's cases, each with a number of its own, which the provider repeats;
+    so an answer that reaches the wrong caller is seen."""
+
+    def __init__(self, sea: Sea) -> None:
+        told = [case.turns()[-1].content.strip()[:QUESTION_CHARS].strip() for case in sea.cases if case.turns()]
+        self._texts = [t for t in told if t] or ["What does it cost a month?"]
+        self._model = sea.main
+        self.crossed = 0
+        self.compared = 0
+
+    async def say(self, caller: Caller, number: int, meant_at: float) -> Call:
+        text = f"{number}: {self._texts[number % len(self._texts)]}"
+        call = await caller.chat(
+            user(text), model=self._model, stream=True, meant_at=meant_at, give_up_s=GIVE_UP_S,
+            session=f"user-{number % 97}",
+        )  # fmt: skip
+        if call.complete:
+            self.compared += 1
+            self.crossed += call.text != text
+        return call
+
+
+def script(sea: Sea, limits: Limits) -> Script:
+    """Every target answers with the caller's own words; the primary one limits the rate, for the plain client too."""
+    free = Target(first_token_ms=FIRST_TOKEN_MS, per_token_ms=PER_TOKEN_MS, answer=Answer(echo=True))
+    limited = Target(first_token_ms=FIRST_TOKEN_MS, per_token_ms=PER_TOKEN_MS, answer=Answer(echo=True), limits=limits)
+    return Script(seed=sea.seed, default=free, targets={f"ours/{sea.main}": limited, "plain": limited})
+
+
+async def run(sea: Sea) -> Section:
+    section = Section(DRILL)
+    expected = max(1, sea.spec.objectives.expected_concurrency)
+    pace, talk = sea.pace, Talk(sea)
+    users = [min(MOST_USERS, math.ceil(expected * times)) for times in (1.0, 2.5, 3.0)]
+    stages: list[Stage] = []
+    async with sea.simulated(script(sea, Limits())) as provider:
+        redirect = f"{provider.address}/ours/{{route}}"
+        async with sea.instance("instance", redirect=redirect) as ours:
+            await ours.install(sea.manifest, sea.lifted(), sea.env)
+            key = await ours.app_key(sea.spec.name, sea.env)
+            async with ours.caller(key) as caller, Caller(f"{provider.address}/plain/v1") as plain:
+
+                async def through(number: int, meant_at: float) -> Call:
+                    return await talk.say(caller, number, meant_at)
+
+                async def straight(number: int, meant_at: float) -> Call:
+                    return await talk.say(plain, number, meant_at)
+
+                async def stage(made: Stage) -> Stage:
+                    stages.append(made)
+                    sea.teller.step()
+                    return made
+
+                sea.teller.doing("stages", 7)
+                await in_turn("warm up", 4, through)  # connections and caches, not measured
+                alone = await stage(await in_turn("one caller alone", pace.alone_samples, through))
+                mean_s = max(0.001, sum(alone.answer_ms()) / max(1, len(alone.answered)) / 1000.0)
+                rate = LIMITED_AT * expected / mean_s
+                await provider.set_script(script(sea, Limits(rpm=60.0 * rate, burst=max(1.0, rate))))
+                for times, count in zip(("1x", "2.5x", "3x"), users, strict=True):
+                    name = f"{times}: {count} callers"
+                    await stage(await closed(name, count, pace.stage_s, pace.stage_samples, through))
+                rate = users[2] / mean_s
+                for_s = max(pace.stage_s, pace.stage_samples / rate)
+                name = f"3x arrivals: {rate:.0f} a second"
+                await stage(await open_loop(name, rate, for_s, sea.seed, through))
+                await stage(await closed(f"plain client, {users[2]} callers", users[2], pace.stage_s, 0, straight))
+                lone = await stage(await in_turn("plain client, alone", max(10, pace.alone_samples // 4), straight))
+        limited = (await provider.stats()).targets.get(f"ours/{sea.main}")
+    section.calls_simulated = sum(len(s.calls) for s in stages)
+    ours_at = stages[1:5]
+    for one in ours_at:
+        section.verdicts.append(_answered(one))
+    section.verdicts += [_slower(one, alone) for one in ours_at[2:]]
+    everything = [c for s in stages[:5] for c in s.calls]
+    section.verdicts.append(
+        none_allowed(DRILL, "answers for another caller", talk.crossed, talk.compared, "simulated",
+                     "answers held something else than the caller's own question")
+    )  # fmt: skip
+    section.verdicts.append(
+        none_allowed(DRILL, "truncated answers shown as whole", sum(c.truncated for c in everything), len(everything),
+                     "simulated", "calls ended in half an answer presented as success")
+    )  # fmt: skip
+    section.verdicts += _real(sea)
+    section.tables = [_table(stages)]
+    section.curves = [curve(s.name, s.answer_ms()) for s in (alone, stages[3], stages[4], stages[5])]
+    times_429 = limited.limited if limited else 0
+    section.facts = [
+        Fact("Expected callers at once", f"{expected} (declared)"),
+        Fact("The simulated provider", f"first token lognormal, median {FIRST_TOKEN_MS.median:g} ms, p95 "
+             f"{FIRST_TOKEN_MS.p95:g} ms; {PER_TOKEN_MS:g} ms a token; 429 beyond {LIMITED_AT:g}x the expected load",
+             "simulated"),
+        Fact("429 from the provider", f"{times_429:,} times; callers were answered by a fallback or after a wait"
+             if sea.route.fallbacks else f"{times_429:,} times; the route has no fallback", "simulated"),
+        Fact("Overhead", _overhead(alone, lone), "simulated"),
+        Fact("Limits", LIFTED),
+    ]  # fmt: skip
+    if 3 * expected > MOST_USERS:
+        said = f"one load generator makes at most {MOST_USERS} callers, and 3x would be {3 * expected}"
+        section.verdicts.append(verdict(DRILL, "callers", Outcome.INCONCLUSIVE, said, provider="none"))
+    section.excludes = [
+        "how many callers the real provider or model can answer at once; several gateways",
+        "quality under load: the simulated provider has none (that answers reach the right caller is checked)",
+    ]
+    return section
+
+
+def _answered(stage: Stage) -> Verdict:
+    judged = gate(len(stage.answered), len(stage.calls), ANSWERED_MIN)
+    return gated(DRILL, f"answered, {stage.name}", judged, "simulated")
+
+
+def _slower(stage: Stage, alone: Stage) -> Verdict:
+    """p99 against what one caller alone sees. Conservative: the worst of the one against the best of the other."""
+    loaded = stage.answer_ms() + [math.inf] * (len(stage.calls) - len(stage.answered))
+    name = f"p99 of an answer against one caller alone, {stage.name}"
+    base, before = gate_quantile(alone.answer_ms(), 0.99, math.inf).estimate, quantile(alone.answer_ms(), 0.99)
+    if base is None or before is None or not loaded:
+        said = "no answer was measured, alone or under load"
+        return verdict(DRILL, name, Outcome.INCONCLUSIVE, said, provider="simulated", threshold=SLOWER_MAX, unit="x")
+    slowest_alone = min(base.high, max(alone.answer_ms()))
+    limit = SLOWER_MAX * max(base.low, 0.001)
+    judged = gate_quantile(loaded, 0.99, limit)
+    seen = judged.estimate
+    assert seen is not None
+    if seen.value == math.inf:
+        said = f"more than 1 % of {len(loaded)} calls were not answered, so their p99 has no end"
+        return verdict(DRILL, name, Outcome.FAIL, said, provider="simulated", threshold=SLOWER_MAX, unit="x")
+    ratio = Estimate(
+        value=seen.value / before, low=seen.low / slowest_alone if seen.low > 0 else 0.0,
+        high=min(seen.high, max(loaded)) / base.low, n=len(loaded), confidence=0.9, method="order statistics",
+    )  # fmt: skip
+    said = (
+        f"p99 {seen.value:,.0f} ms over {len(loaded):,} calls, {before:,.0f} ms alone over {len(alone.calls)}: "
+        f"{ratio.value:.2f}x [{ratio.low:.2f}, {ratio.high:.2f}], at most {SLOWER_MAX:g}x allowed"
+    )
+    outcome, more = judged.outcome, None
+    if outcome is not Outcome.PASS:
+        outcome = Outcome.FAIL if seen.low > SLOWER_MAX * slowest_alone else Outcome.INCONCLUSIVE
+    if outcome is Outcome.INCONCLUSIVE:
+        more = judged.more_cases or max(1, 300 - len(alone.calls))
+        said += f"; about {more} more calls may settle it"
+    return verdict(
+        DRILL, name, outcome, said, provider="simulated", value=ratio, threshold=SLOWER_MAX, unit="x", more=more
+    )
+
+
+def _real(sea: Sea) -> list[Verdict]:
+    """The declared latencies, judged by what the real model took (a lost answer took for ever)."""
+    goals, asked = sea.spec.objectives, sea.real.asked
+    if not asked:
+        return []
+    found = []
+    for name, limit, samples in (
+        ("first token p95", goals.ttft_ms_p95, [_or_never(a, a.first_token_ms) for a in asked]),
+        ("whole answer p95", goals.answer_ms_p95, [_or_never(a, a.answer_ms) for a in asked]),
+    ):
+        if limit is not None:
+            judged = gate_quantile(samples, 0.95, limit)
+            said = f"real provider, {sea.real.at_once} callers at a time: {judged.reason} ms"
+            estimate = judged.estimate
+            if estimate is not None and not (math.isfinite(estimate.low) and math.isfinite(estimate.high)):
+                ends = [s for s in samples if math.isfinite(s)] or [0.0]
+                estimate = Estimate(estimate.value if math.isfinite(estimate.value) else max(ends),
+                                    max(estimate.low, min(ends)), min(estimate.high, max(ends)), estimate.n,
+                                    estimate.confidence, estimate.method)  # fmt: skip
+            found.append(
+                verdict(DRILL, f"{name}, real, {sea.real.at_once} at a time", judged.outcome, said, provider="real",
+                        value=estimate, threshold=limit, unit="ms", more=judged.more_cases)
+            )  # fmt: skip
+    return found
+
+
+def _or_never(asked: Asked, ms: float | None) -> float:
+    return ms if asked.call.complete and ms is not None else math.inf
+
+
+def _overhead(alone: Stage, lone: Stage) -> str:
+    ours, theirs = quantile(alone.answer_ms(), 0.5), quantile(lone.answer_ms(), 0.5)
+    if ours is None or theirs is None:
+        return "not measured"
+    return f"median answer {ours:,.1f} ms through Waterline, {theirs:,.1f} ms without, one caller at a time"
+
+
+def _table(stages: list[Stage]) -> Table:
+    rows = []
+    for stage in stages:
+        first, whole = stage.first_token_ms(), stage.answer_ms()
+        wide = quantile_interval(whole, 0.99)
+        shown = [_ms(quantile(first, q)) for q in (0.5, 0.95, 0.99)] + [
+            _ms(quantile(whole, q)) for q in (0.5, 0.95, 0.99, 0.999)
+        ]
+        lost = ", ".join(f"{n} {code}" for code, n in sorted(stage.codes().items())) or "none"
+        interval = f"{wide.low:,.0f} to {wide.high:,.0f}" if wide else "too few"
+        rows.append([
+            stage.name, f"{len(stage.calls):,}", f"{len(stage.calls) / max(0.001, stage.seconds):,.0f}", *shown,
+            interval, lost,
+        ])  # fmt: skip
+    return Table(
+        "Latency in ms, from the moment a call was meant to leave",
+        ["stage", "calls", "a second", "TTFT p50", "p95", "p99", "answer p50", "p95", "p99", "p99.9", "p99, 95 %",
+         "not answered"],
+        rows, "simulated",
+        note="The plain client meets the same provider with the same rate limit and has nowhere to fall back to.",
+    )  # fmt: skip
+
+
+def _ms(value: float | None) -> str:
+    return "-" if value is None else f"{value:,.0f}"
