@@ -232,6 +232,8 @@ def _prepare(call: Call, target: Target) -> tuple[Reservation, bytes]:
     """Render once to know the prompt's size, reserve, and render again if the budget clamped the length."""
     trail, request = call.trail, call.trail.request
     route, app = target.route, trail.app
+    if request.kind == "embeddings" and not target.provider.embeddings_path:
+        raise ProviderFault("invalid", "it offers no embeddings; use a route of another provider")
     wanted = request.max_tokens if request.max_tokens is not None else route.max_tokens or None
     variables = call.variables[target.name]
     served = trail.served.release
@@ -260,11 +262,9 @@ async def _send(call: Call, target: Target, body: bytes) -> Response:
     left_s, route = call.left_s, target.route
     if left_s <= 0:
         raise Timeout("total", "the deadline passed before the request could be sent")
-    stream, head = call.trail.request.stream, link.head(call.trail.request.kind)
-    if not head:
-        raise ProviderFault("invalid", "it offers no embeddings; use a route of another provider")
+    stream = call.trail.request.stream
     return await link.pool.send(
-        head,
+        link.head(call.trail.request.kind),
         body,
         first_byte=min(route.first_token_s, left_s) if stream else left_s,
         idle=route.idle_s,
