@@ -15,6 +15,7 @@ WIDTH, HEIGHT = 400, 190
 LEFT, RIGHT, TOP, BOTTOM = 48, 8, 10, 24
 PLOT_W, PLOT_H = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
 DAY_US = 86_400_000_000
+TICKS_US = tuple(m * 60_000_000 for m in (1, 5, 10, 15, 30, 60, 180, 360, 720, 1440, 2 * 1440, 7 * 1440, 30 * 1440))
 
 
 class Series(Struct, frozen=True):
@@ -45,6 +46,14 @@ class Axis(Struct, frozen=True):
     def x(self, at_us: int) -> float:
         return LEFT + self.width * (at_us - self.buckets.start) / self.step_us
 
+    @property
+    def ticks(self) -> list[int]:
+        """Three to eight round moments, those too near to an end left out."""
+        start, length = self.buckets.start, self.until_us - self.buckets.start
+        every = next((t for t in TICKS_US if length / t <= 8), TICKS_US[-1])
+        first = -(-start // every) * every
+        return [at for at in range(first, self.until_us, every) if self.x(at) < WIDTH - RIGHT - 12]
+
     def name(self, at_us: int) -> str:
         start, end = moment(at_us), moment(at_us + self.step_us)
         same_day = start.date() == end.date()
@@ -56,20 +65,21 @@ class Chart(Struct, frozen=True):
     unit: str
     svg: Markup | None  # None: there is nothing to draw
     legend: list[Series]
+    lines: bool = False
 
 
 Say = Callable[[float], str]
 
 
-def stacked(title: str, unit: str, series: Sequence[Series], axis: Axis, say: Say) -> Chart:
-    """Bars over time, one on top of the other; what is missing counts as none."""
+def stacked(title: str, unit: str, series: Sequence[Series], axis: Axis, say: Say, tick: Say) -> Chart:
+    """Bars over time, one on top of the other; what is missing counts as none. `tick`: as `say`, on the axis."""
     legend = [s for s in series if any(s.values.values())]
     if not legend:
         return Chart(title, unit, None, [])
     totals = {at: sum(s.values.get(at, 0) for s in legend) for at in axis.buckets}
     scale = _Scale(max(totals.values()))
     gap = 1 if axis.width > 3 else 0
-    parts = [_axes(scale, axis, say)]
+    parts = [_axes(scale, axis, tick)]
     for at in axis.buckets:
         below = 0.0
         for s in legend:
@@ -85,13 +95,13 @@ def stacked(title: str, unit: str, series: Sequence[Series], axis: Axis, say: Sa
     return Chart(title, unit, _svg(title, unit, legend, parts), legend)
 
 
-def lines(title: str, unit: str, series: Sequence[Series], axis: Axis, say: Say) -> Chart:
+def lines(title: str, unit: str, series: Sequence[Series], axis: Axis, say: Say, tick: Say) -> Chart:
     """Lines over time; where a figure is missing the line is broken, never drawn through."""
     legend = [s for s in series if s.values]
     if not legend:
         return Chart(title, unit, None, [])
     scale = _Scale(max(max(s.values.values()) for s in legend))
-    parts = [_axes(scale, axis, say)]
+    parts = [_axes(scale, axis, tick)]
     for s in legend:
         for run in _runs(s, axis):
             points = [(axis.x(at) + axis.width / 2, scale.y(s.values[at])) for at in run]
@@ -101,7 +111,7 @@ def lines(title: str, unit: str, series: Sequence[Series], axis: Axis, say: Say)
                 drawn = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
                 parts.append(f'<polyline class="line {s.style}" points="{drawn}"/>')
     parts.append(_hover(legend, axis, say, None))
-    return Chart(title, unit, _svg(title, unit, legend, parts), legend)
+    return Chart(title, unit, _svg(title, unit, legend, parts), legend, lines=True)
 
 
 def meter(used: int, limit: int | None, name: str) -> Markup:
@@ -160,14 +170,9 @@ def _axes(scale: _Scale, axis: Axis, say: Say) -> str:
         parts.append(
             f'<text class="tick" x="{LEFT - 5}" y="{y + 3.5:.1f}" text-anchor="end">{escape(say(tick))}</text>'
         )
-    buckets = axis.buckets
-    every = max(1, round(len(buckets) / 4))
-    long = axis.until_us - axis.since_us > 2 * DAY_US
-    for i in range(0, len(buckets), every):
-        x = axis.x(buckets[i])
-        if x > WIDTH - RIGHT - 12:
-            break
-        text = moment(buckets[i]).strftime("%d %b" if long else "%H:%M")
+    for at in axis.ticks:
+        x = axis.x(at)
+        text = moment(at).strftime("%d %b" if axis.until_us - axis.since_us > 2 * DAY_US else "%H:%M")
         parts.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP + PLOT_H}" y2="{TOP + PLOT_H + 4}"/>')
         parts.append(f'<text class="tick" x="{x:.1f}" y="{HEIGHT - 7}" text-anchor="middle">{text}</text>')
     return "".join(parts)

@@ -28,10 +28,18 @@ class ReleaseLine(Struct, frozen=True):
     """One release beside the others."""
 
     id: str
+    app: str  # "" where it is not live
     style: str
     live: list[tuple[str, int]]  # environment, weight
     figures: Figures
     share: str  # of the traffic
+
+
+class Delta(Struct, frozen=True):
+    """New minus old: in the unit itself, and relative to the old."""
+
+    text: str
+    relative: str = ""
 
 
 class Difference(Struct, frozen=True):
@@ -39,13 +47,9 @@ class Difference(Struct, frozen=True):
 
     candidate: str
     base: str
-    answered_points: str
-    p50: str
-    p95: str
-    p99: str
-    ttft_p50: str
-    ttft_p95: str
-    cost: str
+    answered: Delta
+    latencies: list[Delta]  # p50, p95, p99, then first token p50, p95
+    cost: Delta  # a thousand requests
 
 
 async def overview(ask: Ask) -> View:
@@ -84,25 +88,34 @@ def per_thousand(f: Figures) -> int | None:
 
 
 def _release_lines(o: Overview, apps: list[AppView], wanted: str | None) -> list[ReleaseLine]:
-    """Live ones first, the heaviest first; then by traffic. Colours follow that order."""
+    """Live ones with traffic first, the heaviest first; then by traffic. Colours follow that order."""
     live: dict[str, list[tuple[str, int]]] = {}
+    app_of: dict[str, str] = {}
     for app in apps:
         if wanted in (None, app.name):
             for state in app.environments:
                 for share in state.shares:
                     live.setdefault(share.release, []).append((state.env, share.weight_bp))
+                    app_of[share.release] = app.name
     by_id = {f.release: f for f in o.releases}
     for release in live:
         by_id.setdefault(release, Figures(0, release, 0, {}, 0, 0, 0, 0, None, None, None, None, None, None))
 
-    def order(f: Figures) -> tuple[int, int, str]:
-        return (-max((w for _, w in live.get(f.release, [])), default=0), -f.requests, f.release)
+    def order(f: Figures) -> tuple[bool, int, int, str]:
+        return (not f.requests, -max((w for _, w in live.get(f.release, [])), default=0), -f.requests, f.release)
 
     lines_: list[ReleaseLine] = []
     for i, f in enumerate(sorted(by_id.values(), key=order)):
         style = f"s{i}" if i < DRAWN_RELEASES else "other"
         lines_.append(
-            ReleaseLine(f.release, style, live.get(f.release, []), f, shown.share(f.requests, o.total.requests))
+            ReleaseLine(
+                f.release,
+                app_of.get(f.release, ""),
+                style,
+                live.get(f.release, []),
+                f,
+                shown.share(f.requests, o.total.requests),
+            )
         )
     return lines_
 
@@ -112,30 +125,33 @@ def _difference(releases: list[ReleaseLine]) -> Difference | None:
     live = [r for r in releases if any(0 < w < FULL_BP for _, w in r.live)]
     if len(live) != 2 or not all(r.figures.outcomes.get("answered") for r in live):
         return None
-    base, new = live[0], live[1]
-    b, n = base.figures, new.figures
-    points = 100 * (n.outcomes.get("answered", 0) / n.requests - b.outcomes.get("answered", 0) / b.requests)
-    costs = per_thousand(n), per_thousand(b)
-    if costs[0] is None or costs[1] is None:
-        cost = shown.NONE
-    else:
-        sign = "+" if costs[0] >= costs[1] else "−"
-        cost = f"{sign}{shown.money(abs(costs[0] - costs[1]))}{_relative(costs[0], costs[1])}"
-    return Difference(
-        new.id, base.id, f"{points:+.1f} points".replace("-", "−"),
-        _slower(n.p50_us, b.p50_us), _slower(n.p95_us, b.p95_us), _slower(n.p99_us, b.p99_us),
-        _slower(n.ttft_p50_us, b.ttft_p50_us), _slower(n.ttft_p95_us, b.ttft_p95_us), cost,
-    )  # fmt: skip
+    old, new = live[0].figures, live[1].figures
+    points = 100 * (_answered_share(new) - _answered_share(old))
+    latencies = [
+        _delta(new.p50_us, old.p50_us, shown.duration),
+        _delta(new.p95_us, old.p95_us, shown.duration),
+        _delta(new.p99_us, old.p99_us, shown.duration),
+        _delta(new.ttft_p50_us, old.ttft_p50_us, shown.duration),
+        _delta(new.ttft_p95_us, old.ttft_p95_us, shown.duration),
+    ]
+    cost = _delta(per_thousand(new), per_thousand(old), lambda nano: shown.money(round(nano)))
+    return Difference(live[1].id, live[0].id, Delta(_signed(points, f"{abs(points):.1f} points")), latencies, cost)
 
 
-def _slower(new: float | None, old: float | None) -> str:
+def _answered_share(f: Figures) -> float:
+    return f.outcomes.get("answered", 0) / f.requests
+
+
+def _delta(new: float | None, old: float | None, say: Callable[[float], str]) -> Delta:
     if new is None or old is None:
-        return shown.NONE
-    return f"{'+' if new >= old else '−'}{shown.duration(abs(new - old))}{_relative(new, old)}"
+        return Delta(shown.NONE)
+    change = new - old
+    percent = 100 * change / old if old else 0
+    return Delta(_signed(change, say(abs(change))), _signed(percent, f"{abs(percent):.0f} %") if old else "")
 
 
-def _relative(new: float, old: float) -> str:
-    return f" ({100 * (new - old) / old:+.0f} %)".replace("-", "−") if old else ""
+def _signed(value: float, size: str) -> str:
+    return f"{'+' if value > 0 else '−' if value < 0 else '±'}{size}"
 
 
 # --- charts ------------------------------------------------------------------------------------------------------
@@ -154,18 +170,22 @@ def _charts(o: Overview, releases: list[ReleaseLine]) -> list[Chart]:
         Series("p95", "p95", _known(o.times, lambda f: f.p95_us), shown.duration(o.total.p95_us)),
         Series("p99", "p99", _known(o.times, lambda f: f.p99_us), shown.duration(o.total.p99_us)),
     ]
+
+    def by_release(value: Callable[[Figures], float | None]) -> list[Series]:
+        return _lines_by_release(o, releases, value)
+
+    traffic = _by_release(o, releases, lambda f: f.requests, _count)
+    cost = _by_release(o, releases, lambda f: f.cost_nano_usd / NANO, _usd)
+    p95, ttft = by_release(lambda f: f.p95_us), by_release(lambda f: f.ttft_p95_us)
+    say = shown.duration
     return [
-        stacked("Traffic by release", "requests", _by_release(
-            o, releases, lambda f: f.requests, lambda f: f"{f.requests:,}"), axis, _count),
-        lines("Latency of answers", "whole answer, UTC", percentiles if answered else [], axis, shown.duration),
-        lines("p95 latency by release", "whole answer, UTC", _lines_by_release(
-            o, releases, lambda f: f.p95_us), axis, shown.duration),
-        stacked("Not answered", "requests", by_outcome, axis, _count),
-        stacked("Cost by release", "USD, priced requests", _by_release(
-            o, releases, lambda f: f.cost_nano_usd / NANO, lambda f: shown.money(f.cost_nano_usd)), axis, _usd),
-        lines("p95 time to first token by release", "streamed answers, UTC", _lines_by_release(
-            o, releases, lambda f: f.ttft_p95_us), axis, shown.duration),
-    ]  # fmt: skip
+        stacked("Traffic by release", "requests", traffic, axis, _count, _count_tick),
+        lines("Latency", "of whole answers", percentiles if answered else [], axis, say, _time_tick),
+        lines("p95 latency by release", "of whole answers", p95, axis, say, _time_tick),
+        stacked("Not answered", "requests", by_outcome, axis, _count, _count_tick),
+        stacked("Cost by release", "USD, priced requests", cost, axis, _usd, _usd),
+        lines("p95 first token by release", "of streams", ttft, axis, say, _time_tick),
+    ]
 
 
 def _over(points: list[Figures], value: Callable[[Figures], float]) -> dict[int, float]:
@@ -177,7 +197,7 @@ def _known(points: list[Figures], value: Callable[[Figures], float | None]) -> d
 
 
 def _by_release(
-    o: Overview, releases: list[ReleaseLine], value: Callable[[Figures], float], say: Callable[[Figures], str]
+    o: Overview, releases: list[ReleaseLine], value: Callable[[Figures], float], say: Callable[[float], str]
 ) -> list[Series]:
     """One series a release; those beyond the drawn ones are added up as "others"."""
     series = []
@@ -191,16 +211,16 @@ def _by_release(
             for at, v in mine.items():
                 rest[at] = rest.get(at, 0) + v
         elif mine:
-            series.append(Series(shown.short(r.id), r.style, mine, say(r.figures)))
+            series.append(Series(shown.short(r.id), r.style, mine, say(value(r.figures))))
     unreleased = {}
     for f in o.times:  # refused before a release was chosen: in the total, under no release
         left = value(f) - sum(s.values.get(f.at_us, 0) for s in series) - rest.get(f.at_us, 0)
         if left > 1e-12:
             unreleased[f.at_us] = left
     if rest:
-        series.append(Series("others", "other", rest))
+        series.append(Series("others", "other", rest, say(sum(rest.values()))))
     if unreleased:
-        series.append(Series("no release", "none", unreleased))
+        series.append(Series("no release", "none", unreleased, say(sum(unreleased.values()))))
     return series
 
 
@@ -216,9 +236,20 @@ def _lines_by_release(
 
 
 def _count(value: float) -> str:
-    if value >= 10_000:
-        return f"{value / 1000:,.0f}k"
     return f"{value:,.0f}" if value == int(value) else f"{value:g}"
+
+
+def _count_tick(value: float) -> str:
+    for size, letter in ((1_000_000, "M"), (10_000, "k")):
+        if value >= size:
+            return f"{value / (1000 if letter == 'k' else size):g}{letter}"
+    return f"{value:,g}" if value >= 1000 else f"{value:g}"
+
+
+def _time_tick(us: float) -> str:
+    if us >= 1_000_000:
+        return f"{us / 1e6:g} s"
+    return f"{us / 1000:g} ms" if us else "0"
 
 
 def _usd(value: float) -> str:

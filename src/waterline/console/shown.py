@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from waterline.core.money import NANO, usd
 from waterline.core.rollout import FULL_BP
@@ -27,6 +27,8 @@ def money(nano: int | None) -> str:
 def duration(us: float | None) -> str:
     if us is None:
         return NONE
+    if us == 0:
+        return "0"
     if us < 1000:
         return f"{us:.0f} µs"
     if us < 9_950:
@@ -101,7 +103,7 @@ def size(n: int) -> str:
 
 def words(name: str) -> str:
     """A field's or code's name for people: "first_byte_us" is "first byte"."""
-    for ending in ("_nano_usd", "_us"):
+    for ending in ("_nano_usd", "_us", "_s"):
         name = name.removesuffix(ending)
     return name.replace("_", " ")
 
@@ -111,9 +113,11 @@ def field(name: str, value: Any) -> str:
     if value is None:
         return "unpriced" if name == "cost_nano_usd" else NONE
     if name.endswith("_nano_usd"):
-        return f"{money(value)} USD" if value is not None else "unpriced"
+        return f"{money(value)} USD"
     if name.endswith("_us"):
         return duration(value)
+    if name.endswith("_s"):
+        return f"{value:g} s"
     if name.endswith("_bytes"):
         return size(value)
     if isinstance(value, bool):
@@ -123,10 +127,6 @@ def field(name: str, value: Any) -> str:
     if isinstance(value, int):
         return f"{value:,}" if value >= 10_000 else str(value)
     return str(value) or NONE
-
-
-def status_badge(status: str) -> Markup:
-    return Markup('<span class="badge {}">{}</span>').format(status if status.isalpha() else "", escape(status))
 
 
 FILTERS: dict[str, Callable[..., Any]] = {

@@ -110,7 +110,7 @@ def _line(event: Event, whole: int) -> Line:
     name = str(event.__struct_config__.tag)
     start = event.offset_us
     end, mark, took, bad = start, None, "", name == "fell_back"
-    fields = {n: getattr(event, n) for n in event.__struct_fields__ if n != "offset_us"}
+    fields = {n: getattr(event, n) for n in event.__struct_fields__ if n not in ("offset_us", "number")}
     title = {"fell_back": "fell back"}.get(name, name)
     if isinstance(event, Attempted):
         end = start + (event.ended_us or 0)
