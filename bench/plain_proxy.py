@@ -49,6 +49,7 @@ class PlainProxy:
 async def serve(upstream_url: str) -> None:
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
+    listener.listen(2048)  # whoever reads the port may connect
     config = uvicorn.Config(
         PlainProxy(upstream_url),
         http="httptools",
