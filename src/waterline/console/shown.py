@@ -1,5 +1,6 @@
 """How figures are written for people: money, time, shares. Nothing that is unknown is written as 0."""
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -10,6 +11,7 @@ from waterline.core.money import NANO, usd
 from waterline.core.rollout import FULL_BP
 
 NONE = "–"  # there is no such figure
+_DIGEST = re.compile(r"\b[0-9a-f]{64}\b")
 
 
 def money(nano: int | None) -> str:
@@ -95,6 +97,11 @@ def short(text: str) -> str:
     return text[:12]
 
 
+def brief(text: str) -> str:
+    """Digests in a text by their first 12 digits."""
+    return _DIGEST.sub(lambda found: found[0][:12], text)
+
+
 def size(n: int) -> str:
     if n < 1024:
         return f"{n} bytes"
@@ -138,6 +145,7 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "share": share,
     "weight": weight,
     "short": short,
+    "brief": brief,
     "size": size,
     "words": words,
     "span": span,
