@@ -139,7 +139,7 @@ class Instance:
     async def drained(self) -> None:
         """Returns when the store holds everything that was answered so far: lists may lag behind a moment."""
         async with asyncio.timeout(DRAIN_DEADLINE_S):
-            while (await self.ask("GET", "/api/status"))["waiting"]:
+            while (await self.ask("GET", "/api/status"))["waiting"]:  # noqa: ASYNC110  another process has no event of ours
                 await asyncio.sleep(0.05)
 
     async def traces(self, **query: Any) -> list[dict[str, Any]]:
