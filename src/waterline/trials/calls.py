@@ -35,6 +35,7 @@ class Call(Struct):
     tokens_in: int = 0
     tokens_out: int = 0
     cost_usd: str = ""
+    retry_after_s: float | None = None
 
     @property
     def failed_honestly(self) -> bool:
@@ -120,6 +121,8 @@ class Caller:
             call.status = response.status
             call.trace = (response.header(b"x-waterline-trace") or b"").decode()
             call.release = (response.header(b"x-waterline-release") or b"").decode()
+            told = (response.header(b"retry-after") or b"").decode()
+            call.retry_after_s = float(told) if told.isdigit() else None
             call.cost_usd = (response.header(b"x-waterline-cost-usd") or b"").decode()
             if response.status == 200 and stream:
                 reader = OpenAIStream(forward_usage=True)

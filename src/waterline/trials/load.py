@@ -20,6 +20,7 @@ from waterline.trials.load_line import Series
 Send = Callable[[int, float], Awaitable[Call]]  # (number of the call, loop time at which it was meant to leave)
 PERCENTILES = (0.0, 10.0, 25.0, 50.0, 75.0, 90.0, 95.0, 98.0, 99.0, 99.5, 99.9, 100.0)
 LONGEST_US = 600_000_000
+PAUSE_S = 0.2  # of a user who was refused
 AFTER_STAGE_S = 60.0  # most that a stage waits for its last answers
 
 
@@ -62,7 +63,10 @@ async def closed(name: str, users: int, least_s: float, least: int, send: Send) 
 
     async def user() -> None:
         while not over():
-            stage.calls.append(await send(next(number), loop.time()))
+            call = await send(next(number), loop.time())
+            stage.calls.append(call)
+            if not call.complete:
+                await asyncio.sleep(PAUSE_S)
 
     with _quiet_collector():
         await asyncio.gather(*(user() for _ in range(users)))

@@ -26,7 +26,7 @@ ABOUT = {
     "limits rates.",
     "outage": "The provider fails in every way that providers do. Who is answered all the same, and is every failure "
     "honest?",
-    "budget": "Many callers into a small budget, with a kill -9 in the middle: it must hold, and block nobody too early.",
+    "budget": "Many callers into a small budget, with a kill -9 in the middle: it must hold and block nobody early.",
     "cost": "The declared monthly volume, at the tokens that the real conversations took.",
     "rollback": "Another release is promoted and rolled back under traffic.",
     "recovery": "kill -9 under load, then a start: what was answered must be there, once.",

@@ -2,6 +2,7 @@
 
 from waterline.core.app_spec import AppSpec
 from waterline.core.verdict import Outcome, Verdict
+from waterline.trials.drawing import number
 from waterline.trials.load_line import Behind, Row, Section
 
 NAMES = (
@@ -54,7 +55,7 @@ def _scale(load: Section | None) -> Made:
         assert value is not None
         kind = verdict.name.rpartition(", ")[2]
         if verdict.unit == "share":
-            said.append(f"{kind}: {100 * value.value:.2f} % of {value.n:,} answered")
+            said.append(f"{kind}: {number(value.value, 'share')} of {value.n:,} answered")
         else:
             said.append(f"{kind}: p99 {value.value:.2f} times that of one caller alone")
     return "; ".join(said) or "nothing was measured", "drill load", _left_out(load), _worst(three), "simulated"
@@ -65,16 +66,17 @@ def _service(outage: Section | None, load: Section | None, quality: Section | No
     if quality is not None:
         for verdict in quality.verdicts:
             if verdict.value is not None:
-                said.append(f"quality {_share(verdict)} (real)")
+                said.append(f"quality {_share(verdict)}{_objective(verdict)} (real)")
                 verdicts.append(verdict)
     if outage is not None:
         verdicts += outage.verdicts
         first = next((v for v in outage.verdicts if v.value is not None), None)
         if first is not None:
-            said.append(f"{_share(first)} answered while the provider failed (simulated)")
+            said.append(f"{_share(first)} answered while the provider failed{_objective(first)} (simulated)")
     for verdict in load.verdicts if load is not None else []:
         if verdict.provider == "real" and verdict.value is not None:
-            said.append(f"{verdict.name.partition(',')[0]} {verdict.value.value:,.0f} ms (real)")
+            most = f", at most {verdict.threshold:,.0f} declared" if verdict.threshold is not None else ""
+            said.append(f"{verdict.name.partition(',')[0]} {verdict.value.value:,.0f} ms{most} (real)")
             verdicts.append(verdict)
     if not said:
         return None
@@ -119,18 +121,24 @@ def _continuity(recovery: Section | None) -> Made:
         return None
     facts = {f.name: f.text for f in recovery.facts}
     figure = f"RTO {facts.get('Time to recover (RTO)', '-')}; lost: {facts.get('Data lost (RPO)', '-')}"
-    left_out = _left_out(recovery) + "; a model that is retired (the drill continuity is not in this version)"
-    return figure, "drill recovery", left_out, _worst(recovery.verdicts), "simulated"
+    retired = "a model that is retired (the drill continuity is not in this version)"
+    return (
+        figure,
+        "drill recovery",
+        "; ".join(filter(None, (_left_out(recovery), retired))),
+        _worst(recovery.verdicts),
+        "simulated",
+    )
 
 
 def _share(verdict: Verdict) -> str:
     value = verdict.value
     assert value is not None
-    return f"{100 * value.value:.1f} % [{100 * value.low:.1f}, {100 * value.high:.1f}]{_objective(verdict)}"
+    return f"{number(value.value, 'share')} [{number(value.low, 'share')}, {number(value.high, 'share')}]"
 
 
 def _objective(verdict: Verdict) -> str:
-    return "" if verdict.threshold is None else f", {100 * verdict.threshold:g} % required,"
+    return "" if verdict.threshold is None else f", {number(verdict.threshold, 'share')} required"
 
 
 def _declared(verdict: Verdict) -> str:

@@ -229,13 +229,16 @@ def _because(sections: list[Section], status: int) -> str:
             stuck = [s for s in sections if s.state == "could_not_run"]
             return f"{', '.join(s.drill for s in stuck)} could not run. {stuck[0].reason}"
         case _:
-            open_ = [s for s in sections if (s.required or s.state == "ran") and s.outcome is not Outcome.PASS]
-            names = ", ".join(s.drill for s in open_) or "no drill"
-            worst = next((worst_of(s) for s in open_ if s.verdicts), None)
-            left_out = all(s.state == "not_run" for s in open_)
-            return f"{names} {'did not run' if left_out else 'is open'}" + (
-                f". {worst.name}: {worst.reason}" if worst is not None else ""
-            )
+            open_ = [s for s in sections if s.outcome is Outcome.INCONCLUSIVE]
+            left_out = [s.drill for s in sections if s.required and s.state == "not_run"]
+            said = []
+            if open_:
+                worst = worst_of(open_[0])
+                said.append(f"{', '.join(s.drill for s in open_)} {'is' if len(open_) == 1 else 'are'} inconclusive")
+                said += [f"{worst.name}: {worst.reason}"] if worst is not None else []
+            if left_out:
+                said.append(f"{', '.join(left_out)}: required by the app, but left out of this run")
+            return ". ".join(said) or "no drill ran"
 
 
 def _cases(folder: Path | None) -> tuple[Case, ...]:

@@ -43,7 +43,7 @@ def passed_section(drill: str) -> Section:
             verdicts=[gated(drill, "score", gate(34, 40, 0.6), "real")],
             facts=[Fact("Cases", "40 of 224, sampled by seed 1", "real")],
             tables=[Table("What failed", ["case", "asked", "answered", "why"],
-                          [["en-fees-02", "wat r the fees 4 grade 3 pls", "Please ask the office.", "'790' is missing"]],
+                          [["en-fees-02", "wat r the fees 4 grade 3 pls", "Ask the office.", "'790' is missing"]],
                           "real")],
             excludes=["what users ask that no case looks like"],
             calls_real=40,
@@ -58,7 +58,7 @@ def passed_section(drill: str) -> Section:
                         "p99 431 ms over 780 calls, 385 ms alone", provider="simulated", value=value, threshold=2.0,
                         unit="x"),
             ],
-            curves=[Series("one caller alone", [(0.0, 120.0), (50.0, 210.0), (90.0, 300.0), (99.0, 385.0), (99.9, 400)]),
+            curves=[Series("one caller alone", [(0.0, 90.0), (50.0, 210.0), (90.0, 300.0), (99.0, 385.0), (99.9, 400)]),
                     Series("3x: 30 callers", [(0.0, 121.0), (50.0, 215.0), (90.0, 320.0), (99.0, 431.0), (99.9, 520)])],
             calls_simulated=2400,
         )  # fmt: skip
@@ -92,7 +92,8 @@ def passed_section(drill: str) -> Section:
 def line_of(sections: list[Section], short: bool = True) -> LoadLine:
     status = exit_status(sections)
     return LoadLine(
-        app=SPEC.name, release=RELEASE, spec_id=spec_id(encode_spec(SPEC)), objectives_id=objectives_id(SPEC.objectives),
+        app=SPEC.name, release=RELEASE, spec_id=spec_id(encode_spec(SPEC)),
+        objectives_id=objectives_id(SPEC.objectives),
         owner=SPEC.owner, purpose=SPEC.purpose, short=short, seed=1, cases=224, case_set="ab" * 32,
         made_at="2026-11-21T06:00:00Z", seconds=402.0,
         machine=Machine(2, "a processor", 7.8, "Linux 6.1", 0.4), versions={"waterline": "0.1.0", "python": "3.11.2"},

@@ -4,7 +4,14 @@ from collections.abc import Awaitable, Callable
 
 from msgspec import Struct
 
-from waterline.trials.drills import budget, cost, load, outage, quality, recovery, robustness, rollback
+from waterline.trials.drills.budget import run as budget
+from waterline.trials.drills.cost import run as cost
+from waterline.trials.drills.load import run as load
+from waterline.trials.drills.outage import run as outage
+from waterline.trials.drills.quality import run as quality
+from waterline.trials.drills.recovery import run as recovery
+from waterline.trials.drills.robustness import run as robustness
+from waterline.trials.drills.rollback import run as rollback
 from waterline.trials.load_line import Section
 from waterline.trials.sea import Sea
 
@@ -19,12 +26,12 @@ class Drill(Struct, frozen=True):
 
 
 DRILL: dict[str, Drill] = {
-    "quality": Drill(quality.run, (110.0, 700.0), (420.0, 7200.0), real=True),
-    "robustness": Drill(robustness.run, (120.0, 1000.0), (420.0, 7200.0), real=True),
-    "load": Drill(load.run, (60.0, 160.0), (240.0, 900.0)),
-    "outage": Drill(outage.run, (30.0, 90.0), (180.0, 900.0)),
-    "budget": Drill(budget.run, (12.0, 15.0), (120.0, 300.0)),
-    "cost": Drill(cost.run, (1.0, 1.0), (420.0, 7200.0), real=True),
-    "rollback": Drill(rollback.run, (12.0, 30.0), (120.0, 300.0)),
-    "recovery": Drill(recovery.run, (15.0, 45.0), (120.0, 600.0)),
+    "quality": Drill(quality, (110.0, 700.0), (420.0, 7200.0), real=True),
+    "robustness": Drill(robustness, (120.0, 1000.0), (420.0, 7200.0), real=True),
+    "load": Drill(load, (60.0, 160.0), (240.0, 900.0)),
+    "outage": Drill(outage, (30.0, 90.0), (180.0, 900.0)),
+    "budget": Drill(budget, (12.0, 15.0), (120.0, 300.0)),
+    "cost": Drill(cost, (1.0, 1.0), (420.0, 7200.0), real=True),
+    "rollback": Drill(rollback, (12.0, 30.0), (120.0, 300.0)),
+    "recovery": Drill(recovery, (15.0, 45.0), (120.0, 600.0)),
 }

@@ -24,6 +24,7 @@ DEADLINE_MS = 2_500
 GRACE_S = 1.5
 GIVE_UP_S = 20.0
 DOWN_S = 3.0
+APART_MS = 30.0  # between tokens where the fault is in the middle: content has left before it comes
 RECOVERY_MOST_S = 40.0
 HERE, THERE = "Said by the route itself.", "Said by a fallback of the route."
 DISHONEST = ("", "connection", "not_json")  # nothing, a broken connection, not our error
@@ -47,7 +48,7 @@ KINDS = (
     Kind("401, the key is refused", (Fault("unauthorized"),), (True, True)),
     Kind("a proxy's HTML page", (Fault("html"),), (True, True)),
     Kind("garbage", (Fault("garbage"),), (True, True)),
-    Kind("flapping", (Fault("http", When(on_s=0.4, off_s=0.4), status=500),), (True, True)),
+    Kind("flapping", (Fault("http", When(on_s=0.05, off_s=0.05), status=500),), (True, True)),
     Kind("[DONE] is missing", (Fault("missing_done"),), (True, True)),
     Kind("usage is missing", (Fault("missing_usage"),), (True, True)),
     Kind("silence", (Fault("silence"),), (False, False)),
@@ -126,7 +127,12 @@ async def run(sea: Sea) -> Section:
 def _script(sea: Sea) -> Script:
     """The primary target fails, one way a prefix; its fallbacks are well."""
     targets = {
-        f"{place}/{sea.main}": Target(answer=Answer(text=HERE), faults=kind.faults) for place, kind in enumerate(KINDS)
+        f"{place}/{sea.main}": Target(
+            answer=Answer(text=HERE),
+            faults=kind.faults,
+            per_token_ms=0.0 if kind.covered[True] else APART_MS,
+        )
+        for place, kind in enumerate(KINDS)
     }
     return Script(seed=sea.seed, default=Target(answer=Answer(text=THERE)), targets=targets)
 
@@ -138,26 +144,35 @@ async def _play(sea: Sea, kind: Kind, address: str, per_mode: int) -> Result:
         await ours.install(sea.manifest, sea.lifted(), sea.env)
         key = await ours.app_key(sea.spec.name, sea.env)
         async with ours.caller(key) as caller:
-            for streamed, into in ((False, result.plain), (True, result.streamed)):
-                count = per_mode if kind.covered[streamed] else sea.pace.outage_each
-                await _calls(sea, caller, streamed, count, not kind.covered[streamed], into)
+            await _calls(sea, caller, result, per_mode)
     return result
 
 
-async def _calls(sea: Sea, caller: Caller, streamed: bool, count: int, hurried: bool, into: list[Call]) -> None:
-    todo = iter(range(count))
-    deadline_ms = DEADLINE_MS if hurried else None
+def queue(kind: Kind, per_mode: int, each: int) -> list[bool]:
+    """Streamed or not, call by call. What cannot be covered comes first and all at once, before a cool-down can spare
+    it the fault; of what can be, plain and streamed calls take turns, so that both meet the fault before."""
+    first = [mode for mode in (True, False) if not kind.covered[mode] for _ in range(each)]
+    covered = [mode for mode in (True, False) if kind.covered[mode]]
+    return first + covered * per_mode
+
+
+async def _calls(sea: Sea, caller: Caller, result: Result, per_mode: int) -> None:
+    order = queue(result.kind, per_mode, sea.pace.outage_each)
+    todo = iter(enumerate(order))
 
     async def one_after_the_other() -> None:
-        for number in todo:
-            into.append(
-                await caller.chat(
-                    user(f"Question {number}?"), model=sea.main, stream=streamed, deadline_ms=deadline_ms,
-                    give_up_s=GIVE_UP_S,
-                )
-            )  # fmt: skip
+        for number, streamed in todo:
+            call = await caller.chat(
+                user(f"Question {number}?"),
+                model=sea.main,
+                stream=streamed,
+                deadline_ms=None if result.kind.covered[streamed] else DEADLINE_MS,
+                give_up_s=GIVE_UP_S,
+            )
+            (result.streamed if streamed else result.plain).append(call)
 
-    await asyncio.gather(*(one_after_the_other() for _ in range(min(CALLERS, count))))
+    at_once = max(CALLERS, 2 * sea.pace.outage_each)
+    await asyncio.gather(*(one_after_the_other() for _ in range(min(at_once, len(order)))))
 
 
 async def _recovery(sea: Sea) -> str:

@@ -24,28 +24,29 @@ PAIRS_NEEDED = 30  # named where there is nothing to estimate from
 
 
 def questions(asked: list[Asked], count: int, seed: int) -> list[Question]:
-    """At most `count` perturbed inputs: every kind in turn over the cases, so that each kind meets many of them."""
-    kinds = (*KINDS, *APART)
+    """At most `count` perturbed inputs, the cases in turn, each with the kind that was used least so far and has
+    something to change there."""
+    times = dict.fromkeys((*KINDS, *APART), 0)
     made: list[Question] = []
     used: set[tuple[str, str]] = set()
-    rounds = -(-count // max(1, len(asked)))
-    for turn in range(rounds):
-        for place, one in enumerate(asked):
-            if len(made) == count:
-                return made
+    for _ in range(-(-count // max(1, len(asked)))):
+        for one in asked:
             case = one.question.case
             language = next((tag for tag in case.tags if tag in LANGUAGES), "en")
-            text = case.turns()[-1].content
-            for offset in range(len(kinds)):  # a kind that has nothing to change here leaves its place to the next
-                kind = kinds[(place + turn + offset) % len(kinds)]
-                if (case.id, kind) in used:
-                    continue
-                changed = perturb(text, (kind,), seed, language)
+            for kind in sorted(times, key=lambda name: times[name]):
+                changed = None if (case.id, kind) in used else perturb(_text(one), (kind,), seed, language)
                 if changed is not None:
+                    times[kind] += 1
                     used.add((case.id, kind))
                     made.append(Question(case, changed.text, kind))
                     break
+            if len(made) == count:
+                return made
     return made
+
+
+def _text(asked: Asked) -> str:
+    return asked.question.case.turns()[-1].content
 
 
 async def run(sea: Sea) -> Section:
