@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Mapping
 from importlib import resources
 from pathlib import Path
+from typing import cast
 
 import uvicorn
 import uvloop
@@ -22,7 +23,7 @@ from waterline import __version__
 from waterline.access.keys import SYSTEM, KeyRing
 from waterline.access.roles import Action, Principal
 from waterline.access.stored import StoredKeys
-from waterline.api.asgi import DataPlane, Receive, Send
+from waterline.api.asgi import Application, DataPlane, Receive, Send
 from waterline.api.chat import Completions
 from waterline.api.control import control_routes
 from waterline.api.ops import Feedback, FeedbackBody, MetricsPage, ModelList, Readyz, healthz
@@ -114,7 +115,7 @@ class Waterline:
             providers={str(kind): provider for kind, provider in self.providers.items()},
             master_key=settings.master_key,
             apply_spec=self._apply_later,
-            status_changed=lambda app: self.served.clear(),
+            status_changed=self._restate,
             drain=self._drain,
             status_now=self.status,
         )
@@ -154,6 +155,12 @@ class Waterline:
             status = self.store.read_sync(lambda tx: self.plane.release_status(tx, picked.id))
             served = self.served[picked.id] = make_ready(picked.id, picked.release, self.upstreams.of, status)
         return served
+
+    def _restate(self, app: str) -> None:
+        """New statuses in the headers; what was learned about the targets stays."""
+        for served in [s for s in self.served.values() if s.release.app == app]:
+            status = self.store.read_sync(lambda tx, i=served.id: self.plane.release_status(tx, i))  # type: ignore[misc]
+            served.headers[1] = (b"x-waterline-status", status.encode())
 
     def _apply(self, spec: AppSpec) -> None:
         """An environment record comes into force. What was spent is asked of the store, never forgotten."""

@@ -34,8 +34,11 @@ class Exchange:
             if name == b"content-length" and (not value.isdigit() or int(value) > limit):
                 raise _too_large(limit)
         message = await self.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientLeft
         body: bytes = message.get("body", b"")
         if not message.get("more_body"):
+            self.sink.heard = True
             return body
         parts, size = [body], len(body)
         while message.get("more_body"):
@@ -46,6 +49,7 @@ class Exchange:
             size += len(message["body"])
             if size > limit:
                 raise _too_large(limit)
+        self.sink.heard = True
         return b"".join(parts)
 
 

@@ -50,6 +50,6 @@ class Completions:
         request.idempotency_key = said.get(b"idempotency-key", "")
         deadline = said.get(b"x-waterline-deadline-ms", "")
         if deadline:
-            if not deadline.isdigit() or not 0 < int(deadline) <= 3_600_000:
+            if not (deadline.isascii() and deadline.isdigit()) or not 0 < int(deadline) <= 3_600_000:
                 raise InvalidRequest("x-waterline-deadline-ms is a whole number of milliseconds, at most 3600000.")
             request.deadline_ms = int(deadline)

@@ -5,6 +5,7 @@ listened to, and one coarse ticker finds them.
 """
 
 import asyncio
+from time import monotonic
 from typing import Any
 
 import msgspec
@@ -12,6 +13,7 @@ import msgspec
 from waterline.core.errors import RequestError
 
 LISTEN_AFTER_S = 0.2
+STALLED_S = 60.0  # a caller that does not read for so long is given up
 _encode = msgspec.json.Encoder().encode
 _TYPES = {
     400: "invalid_request_error",
@@ -31,13 +33,15 @@ def error_body(error: RequestError) -> bytes:
 
 
 class HttpSink:
-    __slots__ = ("_send", "gone", "started", "status")
+    __slots__ = ("_send", "gone", "heard", "started", "status", "writing_since")
 
     def __init__(self, send: Any) -> None:
         self._send = send
         self.started = False
         self.gone = False
         self.status = 0
+        self.heard = False  # the whole request is in: what comes next is a hang-up
+        self.writing_since = 0.0
 
     async def begin(self, status: int, content_type: bytes, headers: list[tuple[bytes, bytes]]) -> None:
         self.started = True
@@ -47,10 +51,14 @@ class HttpSink:
         )
 
     async def write(self, data: bytes) -> None:
+        self.writing_since = monotonic()
         await self._send({"type": "http.response.body", "body": data, "more_body": True})
+        self.writing_since = 0.0
 
     async def end(self, data: bytes) -> None:
+        self.writing_since = monotonic()
         await self._send({"type": "http.response.body", "body": data})
+        self.writing_since = 0.0
 
     async def fail(self, error: RequestError, headers: list[tuple[bytes, bytes]]) -> None:
         """An error before the first byte is a status; after it, an event in the stream and no [DONE]."""
@@ -115,5 +123,8 @@ class Callers:
             for caller in self._in_flight:
                 if caller.since > before:
                     break  # in order of arrival
-                if caller.listener is None:
+                if caller.sink.writing_since and monotonic() - caller.sink.writing_since > STALLED_S:
+                    caller.sink.gone = True  # it does not read; nobody waits for ever
+                    caller.task.cancel()
+                if caller.listener is None and caller.sink.heard:
                     caller.listener = loop.create_task(caller.listen())

@@ -34,6 +34,7 @@ from waterline.control.views import (
 from waterline.core.app_spec import AppSpec, parse_spec, spec_id
 from waterline.core.errors import NotReplayable, Refused
 from waterline.core.ids import is_trace_id, sha256_hex
+from waterline.core.prices import PriceTable
 from waterline.core.release import Release, StoredRelease, parse_release, release_id
 from waterline.core.rollout import Move
 from waterline.core.verdict import JudgeRef, Outcome, Ref, Verdict
@@ -257,11 +258,23 @@ class Plane:
             raise Refused(f"This is no release: {error}.", 400) from None
         if release.app != record.name:
             raise Refused(f'The release is of app "{release.app}", its environment record of "{record.name}".', 400)
+        try:
+            App(record, PriceTable.parse('version = "check"', record.prices))
+            for name, route in release.routes.items():
+                self._upstreams.check(route)
+                if missing := [f for f in route.fallbacks if f not in release.routes]:
+                    raise ValueError(f'route "{name}" falls back to "{missing[0]}", which is no route')
+                if route.prompt and route.prompt not in release.prompts:
+                    raise ValueError(f'route "{name}" names the prompt "{route.prompt}", which is not there')
+        except (ValueError, KeyError) as error:  # ZoneInfoNotFoundError is a KeyError
+            raise Refused(f"This release cannot be served: {error}.", 400) from None
         now = self._deps.clock_us()
         made = StoredRelease(release_id(manifest), release.app, manifest, now, who.name, message[:500], spec_id(spec))
 
         def write(tx: Tx) -> bool:
             releases.add_spec(tx, release.app, spec, now, who.name)
+            if releases.current_spec(tx, release.app) is None:
+                releases.set_current_spec(tx, release.app, made.spec, now, who.name)
             new = releases.add(tx, made)
             if new:
                 self._audit(tx, who, Action.RELEASE_BUILD, made.id, {"app": made.app, "message": made.message})
@@ -293,6 +306,7 @@ class Plane:
             lambda tx: releases.set_current_spec(tx, app, stored.spec, self._deps.clock_us(), who.name)
         )
         await self._apply_spec(spec)
+        self._status_changed(app)
         return move
 
     async def rollback(self, who: Principal, app: str, wanted: str, env: str, why: str) -> Move:

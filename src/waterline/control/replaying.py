@@ -38,6 +38,8 @@ async def replay(
     same = all(a.same for a in attempts)
     if sealed.row.outcome != "answered" or sealed.answer is None:
         said = "There is no complete answer to compare."
+    elif release_id != sealed.row.release or release.routes[attempts[-1].route].provider not in ("local", "simulated"):
+        said = "Answers are compared only under the trace's own release, and only where asking again costs nothing."
     elif not attempts[-1].reproducible:
         said = f'Answers are compared only on a route declared reproducible; "{attempts[-1].route}" is not.'
     else:
@@ -74,6 +76,8 @@ async def _compare(sealed: Sealed, last: Rendered, release: Release, upstreams: 
             before = _said(sealed.answer or b"")
     except (UpstreamError, ProviderFault) as error:
         return False, f"The provider could not be asked again: {error}"
+    if not again and not before:
+        return False, "INCONCLUSIVE: the answer has no text (a tool call?); only texts are compared."
     if again == before:
         return True, f"The answer is the same, byte for byte ({len(again.encode())} bytes)."
     at = next((i for i, (x, y) in enumerate(zip(again, before, strict=False)) if x != y), min(len(again), len(before)))

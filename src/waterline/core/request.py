@@ -9,6 +9,7 @@ from waterline.core.errors import InvalidRequest
 
 Kind = Literal["chat", "embeddings"]
 MAX_CHOICES = 16
+MAX_TOKENS = 10_000_000
 
 
 class Request(Struct):
@@ -102,8 +103,8 @@ def decode_request(kind: Kind, path: str, body: bytes, received_us: int) -> Requ
     elif bytes(envelope.input) in (b"", b"null"):
         raise InvalidRequest("`input` is missing. Send a text or a list of texts.", param="input")
     asked = envelope.max_completion_tokens if envelope.max_completion_tokens is not None else envelope.max_tokens
-    if asked is not None and asked < 1:
-        raise InvalidRequest("`max_tokens` must be at least 1.", param="max_tokens")
+    if asked is not None and not 1 <= asked <= MAX_TOKENS:
+        raise InvalidRequest(f"`max_tokens` must be between 1 and {MAX_TOKENS}.", param="max_tokens")
     choices = 1 if envelope.n is None else envelope.n
     if not 1 <= choices <= MAX_CHOICES:
         raise InvalidRequest(f"`n` must be between 1 and {MAX_CHOICES}.", param="n")

@@ -67,6 +67,7 @@ class Call:
         self.ends_us = trail.request.received_us + int(plan[0].route.total_s * 1e6)
         if deadline_ms is not None:
             self.ends_us = min(self.ends_us, trail.request.received_us + deadline_ms * 1000)
+        self.hurried = self.ends_us < trail.request.received_us + int(plan[0].route.total_s * 1e6)
 
     @property
     def left_s(self) -> float:
@@ -102,7 +103,7 @@ def _loudest(failures: list[RequestError]) -> RequestError:
     """What the caller hears: the first failure; but a rate limit only if every target is rate-limited."""
     if all(isinstance(f, RateLimited) for f in failures):
         return min(failures, key=lambda f: f.retry_after_s or 0)
-    return next(f for f in failures if not isinstance(f, RateLimited))
+    return next((f for f in failures if isinstance(f, ProviderUnavailable | ProviderTimeout)), failures[0])
 
 
 async def _tries(call: Call, target: Target, last: bool) -> bytes:
@@ -172,10 +173,22 @@ async def _attempt(call: Call, target: Target) -> bytes:
     trail.target = target
     trail.attempts += 1
     trail.reserved += hold.amount
-    trail.log_admitted()
+    try:
+        trail.log_admitted()
+    except BaseException:  # nothing was sent
+        trail.attempts -= 1
+        trail.reserved -= hold.amount
+        hold.settle(0)
+        raise
     target.health.begin(deps.clock_us() / 1e6)
     event = _Event(trail, target, hold, body)
-    usage: Usage | None = Usage(input=len(body) // BYTES_PER_TOKEN, estimated=True)  # until we know better
+    usage: Usage | None = Usage(  # until we know better: a plain answer that never came may have been made in full
+        input=len(body) // BYTES_PER_TOKEN,
+        output=0
+        if request.stream or request.kind != "chat"
+        else (hold.max_tokens or target.lengths.p99) * _choices(call, target),
+        estimated=True,
+    )
     response: Response | None = None
     try:
         response = await _send(call, target, body)
@@ -205,10 +218,10 @@ async def _attempt(call: Call, target: Target) -> bytes:
         fault = _fault_of(error)
         if error.safe:
             usage = None
-        event.failed(fault)
+        event.failed(fault, call)
         raise fault from error
     except ProviderFault as fault:
-        event.failed(fault)
+        event.failed(fault, call)
         usage = fault.usage or usage
         raise
     except AfterContent as broken:
@@ -248,13 +261,18 @@ def _prepare(call: Call, target: Target) -> tuple[Reservation, bytes]:
         route.model,
         bound,
         wanted if chat else 0,
-        request.choices,
+        _choices(call, target),
         target.lengths.p99 if chat else 0,
     )
     if chat and hold.max_tokens != wanted:
         body = render(request, served, route, target.provider, variables, hold.max_tokens)
         trail.clamped_from = hold.clamped_from
     return hold, body
+
+
+def _choices(call: Call, target: Target) -> int:
+    asked = target.route.params.get("n", 1) if "n" not in call.trail.request.fields else call.trail.request.choices
+    return asked if isinstance(asked, int) and asked > 0 else 1
 
 
 async def _send(call: Call, target: Target, body: bytes) -> Response:
@@ -377,8 +395,9 @@ class _Event:
     def first_byte(self) -> None:
         self.first_byte_us = self.trail.elapsed_us - self.offset_us
 
-    def failed(self, fault: ProviderFault) -> None:
-        self.error = f"{fault.kind}: {fault.message}"[:500]
+    def failed(self, fault: ProviderFault, call: Call) -> None:
+        said = "" if fault.kind == "refused_key" else f": {fault.message}"  # providers echo keys
+        self.error = f"{fault.kind}{said}"[:500]
         self.status = fault.status or None
         self.retry_after_s = fault.retry_after_s
         health, now_s = self.target.health, self.trail.deps.clock_us() / 1e6
@@ -387,6 +406,8 @@ class _Event:
                 health.rate_limited(now_s, fault.retry_after_s)
             case "invalid" | "context_length":
                 health.neutral()
+            case "silent" if call.hurried and call.left_s <= 0.3:
+                health.neutral()  # the caller's own deadline says nothing about the target
             case _:
                 health.failed(now_s)
 

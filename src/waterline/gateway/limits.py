@@ -17,6 +17,9 @@ class Window:
         self.total = 0
 
     def _advance(self, second: int) -> None:
+        if second < self._second - WINDOW_S:  # the clock was set back: what was counted is of another time
+            self._slots, self._second, self.total = [0] * WINDOW_S, second, 0
+            return
         gone = min(second - self._second, WINDOW_S)
         if gone <= 0:
             return
@@ -34,6 +37,17 @@ class Window:
         self._advance(int(now_s))
         self._slots[self._second % WINDOW_S] += amount
         self.total += amount
+
+    def correct(self, now_s: float, since_s: float, amount: int) -> None:
+        """Less than was thought is given back to the second it was counted in, so that no slot goes negative."""
+        self._advance(int(now_s))
+        if amount > 0:
+            return self.add(now_s, amount)
+        if self._second - int(since_s) < WINDOW_S:
+            at = int(since_s) % WINDOW_S
+            back = min(-amount, self._slots[at])
+            self._slots[at] -= back
+            self.total -= back
 
     def seconds_until(self, now_s: float, room: int, limit: int) -> int:
         """Whole seconds until `room` more fit under `limit`; at most a minute."""
@@ -87,8 +101,8 @@ class AppLimits:
         if limits.tpm is not None:
             self.tokens.add(now_s, tokens)
 
-    def release(self, now_s: float, estimated_tokens: int, tokens: int) -> None:
+    def release(self, now_s: float, estimated_tokens: int, tokens: int, since_s: float) -> None:
         """Correct the estimate made at admission by what was really used."""
         self.in_flight -= 1
         if self.limits.tpm is not None:
-            self.tokens.add(now_s, tokens - estimated_tokens)
+            self.tokens.correct(now_s, since_s, tokens - estimated_tokens)

@@ -27,7 +27,7 @@ async def serve(request: Request, served: Served, principal: Principal, deps: De
             last = await first_answer(Call(trail, plan, variables, sink))
         finally:
             used = trail.usage.total_input + trail.usage.total_output
-            app.limits.release(deps.clock_us() / 1e6, tokens, used)
+            app.limits.release(deps.clock_us() / 1e6, tokens, used, request.received_us / 1e6)
         trail.answer.append(last)
         trail.answered(200)
         trail.close("answered")

@@ -79,6 +79,11 @@ class Upstreams:
         self._secret = secret
         self._known: dict[tuple[str, ...], Upstream] = {}
 
+    def check(self, route: Route) -> None:
+        """Raises ValueError for an address that is none."""
+        if route.base_url:
+            Origin.from_url(route.base_url)
+
     def of(self, name: str, route: Route) -> Upstream:
         provider = self._providers[route.provider]
         url = self._url(name, route, provider)

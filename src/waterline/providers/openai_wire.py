@@ -102,9 +102,11 @@ _decode_error = msgspec.json.Decoder(_ErrorEnvelope).decode
 _encode = msgspec.json.Encoder().encode
 
 
-def exclusive(usage: WireUsage) -> Usage:
+def exclusive(usage: WireUsage) -> Usage | None:
     """Buckets that exclude each other, from OpenAI's totals that include their details."""
     prompt, completion = usage.prompt_tokens_details, usage.completion_tokens_details
+    if not (0 <= usage.prompt_tokens < 10**10 and 0 <= usage.completion_tokens < 10**10):
+        return None
     if prompt is None and completion is None:
         return Usage(input=usage.prompt_tokens, output=usage.completion_tokens)
     cached = (prompt.cached_tokens or 0) if prompt else 0

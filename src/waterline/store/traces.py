@@ -18,6 +18,7 @@ from waterline.store.db import Row, Tx
 
 BodyKind = Literal["request", "answer"]
 HOUR_US = 3_600_000_000
+LARGEST = 2**63 - 1  # what a column holds
 LARGEST_PAGE = 1000
 
 RAW, ZSTD = 0, 1  # codecs
@@ -170,7 +171,8 @@ def _values(row: TraceRow, events: bytes) -> tuple[Any, ...]:
         row.id, row.app, row.env, row.purpose, row.release, row.route, row.provider, row.model, row.key, row.session,
         row.subject, row.tags, row.stream, started, ttft, duration, row.outcome, row.status, row.code, row.attempts,
         u.input, u.cached_input, u.cache_write, u.output, u.reasoning, u.audio_input, u.audio_output, u.estimated,
-        row.cost_nano_usd, row.reserved_nano_usd, row.price_version, row.boot, row.idempotency_key,
+        None if row.cost_nano_usd is None else min(row.cost_nano_usd, LARGEST), min(row.reserved_nano_usd, LARGEST),
+        row.price_version, row.boot, row.idempotency_key,
         started // HOUR_US, latency_bucket(duration), None if ttft is None else latency_bucket(ttft), events,
     )  # fmt: skip
 

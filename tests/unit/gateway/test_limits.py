@@ -18,7 +18,7 @@ def test_never_more_requests_in_any_minute_than_declared(gaps):
         now += gap
         try:
             limits.admit(now, 0)
-            limits.release(now, 0, 0)
+            limits.release(now, 0, 0, now)
             admitted.append(now)
         except RateLimited as error:
             waits.append(error.retry_after_s)
@@ -42,14 +42,14 @@ def test_concurrency_is_given_back():
     limits.admit(1.0, 5)
     with pytest.raises(RateLimited, match="max_concurrency"):
         limits.admit(1.0, 5)
-    limits.release(2.0, 5, 9)
+    limits.release(2.0, 5, 9, 1.0)
     limits.admit(2.0, 5)
 
 
 def test_tokens_are_corrected_by_what_was_used():
     limits = AppLimits("a", Limits(tpm=1000))
     limits.admit(10.0, 900)
-    limits.release(11.0, 900, 100)
+    limits.release(11.0, 900, 100, 10.0)
     limits.admit(12.0, 800)
     with pytest.raises(RateLimited, match="tpm"):
         limits.admit(13.0, 200)
