@@ -4,14 +4,14 @@ from collections.abc import Awaitable, Callable
 
 from msgspec import Struct
 
-from waterline.trials.drills.budget import run as budget
-from waterline.trials.drills.cost import run as cost
-from waterline.trials.drills.load import run as load
-from waterline.trials.drills.outage import run as outage
-from waterline.trials.drills.quality import run as quality
-from waterline.trials.drills.recovery import run as recovery
-from waterline.trials.drills.robustness import run as robustness
-from waterline.trials.drills.rollback import run as rollback
+from waterline.trials.drills.budget import run as run_budget
+from waterline.trials.drills.cost import run as run_cost
+from waterline.trials.drills.load import run as run_load
+from waterline.trials.drills.outage import run as run_outage
+from waterline.trials.drills.quality import run as run_quality
+from waterline.trials.drills.recovery import run as run_recovery
+from waterline.trials.drills.robustness import run as run_robustness
+from waterline.trials.drills.rollback import run as run_rollback
 from waterline.trials.load_line import Section
 from waterline.trials.sea import Sea
 
@@ -26,12 +26,12 @@ class Drill(Struct, frozen=True):
 
 
 DRILL: dict[str, Drill] = {
-    "quality": Drill(quality, (110.0, 700.0), (420.0, 7200.0), real=True),
-    "robustness": Drill(robustness, (120.0, 1000.0), (420.0, 7200.0), real=True),
-    "load": Drill(load, (60.0, 160.0), (240.0, 900.0)),
-    "outage": Drill(outage, (30.0, 90.0), (180.0, 900.0)),
-    "budget": Drill(budget, (12.0, 15.0), (120.0, 300.0)),
-    "cost": Drill(cost, (1.0, 1.0), (420.0, 7200.0), real=True),
-    "rollback": Drill(rollback, (12.0, 30.0), (120.0, 300.0)),
-    "recovery": Drill(recovery, (15.0, 45.0), (120.0, 600.0)),
+    "quality": Drill(run_quality, (110.0, 700.0), (420.0, 7200.0), real=True),
+    "robustness": Drill(run_robustness, (120.0, 1000.0), (420.0, 7200.0), real=True),
+    "load": Drill(run_load, (60.0, 160.0), (240.0, 900.0)),
+    "outage": Drill(run_outage, (30.0, 90.0), (180.0, 900.0)),
+    "budget": Drill(run_budget, (12.0, 15.0), (120.0, 300.0)),
+    "cost": Drill(run_cost, (1.0, 1.0), (420.0, 7200.0), real=True),
+    "rollback": Drill(run_rollback, (12.0, 30.0), (120.0, 300.0)),
+    "recovery": Drill(run_recovery, (15.0, 45.0), (120.0, 600.0)),
 }
