@@ -149,7 +149,7 @@ class _Scale:
     """From 0 to a round number at or above the largest value, in at most five round steps (1, 2 or 5 times 10^n)."""
 
     def __init__(self, largest: float) -> None:
-        largest = largest if largest > 0 else 1.0
+        largest = largest if largest > 1e-12 else 1.0  # a nano-USD is 1e-9
         power = 10.0 ** math.floor(math.log10(largest / 4))
         self.step: float = next(m * power for m in (1, 2, 5, 10, 20) if m * power * 5 >= largest)
         self.top = self.step * max(1, math.ceil(largest / self.step - 1e-9))
