@@ -1,6 +1,7 @@
 """The composition root: builds everything from settings, holds no globals. `waterline up` runs one of these."""
 
 import asyncio
+import contextlib
 import gc
 import itertools
 import json
@@ -16,6 +17,7 @@ from importlib import resources
 from pathlib import Path
 from typing import cast
 
+import msgspec
 import uvicorn
 import uvloop
 
@@ -23,7 +25,7 @@ from waterline import __version__
 from waterline.access.keys import SYSTEM, KeyRing
 from waterline.access.roles import Action, Principal
 from waterline.access.stored import StoredKeys
-from waterline.api.asgi import Application, DataPlane, Receive, Send
+from waterline.api.asgi import Application, DataPlane
 from waterline.api.chat import Completions
 from waterline.api.control import control_routes
 from waterline.api.ops import Feedback, FeedbackBody, MetricsPage, ModelList, Readyz, healthz
@@ -104,7 +106,10 @@ class Waterline:
             jitter=random.random,
         )
         for stored in self.store.read_sync(releases.current_specs):
-            self._apply(parse_spec(stored.bytes))
+            try:
+                self._apply(parse_spec(stored.bytes))
+            except (msgspec.MsgspecError, ValueError, KeyError) as error:
+                log.error("app %s is not served: its environment record cannot be applied: %s", stored.app, error)
         self.plane = Plane(
             store=self.store,
             keys=self.keys,
@@ -127,7 +132,9 @@ class Waterline:
         settings = self.settings
         routes = control_routes(self.plane, self.keys.authenticate)
         console = console_app(self.plane, self.keys, self.store, settings, clock_us, routes)
-        plane = DataPlane(self.keys.authenticate, clock_us, self.callers, self.metrics.count, console, self._lifespan)
+        plane = DataPlane(
+            self.keys.authenticate, clock_us, self.callers, self.metrics.count, cast(Application, console)
+        )
         plane.add("POST", "/v1/chat/completions", Action.DATA_CALL, self._completions("chat"))
         plane.add("POST", "/v1/embeddings", Action.DATA_CALL, self._completions("embeddings"))
         plane.add("GET", "/v1/models", Action.DATA_CALL, ModelList(self.find))
@@ -221,7 +228,9 @@ class Waterline:
         )
 
     def _trouble(self) -> str:
-        return self.worker.trouble
+        return self.worker.trouble or (
+            "" if self.worker.alive else "the drain thread has died; see the log and restart"
+        )
 
     async def _metrics_text(self) -> str:
         s = await self.status()
@@ -236,15 +245,6 @@ class Waterline:
         return self.metrics.text(gauges)
 
     # --- life --------------------------------------------------------------------------------------------------
-
-    async def _lifespan(self, receive: Receive, send: Send) -> None:
-        while True:
-            message = await receive()
-            if message["type"] == "lifespan.startup":
-                await send({"type": "lifespan.startup.complete"})
-            else:
-                await send({"type": "lifespan.shutdown.complete"})
-                return
 
     async def start(self) -> None:
         self.worker.start()
@@ -308,12 +308,15 @@ def run_server(
     url = settings.public_url or f"http://{f'[{host}]' if ':' in host else host}:{sock.getsockname()[1]}"
 
     async def main() -> int:
+        asked = asyncio.Event()
+        for sig in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(sig, asked.set)
         waterline = Waterline(settings, environ)
         config = uvicorn.Config(
             waterline.asgi,
             http="httptools",
             ws="none",
-            lifespan="on",
+            lifespan="off",
             access_log=False,
             log_config=None,
             log_level="warning",
@@ -332,10 +335,11 @@ def run_server(
             serving = asyncio.create_task(server.serve(sockets=[sock]))
             while not server.started and not serving.done():  # noqa: ASYNC110  uvicorn has no event for it
                 await asyncio.sleep(0.005)
-            if server.started:
-                address = settings.data / server_file
-                address.write_text(json.dumps({"url": url, "pid": os.getpid(), "started_us": waterline.started_us}))
-                ready(url, key, first)
+            address = settings.data / server_file
+            address.write_text(json.dumps({"url": url, "pid": os.getpid(), "started_us": waterline.started_us}))
+            ready(url, key, first)
+            await asked.wait()
+            server.should_exit = True
             await serving
             (settings.data / server_file).unlink(missing_ok=True)
         finally:
@@ -347,25 +351,10 @@ def run_server(
 
 
 class _Server(uvicorn.Server):
-    """uvicorn raises the signal again after it has stopped; we have stopped cleanly, so the exit status is ours."""
+    """uvicorn would take the signals from us, and raise them again after it has stopped."""
 
-    def capture_signals(self):  # type: ignore[no-untyped-def]
-        return _signals(self)
-
-
-class _signals:
-    def __init__(self, server: uvicorn.Server) -> None:
-        self._server = server
-
-    def __enter__(self) -> None:
-        loop = asyncio.get_running_loop()
-        for sig in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(sig, self._server.handle_exit, sig, None)
-
-    def __exit__(self, *_: object) -> None:
-        loop = asyncio.get_running_loop()
-        for sig in (signal.SIGINT, signal.SIGTERM):
-            loop.remove_signal_handler(sig)
+    def capture_signals(self) -> contextlib.AbstractContextManager[None]:  # type: ignore[override]
+        return contextlib.nullcontext()
 
 
 def _operator_key(keys: KeyRing, file: Path) -> tuple[str, bool]:

@@ -27,6 +27,10 @@ class Worker:
         self._thread = threading.Thread(target=self._run, name="worker", daemon=True)
         self.trouble = ""  # why the last round failed, or ""
 
+    @property
+    def alive(self) -> bool:
+        return self._thread.is_alive()
+
     def start(self) -> None:
         self._thread.start()
 

@@ -77,14 +77,12 @@ class DataPlane:
         callers: Callers,
         count: Callable[[str], None],
         otherwise: Application,
-        lifespan: Callable[[Receive, Send], Awaitable[None]],
     ) -> None:
         self._authenticate = authenticate
         self._clock_us = clock_us
         self._callers = callers
         self._count = count
         self._otherwise = otherwise
-        self._lifespan = lifespan
         self.routes: dict[str, tuple[str, Action, Handler]] = {}
         self.open_routes: dict[str, Callable[[HttpSink], Awaitable[None]]] = {}  # GET, no key: liveness
 
@@ -92,9 +90,6 @@ class DataPlane:
         self.routes[path] = (method, action, handler)
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan":
-            await self._lifespan(receive, send)
-            return
         path: str = scope["path"]
         found = self.routes.get(path)
         if found is None:

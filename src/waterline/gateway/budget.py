@@ -18,6 +18,7 @@ from waterline.core.money import Price, affordable_output_tokens, usd, worst_cas
 
 UNDECLARED_MAX_TOKENS = 4096  # what an answer may take under a hard budget where nobody declared its length
 FIRST_GUESS_P99 = 64
+MOST_LEFT = 4  # periods that a clock may come back to
 LEARN_FROM = 50
 
 
@@ -44,10 +45,13 @@ class AnswerLengths:
         return self._p99
 
 
-class Period:
-    """One limit over one day or month. All amounts in nano-USD."""
+UNLIMITED = 2**62
 
-    def __init__(self, kind: str, limit: int, zone: ZoneInfo) -> None:
+
+class Period:
+    """What one day or month has spent. All amounts in nano-USD; `limit` None: counted, not enforced."""
+
+    def __init__(self, kind: str, limit: int | None, zone: ZoneInfo) -> None:
         self.kind = kind  # "day" | "month"
         self.limit = limit
         self.zone = zone
@@ -59,7 +63,7 @@ class Period:
 
     @property
     def room(self) -> int:
-        return self.limit - self.spent - self.reserved
+        return UNLIMITED if self.limit is None else self.limit - self.spent - self.reserved
 
 
 class Reservation:
@@ -90,6 +94,7 @@ class Budget:
     def __init__(self, app: str, limits: Limits) -> None:
         self.app = app
         self.periods: list[Period] = []
+        self._left: dict[tuple[str, str, int], Period] = {}
         self.configure(limits)
 
     def configure(self, limits: Limits) -> None:
@@ -98,20 +103,32 @@ class Budget:
         old = {p.kind: p for p in self.periods}
         self.periods = []
         for kind, limit in (("day", limits.nano_usd_per_day), ("month", limits.nano_usd_per_month)):
-            if limit is not None:
-                period = old.get(kind)
-                if period is None or period.zone != zone:
-                    period = Period(kind, limit, zone)
-                period.limit = limit
-                self.periods.append(period)
+            period = old.get(kind)
+            if period is None or period.zone != zone:
+                period = Period(kind, limit, zone)
+            period.limit = limit
+            self.periods.append(period)
+
+    @property
+    def hard(self) -> bool:
+        return any(p.limit is not None for p in self.periods)
 
     def roll(self, now_us: int) -> None:
-        """Begin a new period where one has ended. A running reservation settles in the period it came from."""
+        """Begin a new period where one has ended. A running reservation settles in the period it came from; a clock
+        that is set forth and back finds the old period again, with what it had spent."""
         for at, period in enumerate(self.periods):
-            if now_us >= period.end_us:
-                fresh = Period(period.kind, period.limit, period.zone)
-                fresh.start_us, fresh.end_us = bounds(period.kind, now_us, period.zone)
-                fresh.restored = period.end_us != 0  # it begins now: nobody can have spent before
+            if not period.start_us <= now_us < period.end_us:
+                start, end = bounds(period.kind, now_us, period.zone)
+                if period.end_us:
+                    self._left[period.kind, period.zone.key, period.start_us] = period
+                    for oldest in list(self._left)[:-MOST_LEFT]:
+                        del self._left[oldest]
+                fresh = self._left.pop((period.kind, period.zone.key, start), None)
+                if fresh is None:
+                    fresh = Period(period.kind, period.limit, period.zone)
+                    fresh.start_us, fresh.end_us = start, end
+                    fresh.restored = period.end_us != 0  # it begins now: nobody can have spent before
+                fresh.limit = period.limit
                 self.periods[at] = fresh
 
     def restore(self, now_us: int, spent_since: Callable[[int], int]) -> None:
@@ -136,9 +153,9 @@ class Budget:
 
         `max_tokens` of the result is what may be sent upstream. Raises BudgetExceeded."""
         self.roll(now_us)
-        if not self.periods:
+        if not self.hard:
             amount = worst_case_nano_usd(price, input_tokens, (max_tokens or 0) * choices) if price else 0
-            return Reservation(amount, max_tokens, None, [])
+            return self._take(amount, max_tokens, None)
         if price is None:
             raise BudgetExceeded(
                 f'App "{self.app}" has a hard budget, but model "{model}" has no price. '
@@ -156,7 +173,7 @@ class Budget:
         amount = worst_case_nano_usd(price, input_tokens, fits * choices)
         return self._take(amount, fits, wanted)
 
-    def _take(self, amount: int, max_tokens: int, clamped_from: int | None) -> Reservation:
+    def _take(self, amount: int, max_tokens: int | None, clamped_from: int | None) -> Reservation:
         for period in self.periods:
             period.reserved += amount
         return Reservation(amount, max_tokens, clamped_from, list(self.periods))

@@ -130,3 +130,20 @@ def test_cost_is_rounded_up_once():
     tiny = Price(1, 1, 1, 1, 1, 1, 1, "t")
     assert worst_case_nano_usd(tiny, 1, 1) == 1
     assert worst_case_nano_usd(tiny, MILLION, MILLION) == 2
+
+
+def test_a_clock_set_forth_and_back_does_not_give_the_budget_twice():
+    b = budget(1000 * 10**6)
+    b.reserve(NOW, PRICE, "m", 100, 10, 1, 64).settle(900 * 10**6)
+    b.roll(NOW + 24 * 3600 * 1_000_000)
+    b.roll(NOW)
+    assert b.periods[0].spent == 900 * 10**6
+
+
+def test_a_limit_declared_later_counts_what_is_still_in_flight():
+    b = budget()
+    hold = b.reserve(NOW, PRICE, "m", 100, 1000, 1, 64)
+    b.configure(Limits(nano_usd_per_day=10**9))
+    assert b.periods[0].reserved > 0
+    hold.settle(5)
+    assert (b.periods[0].reserved, b.periods[0].spent) == (0, 5)
