@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -121,15 +122,25 @@ class Bench:
 
 def measure(bench: Bench, quick: bool) -> tuple[list[Figure], list[str]]:
     """The figures, and what must be said about them."""
-    notes = []
+    notes: list[str] = []
+    with ExitStack() as stack:
+        figures = _measured(bench, stack, notes)
+    figures += _installed(notes, quick)
+    return figures, notes
+
+
+def _measured(bench: Bench, stack: ExitStack, notes: list[str]) -> list[Figure]:
     upstream = Upstream(bench.work)
+    stack.callback(upstream.stop)
     direct = Direct(upstream)
     first = Waterline(bench.work, upstream)  # makes the data folder, the release and the key
     first_start_s = first_answer_s(first, first.begun, request_body("instant", stream=False))
     first.stop()
     ours = Waterline(bench.work, upstream)
+    stack.callback(ours.stop)
     start_s = first_answer_s(ours, ours.begun, request_body("instant", stream=False))
     plain = plain_proxy(bench.work, upstream)
+    stack.callback(plain.stop)
     plain_start_s = first_answer_s(plain, plain.begun, request_body("instant", stream=False))
     subjects: list[Subject] = [plain, ours]
     go_program = go_proxy()
@@ -137,73 +148,64 @@ def measure(bench: Bench, quick: bool) -> tuple[list[Figure], list[str]]:
         notes.append("Go proxy: not installed (no `go` on the PATH).")
     else:
         subjects.append(Proxy("Go proxy", [str(go_program), str(upstream.port)], bench.work))
+        stack.callback(subjects[-1].stop)
     go = subjects[-1] if go_program is not None else None
-    try:
-        time.sleep(1)
-        idle = {s.name: host.resident_mb(s.pid) for s in subjects}
-        figures: list[Figure] = []
+    time.sleep(1)
+    idle = {s.name: host.resident_mb(s.pid) for s in subjects}
+    figures: list[Figure] = []
 
-        def best(seen: dict[str, list[Seen]], of: str, most: bool = False, divide: float = 1.0) -> list[float | None]:
-            """Of Waterline, the plain proxy, the Go proxy."""
-            pick = max if most else min
-            return [
-                pick(getattr(s, of) for s in seen[x.name]) / divide if x is not None else None
-                for x in (ours, plain, go)
-            ]
-
-        seen = bench.take_turns(subjects, SATURATED)
-        whole = min(seen[ours.name], key=lambda s: s.cpu_us)
-        figures += [
-            Figure("CPU a request, until it is in the database", "us", *best(seen, "cpu_us"), Target(80, 150)),
-            Figure("  of which the event loop", "us", whole.loop_us, *best(seen, "loop_us")[1:]),
-            Figure("  of which drainer, database, sync to disk", "us", whole.rest_us),
-            Figure("requests/s on one core", "1/s", *best(seen, "per_second", True), Target(11_000, 6_000, True)),
-            Figure("  until all are in the database", "1/s", *best(seen, "per_second_stored", True)[:1]),
+    def best(seen: dict[str, list[Seen]], of: str, most: bool = False, divide: float = 1.0) -> list[float | None]:
+        """Of Waterline, the plain proxy, the Go proxy."""
+        pick = max if most else min
+        return [
+            pick(getattr(s, of) for s in seen[x.name]) / divide if x is not None else None for x in (ours, plain, go)
         ]
-        seen = bench.take_turns(subjects, BURSTS)
-        figures.append(
-            Figure("CPU a streamed chunk, 64 in a burst", "us", *best(seen, "cpu_us", divide=EVENTS), Target(7))
-        )
-        seen = bench.take_turns(subjects, PACED)
-        figures.append(Figure("CPU a streamed chunk, one every 2 ms", "us", *best(seen, "cpu_us", divide=EVENTS)))
 
-        seen = bench.take_turns([direct, *subjects], OPEN)
-        for of, target in (("p50_us", Target(0.6)), ("p99_us", None)):
-            alone = min(getattr(s, of) for s in seen[direct.name])
-            added = [None if v is None else (v - alone) / 1000 for v in best(seen, of)]
-            figures.append(Figure(f"added {of[:3]} at {RATE} requests/s", "ms", *added, target))
-        alone = min(s.p50_us for s in seen[direct.name])
-        notes.append(f"Latency is added to that of the upstream alone, p50 {alone / 1000:.2f} ms (it waits 50 ms).")
+    seen = bench.take_turns(subjects, SATURATED)
+    whole = min(seen[ours.name], key=lambda s: s.cpu_us)
+    figures += [
+        Figure("CPU a request, until it is in the database", "us", *best(seen, "cpu_us"), Target(80, 150)),
+        Figure("  of which the event loop", "us", whole.loop_us, *best(seen, "loop_us")[1:]),
+        Figure("  of which drainer, database, sync to disk", "us", whole.rest_us),
+        Figure("requests/s on one core", "1/s", *best(seen, "per_second", True), Target(11_000, 6_000, True)),
+        Figure("  until all are in the database", "1/s", *best(seen, "per_second_stored", True)[:1]),
+    ]
+    seen = bench.take_turns(subjects, BURSTS)
+    figures.append(Figure("CPU a streamed chunk, 64 in a burst", "us", *best(seen, "cpu_us", divide=EVENTS), Target(7)))
+    seen = bench.take_turns(subjects, PACED)
+    figures.append(Figure("CPU a streamed chunk, one every 2 ms", "us", *best(seen, "cpu_us", divide=EVENTS)))
 
-        bench.put(ours, SATURATED, seconds=60, requests=10_000)
-        before = host.resident_mb(ours.pid)
-        bench.put(ours, SATURATED, seconds=600, requests=bench.growth_requests)
-        after = host.resident_mb(ours.pid)
-        figures += [
-            Figure("resident memory, idle", "MB", idle[ours.name], idle[plain.name], go and idle[go.name], Target(80)),
-            Figure(
-                "resident memory, after all this",
-                "MB",
-                after,
-                host.resident_mb(plain.pid),
-                go and host.resident_mb(go.pid),
-            ),
-            Figure(
-                f"  growth over {bench.growth_requests:,} requests", "MB", max(0.0, after - before), target=Target(2)
-            ),
-            Figure("start to first answered request", "s", start_s, plain_start_s, target=Target(1)),
-            Figure("  the very first, on an empty data folder", "s", first_start_s),
-        ]
-        metrics = ours.metrics()
-        traces = {k.rsplit("_", 1)[1]: int(v) for k, v in metrics.items() if k.startswith("waterline_traces_")}
-        notes.append("Loss account at the end, in records: " + ", ".join(f"{n:,} {k}" for k, n in traces.items()) + ".")
-        if traces["lost"] or traces["rejected"] or traces["emitted"] != traces["stored"]:
-            raise RuntimeError(f"traces are missing: {traces}")
-    finally:
-        for subject in (*subjects, upstream):
-            subject.stop()
-    figures += _installed(notes, quick)
-    return figures, notes
+    seen = bench.take_turns([direct, *subjects], OPEN)
+    for of, target in (("p50_us", Target(0.6)), ("p99_us", None)):
+        alone = min(getattr(s, of) for s in seen[direct.name])
+        added = [None if v is None else (v - alone) / 1000 for v in best(seen, of)]
+        figures.append(Figure(f"added {of[:3]} at {RATE} requests/s", "ms", *added, target))
+    alone = min(s.p50_us for s in seen[direct.name])
+    notes.append(f"Latency is added to that of the upstream alone, p50 {alone / 1000:.2f} ms (it waits 50 ms).")
+
+    bench.put(ours, SATURATED, seconds=60, requests=10_000)
+    before = host.resident_mb(ours.pid)
+    bench.put(ours, SATURATED, seconds=600, requests=bench.growth_requests)
+    after = host.resident_mb(ours.pid)
+    figures += [
+        Figure("resident memory, idle", "MB", idle[ours.name], idle[plain.name], go and idle[go.name], Target(80)),
+        Figure(
+            "resident memory, after all this",
+            "MB",
+            after,
+            host.resident_mb(plain.pid),
+            go and host.resident_mb(go.pid),
+        ),
+        Figure(f"  growth over {bench.growth_requests:,} requests", "MB", max(0.0, after - before), target=Target(2)),
+        Figure("start to first answered request", "s", start_s, plain_start_s, target=Target(1)),
+        Figure("  the very first, on an empty data folder", "s", first_start_s),
+    ]
+    metrics = ours.metrics()
+    traces = {k.rsplit("_", 1)[1]: int(v) for k, v in metrics.items() if k.startswith("waterline_traces_")}
+    notes.append("Loss account at the end, in records: " + ", ".join(f"{n:,} {k}" for k, n in traces.items()) + ".")
+    if traces["lost"] or traces["rejected"] or traces["emitted"] != traces["stored"]:
+        raise RuntimeError(f"traces are missing: {traces}")
+    return figures
 
 
 def _installed(notes: list[str], quick: bool) -> list[Figure]:

@@ -49,6 +49,7 @@ class Started:
         assert self.process.stdout is not None
         self.said = self.process.stdout.readline().strip()
         if not self.said:
+            self.process.wait(30)
             raise RuntimeError(f"{command[:3]} did not start; see {log}:\n{log.read_text()[-2000:]}")
 
     @property
