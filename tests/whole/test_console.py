@@ -522,6 +522,10 @@ async def test_a_refused_act_is_a_page_that_says_why_and_nothing_moves(site):
     answer = await browser.post("/apps/school/rollback", {"env": "production", "reason": "x"})
     assert answer.status == 409
     assert "nothing to roll back to" in unescape(answer.text)
+    for referer, link in ((f"http://{HOST}/releases?app=school", True), ("https://evil.test/releases", False)):
+        answer = await browser.post("/apps/school/rollback", {"env": "production", "reason": "x"}, referer=referer)
+        assert ('<a href="/releases?app=school">Back</a>' in answer.text) == link
+        assert "evil" not in answer.text
     for weight in ("200%", "lots", "-1"):
         form = {"env": "production", "weight": weight, "reason": "x"}
         assert (await browser.post(f"/releases/{site.releases[1]}/promotion", form)).status == 400

@@ -244,8 +244,19 @@ class Frame:
             400: "That does not fit", 403: "Your role may not do that", 404: "Not found", 405: "Not like that",
             409: "Refused", 413: "Too large", 429: "Too often", 500: "Something went wrong on our side",
         }  # fmt: skip
-        context = {"status": status, "title": titles.get(status, "That did not work"), "message": message}
+        context: dict[str, Any] = {
+            "status": status,
+            "title": titles.get(status, "That did not work"),
+            "message": message,
+        }
+        context["back"] = self._back(request)
         return self.html(request, visit, "error.html", context, status)
+
+    def _back(self, request: Request) -> str:
+        """The page of ours that led here, "" if there is none."""
+        origin, came_from = self.origin(request), request.headers.get("referer", "")
+        path = local_path(came_from[len(origin) :]) if came_from.startswith(f"{origin}/") else ""
+        return "" if path == request.url.path else path
 
     async def http_error(self, request: Request, error: Exception) -> Response:
         """An address or a method that no page has; a stranger learns neither."""
