@@ -12,7 +12,7 @@ import pytest
 from waterline.core.verdict import Outcome
 from waterline.providers import models
 from waterline.providers.simulated import SimulatedProcess
-from waterline.providers.simulated_script import Answer, Capacity, Limits, Script, Target
+from waterline.providers.simulated_script import Answer, Capacity, Limits, Lognormal, Script, Target
 from waterline.rollout.build import build
 from waterline.trials import DRILLS
 from waterline.trials.calls import Call
@@ -95,7 +95,7 @@ def why(section: Section) -> str:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """A provider that answers at once, and few kinds of outage."""
-    monkeypatch.setattr(load_drill, "FIRST_TOKEN_MS", 20.0)
+    monkeypatch.setattr(load_drill, "FIRST_TOKEN_MS", Lognormal(20.0, 22.0))
     monkeypatch.setattr(load_drill, "PER_TOKEN_MS", 0.0)
     monkeypatch.setattr(outage_drill, "KINDS", tuple(k for k in outage_drill.KINDS if k.name in KINDS))
     monkeypatch.setattr(outage_drill, "DOWN_S", 0.5)

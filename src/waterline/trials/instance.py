@@ -20,7 +20,7 @@ DRAIN_DEADLINE_S = 30.0
 
 
 class InstanceFailed(WaterlineError):
-    """The instance did not start, or refused what the drill needs; the message has the end of its log."""
+    """The instance did not start, or refused what the drill needs; the message has its last words."""
 
 
 class Instance:
@@ -63,7 +63,7 @@ class Instance:
             line = b""
         if not line:
             await self.kill9()
-            raise InstanceFailed(f"the drill's own Waterline did not start: {self.log_tail()}")
+            raise InstanceFailed(f"The drill's own Waterline did not start: {self.last_words()}")
         ready = json.loads(line)
         self.url, self.key = ready["url"], ready["key"]
         self._drain = asyncio.create_task(self._process.stdout.read())
@@ -88,10 +88,12 @@ class Instance:
                 os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
 
-    def log_tail(self) -> str:
+    def last_words(self) -> str:
+        """The last line of its log: where it died, that names the reason."""
+        lines: list[str] = []
         with contextlib.suppress(OSError):
-            return (self.folder / "instance.log").read_text(errors="replace")[-1500:]
-        return "(no log)"
+            lines = (self.folder / "instance.log").read_text(errors="replace").strip().splitlines()
+        return lines[-1][-500:] if lines else "it said nothing"
 
     # --- the control plane -----------------------------------------------------------------------------------
 
@@ -114,7 +116,7 @@ class Instance:
             response = connection.getresponse()
             return response.status, response.read()
         except (OSError, http.client.HTTPException) as error:
-            raise InstanceFailed(f"the drill's own Waterline does not answer: {error}. {self.log_tail()}") from error
+            raise InstanceFailed(f"The drill's own Waterline does not answer ({error}): {self.last_words()}") from error
         finally:
             connection.close()
 

@@ -30,7 +30,7 @@ class Pace(Struct, frozen=True):
     kills: int
 
 
-SHORT = Pace(5.0, 320, 80, 4_000, 3, 48, 12, 0, 2, 3)
+SHORT = Pace(5.0, 320, 80, 4_000, 3, 60, 12, 0, 2, 3)
 FULL = Pace(20.0, 1_500, 400, 30_000, 10, 400, 40, 40, 5, 10)
 
 

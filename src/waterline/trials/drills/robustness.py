@@ -25,11 +25,13 @@ PAIRS_NEEDED = 30  # named where there is nothing to estimate from
 
 def questions(asked: list[Asked], count: int, seed: int) -> list[Question]:
     """At most `count` perturbed inputs, the cases in turn, each with the kind that was used least so far and has
-    something to change there."""
-    times = dict.fromkeys((*KINDS, *APART), 0)
+    something to change there. The kinds apart come in from the second turn on: first every case gets its pair."""
+    times = dict.fromkeys(KINDS, 0)
     made: list[Question] = []
     used: set[tuple[str, str]] = set()
-    for _ in range(-(-count // max(1, len(asked)))):
+    for turn in range(-(-count // max(1, len(asked)))):
+        if turn == 1:
+            times |= dict.fromkeys(APART, 0)
         for one in asked:
             case = one.question.case
             language = next((tag for tag in case.tags if tag in LANGUAGES), "en")
