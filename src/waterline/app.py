@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import cast
+from zoneinfo import ZoneInfo
 
 import msgspec
 import uvicorn
@@ -38,6 +39,7 @@ from waterline.core.errors import InvalidRequest, Refused, UnknownModel, Waterli
 from waterline.core.ids import trace_id
 from waterline.core.prices import PriceTable
 from waterline.core.release import release_id
+from waterline.gateway.budget import bounds
 from waterline.gateway.deps import App, Deps
 from waterline.gateway.metrics import Metrics
 from waterline.gateway.route import Served, make_ready
@@ -48,7 +50,7 @@ from waterline.rollout.live import Live
 from waterline.rollout.moves import Moves
 from waterline.settings import Settings
 from waterline.store import releases, retention, traces
-from waterline.store.db import Store
+from waterline.store.db import Store, Tx
 from waterline.store.drain import Drainer
 from waterline.store.spool import Spool
 from waterline.worker import Worker
@@ -95,6 +97,7 @@ class Waterline:
         counter, process = itertools.count(), int(self.boot, 16)
         self.deps = Deps(
             clock_us=clock_us,
+            tick_s=time.monotonic,
             next_id=lambda: trace_id(clock_us() // 1000, next(counter), process),
             log=self.spool,
             apps={},
@@ -119,7 +122,7 @@ class Waterline:
             upstreams=self.upstreams,
             providers={str(kind): provider for kind, provider in self.providers.items()},
             master_key=settings.master_key,
-            apply_spec=self._apply_later,
+            prepare_spec=self._prepare_spec,
             status_changed=self._restate,
             drain=self._drain,
             status_now=self.status,
@@ -169,23 +172,31 @@ class Waterline:
             status = self.store.read_sync(lambda tx, i=served.id: self.plane.release_status(tx, i))  # type: ignore[misc]
             served.headers[1] = (b"x-waterline-status", status.encode())
 
-    def _apply(self, spec: AppSpec) -> None:
-        """An environment record comes into force. What was spent is asked of the store, never forgotten."""
+    def _apply(self, spec: AppSpec, spent: dict[int, int] | None = None) -> None:
+        """An environment record comes into force. What was spent is asked of the store, never forgotten.
+
+        `spent`: since which moment -> nano-USD, where it was asked before."""
         prices = PriceTable.parse(self.price_text, spec.prices)
         app = self.deps.apps.get(spec.name)
         if app is None:
             app = self.deps.apps[spec.name] = App(spec, prices)
         else:
             app.apply(spec, prices)
+        known = spent or {}
         app.budget.restore(
-            clock_us(),
-            lambda since_us: self.store.read_sync(
-                lambda tx: traces.spent(tx, spec.name, since_us, purpose=self.settings.purpose)
-            ),
+            clock_us(), lambda since: known[since] if since in known else self.store.read_sync(self._spent(spec, since))
         )
 
-    async def _apply_later(self, spec: AppSpec) -> None:
-        self._apply(spec)
+    def _spent(self, spec: AppSpec, since_us: int) -> Callable[[Tx], int]:
+        return lambda tx: traces.spent(tx, spec.name, since_us, purpose=self.settings.purpose)
+
+    async def _prepare_spec(self, spec: AppSpec) -> Callable[[], None]:
+        """Ask the store, off the event loop, what a new record's periods have spent; the result puts it into force."""
+        await self._drain()
+        zone = ZoneInfo(spec.limits.timezone)
+        starts = [bounds(kind, clock_us(), zone)[0] for kind in ("day", "month")]
+        spent = {since: await self.store.read(self._spent(spec, since)) for since in starts}
+        return lambda: self._apply(spec, spent)
 
     async def _feedback(self, said: FeedbackBody, principal: Principal) -> str:
         try:

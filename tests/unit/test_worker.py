@@ -90,3 +90,18 @@ def test_an_attempt_that_reserves_more_is_what_an_interrupted_request_is_billed(
     assert found is not None
     assert (found[0].outcome, found[0].cost_nano_usd) == ("interrupted", 250)
     store.close()
+
+
+def test_a_trace_that_no_database_takes_is_counted_as_lost_and_stops_nothing(tmp_path: Path, spool: Spool) -> None:
+    store = Store.open(tmp_path / "waterline.db")
+    drainer = Drainer(store, tmp_path / "spool", "b1", spool=spool)
+    spool.outcome(outcome("before"), b"")
+    poison = OutcomeRecord(msgspec.structs.replace(ROW, id="poison", attempts=2**70), [Ended(5, "answered")], "")
+    spool.outcome(encode_record(poison), b"")
+    spool.outcome(outcome("after"), b"")
+    drainer.drain_all()
+    assert stored(store) == 2
+    account = drainer.accounting()
+    assert (account.stored, account.lost, account.waiting) == (2, 1, 0)
+    assert account.balanced
+    store.close()

@@ -74,7 +74,7 @@ class Plane:
         upstreams: Upstreams,
         providers: dict[str, Provider],
         master_key: bytes,
-        apply_spec: Callable[[AppSpec], Awaitable[None]],
+        prepare_spec: Callable[[AppSpec], Awaitable[Callable[[], None]]],
         status_changed: Callable[[str], None],
         drain: Callable[[], Awaitable[None]],
         status_now: Callable[[], Awaitable[StatusView]],
@@ -87,7 +87,7 @@ class Plane:
         self._upstreams = upstreams
         self._providers = providers
         self._master_key = master_key
-        self._apply_spec = apply_spec
+        self._prepare_spec = prepare_spec
         self._status_changed = status_changed
         self._drain = drain
         self._status_now = status_now
@@ -282,7 +282,7 @@ class Plane:
 
         new = await self._store.write(write)
         if release.app not in self._deps.apps:
-            await self._apply_spec(record)
+            (await self._prepare_spec(record))()
         view = await self._store.read(lambda tx: self._release_view(made, self._seaworthy(tx)))
         return msgspec.structs.replace(view, new=new)
 
@@ -298,14 +298,12 @@ class Plane:
         if env not in spec.environments:
             names = ", ".join(spec.environments)
             raise Refused(f'App "{app}" has no environment "{env}". It has: {names}.', 404)
+        put_into_force = await self._prepare_spec(spec)
         move = await self._moves.promote(
             who, app=app, env=env, release=stored.id, weight_bp=parse_weight(weight), why=why,
             evidence=evidence or (SEAWORTHY if stored.id in good else EXPERIMENTAL),
+            spec=stored.spec, apply=put_into_force,
         )  # fmt: skip
-        await self._store.write(
-            lambda tx: releases.set_current_spec(tx, app, stored.spec, self._deps.clock_us(), who.name)
-        )
-        await self._apply_spec(spec)
         self._status_changed(app)
         return move
 

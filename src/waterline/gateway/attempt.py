@@ -11,6 +11,7 @@ from waterline.core.errors import (
     BudgetExceeded,
     ContextLengthExceeded,
     InvalidRequest,
+    Overloaded,
     ProviderTimeout,
     ProviderUnavailable,
     RateLimited,
@@ -55,6 +56,10 @@ class AfterContent(Exception):
         self.error = error
 
 
+class _OwnPoolFull(Overloaded):
+    """Our own bound, not the provider's failure: a fallback may still answer."""
+
+
 class Call:
     """What the attempts of one request share."""
 
@@ -63,15 +68,16 @@ class Call:
         self.plan = plan
         self.variables = variables  # by route
         self.sink = sink
+        patience_s = plan[0].route.total_s
         deadline_ms = trail.request.deadline_ms
-        self.ends_us = trail.request.received_us + int(plan[0].route.total_s * 1e6)
-        if deadline_ms is not None:
-            self.ends_us = min(self.ends_us, trail.request.received_us + deadline_ms * 1000)
-        self.hurried = self.ends_us < trail.request.received_us + int(plan[0].route.total_s * 1e6)
+        self.hurried = deadline_ms is not None and deadline_ms < patience_s * 1000
+        if deadline_ms is not None and self.hurried:
+            patience_s = deadline_ms / 1000
+        self.ends_s = trail.deps.tick_s() + patience_s - trail.elapsed_us / 1e6
 
     @property
     def left_s(self) -> float:
-        return (self.ends_us - self.trail.deps.clock_us()) / 1e6
+        return self.ends_s - self.trail.deps.tick_s()
 
 
 async def first_answer(call: Call) -> bytes:
@@ -88,7 +94,7 @@ async def first_answer(call: Call) -> bytes:
         last = position == len(call.plan) - 1
         try:
             return await _tries(call, target, last)
-        except (ProviderUnavailable, ProviderTimeout, RateLimited, BudgetExceeded) as error:
+        except (ProviderUnavailable, ProviderTimeout, RateLimited, BudgetExceeded, _OwnPoolFull) as error:
             failures.append(error)
             if call.left_s <= 0:
                 break
@@ -111,7 +117,7 @@ async def _tries(call: Call, target: Target, last: bool) -> bytes:
     trail, health = call.trail, target.health
     number = 0
     while True:
-        now_s = trail.deps.clock_us() / 1e6
+        now_s = trail.deps.tick_s()
         if not health.usable(now_s):
             wait_s = health.not_before_s - now_s
             if not last:
@@ -143,7 +149,7 @@ def _again(fault: ProviderFault, number: int, call: Call, target: Target, last: 
             return last
         case "unavailable" | "garbage" | "truncated":
             return True
-        case "refused_key" | "invalid" | "context_length" | "silent":
+        case "refused_key" | "invalid" | "context_length" | "silent" | "busy":
             return False
 
 
@@ -160,6 +166,8 @@ def _as_request_error(fault: ProviderFault, target: Target, call: Call) -> Reque
         case "refused_key":
             name = target.route.api_key_env or target.provider.default_key_env or "the provider's key"
             return ProviderUnavailable(f"The {who} refused our credentials. Set {name} on the server.")
+        case "busy":
+            return _OwnPoolFull(f"All connections to the {who} are in use: {fault.message}", retry_after_s=1)
         case "silent":
             return ProviderTimeout(f"The {who} did not answer in time: {fault.message}.")
         case "unavailable" | "garbage" | "truncated":
@@ -180,7 +188,7 @@ async def _attempt(call: Call, target: Target) -> bytes:
         trail.reserved -= hold.amount
         hold.settle(0)
         raise
-    target.health.begin(deps.clock_us() / 1e6)
+    target.health.begin(deps.tick_s())
     event = _Event(trail, target, hold, body)
     usage: Usage | None = Usage(  # until we know better: a plain answer that never came may have been made in full
         input=len(body) // BYTES_PER_TOKEN,
@@ -197,7 +205,7 @@ async def _attempt(call: Call, target: Target) -> bytes:
             usage = None
             raise target.provider.fault(response.status, response.headers, await response.read(MAX_ERROR_BYTES))
         if request.stream:
-            reader = target.provider.stream(forward_usage=request.include_usage)
+            reader = target.provider.stream(forward_usage=request.include_usage, choices=_choices(call, target))
             try:
                 last = await _relay(call, target, response, reader)
             finally:
@@ -212,7 +220,8 @@ async def _attempt(call: Call, target: Target) -> bytes:
             trail.finish_reason, trail.text = answer.finish_reason, [answer.text]
             last = answer.body
         target.health.succeeded()
-        target.lengths.learn(usage.total_output)
+        if request.kind == "chat":
+            target.lengths.learn(usage.total_output // _choices(call, target))
         return last
     except UpstreamError as error:
         fault = _fault_of(error)
@@ -226,7 +235,7 @@ async def _attempt(call: Call, target: Target) -> bytes:
         raise
     except AfterContent as broken:
         event.error = broken.error.message
-        target.health.failed(deps.clock_us() / 1e6)
+        target.health.failed(deps.tick_s())
         raise
     except CancelledError:
         event.error = "cancelled: the caller left"
@@ -368,7 +377,9 @@ def _fault_of(error: UpstreamError) -> ProviderFault:
     match error:
         case Timeout():
             return ProviderFault("silent", str(error))
-        case ConnectFailed() | PoolBusy() | Disconnected():
+        case PoolBusy():
+            return ProviderFault("busy", str(error))
+        case ConnectFailed() | Disconnected():
             return ProviderFault("unavailable", str(error))
         case BadResponse():
             return ProviderFault("garbage", str(error))
@@ -400,11 +411,11 @@ class _Event:
         self.error = f"{fault.kind}{said}"[:500]
         self.status = fault.status or None
         self.retry_after_s = fault.retry_after_s
-        health, now_s = self.target.health, self.trail.deps.clock_us() / 1e6
+        health, now_s = self.target.health, self.trail.deps.tick_s()
         match fault.kind:
             case "rate_limited":
                 health.rate_limited(now_s, fault.retry_after_s)
-            case "invalid" | "context_length":
+            case "invalid" | "context_length" | "busy":
                 health.neutral()
             case "silent" if call.hurried and call.left_s <= 0.3:
                 health.neutral()  # the caller's own deadline says nothing about the target

@@ -57,6 +57,7 @@ class Deps:
         self,
         *,
         clock_us: Callable[[], int],
+        tick_s: Callable[[], float],
         next_id: Callable[[], str],
         log: Log,
         apps: dict[str, App],
@@ -68,6 +69,7 @@ class Deps:
         jitter: Callable[[], float],
     ) -> None:
         self.clock_us = clock_us
+        self.tick_s = tick_s  # seconds that never go back, for deadlines and cool-downs
         self.next_id = next_id
         self.log = log
         self.apps = apps

@@ -43,7 +43,7 @@ class Window:
         self._advance(int(now_s))
         if amount > 0:
             return self.add(now_s, amount)
-        if self._second - int(since_s) < WINDOW_S:
+        if 0 <= self._second - int(since_s) < WINDOW_S:
             at = int(since_s) % WINDOW_S
             back = min(-amount, self._slots[at])
             self._slots[at] -= back

@@ -443,7 +443,7 @@ class Anthropic:
     def embeddings(self, body: bytes) -> Answer:
         raise ProviderFault("invalid", "Anthropic offers no embeddings. Use a route to another provider.", status=400)
 
-    def stream(self, *, forward_usage: bool) -> StreamReader:
+    def stream(self, *, forward_usage: bool, choices: int = 1) -> StreamReader:
         return AnthropicStream(self._clock(), forward_usage=forward_usage)
 
     def fault(self, status: int, headers: Headers, body: bytes) -> ProviderFault:

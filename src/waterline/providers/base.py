@@ -23,6 +23,7 @@ FaultKind = Literal[
     "invalid",  # 400, 404, 413, 422: the request itself; never retried, passed on to the caller
     "context_length",  # the prompt does not fit; never retried unchanged
     "silent",  # a deadline passed; not asked again on the same route
+    "busy",  # all of our own connections to it are in use
     "garbage",  # not what the protocol says
     "truncated",  # the answer ended before the provider said so
 ]
@@ -104,8 +105,10 @@ class Provider(Protocol):
 
     def embeddings(self, body: bytes) -> Answer: ...
 
-    def stream(self, *, forward_usage: bool) -> StreamReader:
-        """`forward_usage`: whether the caller asked for the usage event (else it is read and stripped)."""
+    def stream(self, *, forward_usage: bool, choices: int = 1) -> StreamReader:
+        """`forward_usage`: whether the caller asked for the usage event (else it is read and stripped).
+
+        `choices`: how many answers were asked for; the stream is finished when all of them are."""
         ...
 
     def fault(self, status: int, headers: Headers, body: bytes) -> ProviderFault:

@@ -126,8 +126,10 @@ def exclusive(usage: WireUsage) -> Usage | None:
 class OpenAIStream:
     """Reads `text/event-stream`. Whole events only; a malformed one is a fault, never forwarded."""
 
-    def __init__(self, *, forward_usage: bool) -> None:
+    def __init__(self, *, forward_usage: bool, choices: int = 1) -> None:
         self._strip_usage = not forward_usage
+        self._choices = choices
+        self._ended: set[int] = set()
         self._rest = b""
         self._open: set[int] = set()
         self._out: list[bytes] = []
@@ -199,7 +201,8 @@ class OpenAIStream:
             self.finish_reason = choice.finish_reason
             self.began = True
             self._open.discard(choice.index)
-            self.finished = not self._open
+            self._ended.add(choice.index)
+            self.finished = not self._open and len(self._ended) >= self._choices
         elif not self.finish_reason or choice.index not in self._open:
             self._open.add(choice.index)
             self.finished = False
@@ -259,8 +262,8 @@ class OpenAIWire:
             raise ProviderFault("garbage", f"the answer is not a list of embeddings: {error}") from error
         return Answer(body=body, usage=exclusive(read.usage) if read.usage is not None else None)
 
-    def stream(self, *, forward_usage: bool) -> StreamReader:
-        return OpenAIStream(forward_usage=forward_usage)
+    def stream(self, *, forward_usage: bool, choices: int = 1) -> StreamReader:
+        return OpenAIStream(forward_usage=forward_usage, choices=choices)
 
     def fault(self, status: int, headers: Headers, body: bytes) -> ProviderFault:
         kind = fault_kind(status)

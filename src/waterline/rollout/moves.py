@@ -10,8 +10,9 @@ Pins survive promotions. A rollback drops them all: nobody stays on what was rol
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal, InvalidOperation
+from types import MappingProxyType
 
 import msgspec
 from msgspec import Struct
@@ -72,8 +73,13 @@ class Moves:
         weight_bp: int = FULL_BP,
         why: str = "",
         evidence: str = "",
+        spec: str = "",
+        apply: Callable[[], None] = lambda: None,
     ) -> Move:
         """Give a release all of the traffic, or a share of it beside what is live.
+
+        `spec`: the environment record that comes into force with it, in the same transaction; `apply` puts it into
+        force in memory, just before Live is moved.
 
         Raises Refused: unknown release or environment, already live like this, nothing live to share with."""
 
@@ -85,9 +91,11 @@ class Moves:
             at_us = self._clock_us()
             salt = now.salt if now is not None and len(shares) > 1 else _salt(app, env, at_us)
             move = Move(app, env, "promote", shares, salt, who.name, why[:LONGEST_WHY], evidence, at_us)
-            return self._record(tx, who, Action.ROLLOUT_PROMOTE, move)
+            if spec:
+                releases.set_current_spec(tx, app, spec, at_us, who.name)
+            return self._record(tx, who, Action.ROLLOUT_PROMOTE, move, {"environment_record": spec})
 
-        return await self._run(act)
+        return await self._run(act, apply)
 
     async def rollback(self, who: Principal, *, app: str, env: str, to: str | None = None, why: str = "") -> Move:
         """Back to the previous release that had all the traffic, or to `to`. Drops every pin.
@@ -149,16 +157,17 @@ class Moves:
 
     # --- parts -------------------------------------------------------------------------------------------------
 
-    async def _run(self, act: Callable[[Tx], _Done]) -> Move:
+    async def _run(self, act: Callable[[Tx], _Done], apply: Callable[[], None] = lambda: None) -> Move:
         """A caller that leaves must not leave the store moved and Live not: the step is finished without it."""
-        step = asyncio.create_task(self._step(act))
+        step = asyncio.create_task(self._step(act, apply))
         self._under_way.add(step)
         step.add_done_callback(self._under_way.discard)
         return await asyncio.shield(step)
 
-    async def _step(self, act: Callable[[Tx], _Done]) -> Move:
+    async def _step(self, act: Callable[[Tx], _Done], apply: Callable[[], None]) -> Move:
         async with self._one_at_a_time:  # Live is moved in the order of the history
             done = await self._store.write(act)
+            apply()
             self._live.put([done.move], done.stored)
             return done.move
 
@@ -170,7 +179,9 @@ class Moves:
         move = Move(now.app, now.env, kind, shares, now.salt, who.name, why[:LONGEST_WHY], "", at_us, session)
         return self._record(tx, who, Action.ROLLOUT_PIN, move)
 
-    def _record(self, tx: Tx, who: Principal, action: Action, move: Move) -> _Done:
+    def _record(
+        self, tx: Tx, who: Principal, action: Action, move: Move, more: Mapping[str, str] = MappingProxyType({})
+    ) -> _Done:
         move = msgspec.structs.replace(move, seq=rollouts.append(tx, move))
         detail = {
             "env": move.env,
@@ -179,6 +190,7 @@ class Moves:
             "why": move.why,
             "evidence": move.evidence,
             "session": move.session,
+            **more,
         }
         told = {key: text for key, text in detail.items() if text}
         audit.append(AuditRows(tx), at_us=move.at_us, by=who, action=action.value, target=move.app, detail=told)

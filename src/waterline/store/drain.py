@@ -21,7 +21,7 @@ from msgspec import Raw, Struct
 
 from waterline.core.trace import TraceRow
 from waterline.store import text_search, traces
-from waterline.store.db import Store, Tx
+from waterline.store.db import Store, StoreConflict, Tx
 from waterline.store.spool import Segment, SegmentReader, Spool, SpoolRecord, segments
 from waterline.store.traces import BodyKind, TraceWrite
 
@@ -103,6 +103,14 @@ class _Batch:
                 ):
                     self.rows[trace_id] = TraceWrite(row, bytes(decoded.events))
                 self.bodies.append((trace_id, "request", record.body))
+
+    def give_up(self) -> None:
+        """Count what is in here as lost."""
+        self.lost += self.stored
+        self.stored = 0
+        self.rows.clear()
+        self.bodies.clear()
+        self.texts.clear()
 
 
 class Drainer:
@@ -218,7 +226,16 @@ class Drainer:
             batch.last_seq += 1
         if reader.offset != begun_at:
             damaged = reader.damaged + batch.unreadable
-            self.store.write_sync(lambda tx: self._write(tx, segment, batch, reader.offset, damaged))
+            try:
+                self.store.write_sync(lambda tx: self._write(tx, segment, batch, reader.offset, damaged))
+            except (OverflowError, ValueError, TypeError, StoreConflict) as failure:
+                # A record that no database takes must not stop the others: find it, count it, go on.
+                if handled > 1:
+                    return self._drain_segment(segment, 1, last, final=False)
+                self._on_error(f"{segment.path}: a trace that cannot be stored is counted as lost: {failure}")
+                batch.give_up()
+                damaged += 1
+                self.store.write_sync(lambda tx: self._write(tx, segment, batch, reader.offset, damaged))
             self._offsets[name] = reader.offset
             self._damaged[name] = self._damaged.get(name, 0) + damaged
             self._last_seq[segment.boot] = batch.last_seq
