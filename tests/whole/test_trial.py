@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from waterline.core.verdict import Outcome
@@ -27,7 +28,7 @@ SCHOOL = ROOT / "examples" / "school"
 EXPECTED_EXIT = 2  # of `waterline trial examples/school --short`; the README says why
 DEMO_MODEL = "qwen2.5-coder-1.5b"
 MINIATURE = Pace(
-    stage_s=0.4, stage_samples=320, alone_samples=40, outage_calls=120, outage_each=2, perturbed=12, again=2, repeats=0,
+    stage_s=1.0, stage_samples=320, alone_samples=40, outage_calls=120, outage_each=2, perturbed=12, again=2, repeats=0,
     moves=1, kills=1,
 )  # fmt: skip
 KINDS = ("503 for ever", "connections reset", "silence", "cut in the middle")
@@ -48,7 +49,7 @@ model = "small"
 max_concurrency = 64
 [objectives]
 availability = 0.9
-expected_concurrency = 4
+expected_concurrency = 3
 usd_per_month = 50
 monthly_conversations = 1000
 [objectives.quality]
@@ -95,7 +96,7 @@ def why(section: Section) -> str:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """A provider that answers at once, and few kinds of outage."""
-    monkeypatch.setattr(load_drill, "FIRST_TOKEN_MS", Lognormal(20.0, 22.0))
+    monkeypatch.setattr(load_drill, "FIRST_TOKEN_MS", Lognormal(25.0, 28.0))
     monkeypatch.setattr(load_drill, "PER_TOKEN_MS", 0.0)
     monkeypatch.setattr(outage_drill, "KINDS", tuple(k for k in outage_drill.KINDS if k.name in KINDS))
     monkeypatch.setattr(outage_drill, "DOWN_S", 0.5)
@@ -119,14 +120,16 @@ async def test_the_load_drill_passes_a_quick_provider_through_rate_limits(tmp_pa
     line, section = await sail(tiny(tmp_path / "app"), "load")
     found = outcomes(section)
     answered = {name: o for name, o in found.items() if name.startswith("answered")}
-    assert len(answered) == 4
+    assert len(answered) == 3
     assert set(answered.values()) == {Outcome.PASS}, why(section)
     assert found["answers for another caller"] is Outcome.PASS
     assert found["truncated answers shown as whole"] is Outcome.PASS
     assert [s.name.split(":")[0].split(",")[0] for s in section.curves] == [
         "one caller alone", "3x", "3x arrivals", "plain client",
     ]  # fmt: skip
-    assert line.exit_status in (0, 2)  # how slow p99 is depends on what else this machine does
+    # How slow p99 is depends on what else this machine does; nothing else may fail.
+    assert {name for name, o in found.items() if o is not Outcome.PASS} <= {n for n in found if n.startswith("p99")}
+    assert line.exit_status in (0, 1, 2)
 
 
 async def test_the_load_drill_fails_an_over_slow_provider(
@@ -136,7 +139,9 @@ async def test_the_load_drill_fails_an_over_slow_provider(
         return Script(default=Target(first_token_ms=20.0, answer=Answer(echo=True), capacity=Capacity(slots=1)))
 
     monkeypatch.setattr(load_drill, "script", one_at_a_time)
-    line, section = await sail(tiny(tmp_path / "app"), "load")
+    pace = msgspec.structs.replace(MINIATURE, stage_s=0.3)
+    line = await run_trial(tiny(tmp_path / "app"), drills=("load",), short=True, quiet=True, pace=pace)
+    section = next(s for s in line.sections if s.drill == "load")
     slow = {name: o for name, o in outcomes(section).items() if name.startswith("p99")}
     assert Outcome.FAIL in slow.values(), why(section)
     assert (line.exit_status, line.answer) == (1, "MAY NOT SAIL")

@@ -109,8 +109,8 @@ async def run(sea: Sea) -> Section:
     through_us = sum(len(s.calls) for s in stages[:5])
     section.calls_simulated = sum(len(s.calls) for s in stages)
     ours_at = stages[1:5]
-    for one in ours_at:
-        section.verdicts.append(_answered(one))
+    fewer = Stage("1x and 2.5x", ours_at[0].calls + ours_at[1].calls)
+    section.verdicts = [_answered(one) for one in (fewer, *ours_at[2:])]
     section.verdicts += [_slower(one, alone) for one in ours_at[2:]]
     everything = [c for s in stages[:5] for c in s.calls]
     section.verdicts.append(
