@@ -1,7 +1,5 @@
 """The command line; thin. One file a noun; every command that prints data takes --json."""
 
-import sys
-
 import typer
 
 from waterline.cli import app_folder, audit, cost, keys, models, releases, run, simulate, traces, trial, up
@@ -33,12 +31,3 @@ app.add_typer(keys.app, name="key", help="Create, list and revoke keys.")
 app.add_typer(models.app, name="model", help="Local models: pull and list.")
 app.add_typer(audit.app, name="audit", help="The audit log: show, export, verify.")
 app.command("simulate")(simulate.simulate)
-
-
-def main() -> None:
-    """Entry point. Ctrl-C at any moment ends with 130 and no traceback."""
-    try:
-        app()
-    except KeyboardInterrupt:
-        sys.stderr.write("\nwaterline: interrupted\n")
-        raise SystemExit(130) from None
