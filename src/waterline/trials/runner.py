@@ -194,11 +194,8 @@ def show(line: LoadLine, console: Console) -> None:
     for column in ("drill", "outcome", "verdict", "figure", "provider"):
         table.add_column(column, overflow="fold")
     for section in line.sections:
-        if section.state != "ran":
-            if section.required or section.state == "could_not_run":
-                word = "COULD NOT RUN" if section.state == "could_not_run" else "not run"
-                table.add_row(section.drill, word, "", _cut(section.reason), "")
-            continue
+        if section.state == "could_not_run":
+            table.add_row(section.drill, "COULD NOT RUN", "", escape(_cut(section.reason)), "")
         for place, verdict in enumerate(section.verdicts):
             word = WORDS[verdict.outcome]
             colour = COLOURS[verdict.outcome]
