@@ -21,6 +21,7 @@ ROUTES = [
     ("POST", "/api/apps/{app}/moves", {"kind": "promote", "release": "{release}"}, A.ROLLOUT_PROMOTE),
     ("POST", "/api/apps/{app}/moves", {"kind": "rollback"}, A.ROLLOUT_ROLLBACK),
     ("POST", "/api/apps/{app}/moves", {"kind": "pin", "session": "s", "release": "{release}"}, A.ROLLOUT_PIN),
+    ("POST", "/api/environment-records", {"spec": "{}"}, A.LIMITS_WRITE),
     ("GET", "/api/overview?since=0&until=60&step=60", None, A.OVERVIEW_READ),
     ("GET", "/api/cost", None, A.OVERVIEW_READ),
     ("GET", "/api/traces", None, A.TRACES_READ),

@@ -265,6 +265,14 @@ def test_a_rollback_never_brings_an_old_budget_back(prompted):
     assert [prompted.chat().status for _ in range(2)] == [200, 429]
 
 
+def test_limits_change_on_their_own_and_at_once(prompted):
+    record = encode_spec(AppSpec(name=prompted.name, limits=Limits(rpm=1))).decode()
+    prompted.server.ask("POST", "/api/environment-records", {"spec": record, "reason": "a runaway client"})
+    replies = [prompted.chat() for _ in range(2)]
+    assert [r.status for r in replies] == [200, 429]
+    assert replies[0].headers["x-waterline-release"] == prompted.id
+
+
 def test_everything_privileged_is_in_the_audit_log_and_it_verifies(prompted, tmp_path):
     from waterline.access.audit import parse_checkpoint, verify_export
 

@@ -280,12 +280,19 @@ class KeyRing:
             self._put(new.stored)
         return new
 
-    def create_first_key(self, name: str = "operator") -> NewKey:
-        """The owner's key of a new data folder, blocking. Raises Refused if there is a usable owner's key already."""
-        if self._owners():
+    def create_first_key(self, name: str = "operator", *, lost: bool = False) -> NewKey:
+        """The owner's key of a new data folder, blocking. Raises Refused if there is a usable owner's key already.
+
+        `lost`: make another one all the same: whoever starts the server may read and write its data anyway."""
+        if self._owners() and not lost:
             raise Refused("There is an owner's key already. Sign in with it to create others.")
         new = self._make(SYSTEM, "person", name, role=Role.OWNER)
-        detail = {"kind": "person", "name": name, "role": Role.OWNER.value, "why": "no usable owner's key at start"}
+        detail = {
+            "kind": "person",
+            "name": name,
+            "role": Role.OWNER.value,
+            "why": "no key file at start" if lost else "no usable owner's key",
+        }
         self._store.add_now(new.stored, self._act(SYSTEM, Action.KEY_CREATE_PERSON, new.stored, detail))
         self._put(new.stored)
         return new

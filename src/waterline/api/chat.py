@@ -26,11 +26,13 @@ class Completions:
     async def __call__(self, exchange: Exchange, principal: Principal) -> None:
         said = claims(exchange.headers, principal) if len(exchange.headers) else {}
         session = said.get(b"x-waterline-session", "")
-        served = self._find(principal, session, self._deps.next_id())
+        trace_id = self._deps.next_id()
+        served = self._find(principal, session, trace_id)
         body = b""
         try:
             body = await exchange.body(self._max_body_bytes)
             request = decode_request(self._kind, exchange.path, body, exchange.received_us)
+            request.trace_id = trace_id
             if said:
                 self._note(request, said)
         except RequestError as error:

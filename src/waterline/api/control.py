@@ -26,6 +26,11 @@ class ReleaseBody(msgspec.Struct, forbid_unknown_fields=True):
     message: str = ""
 
 
+class RecordBody(msgspec.Struct, forbid_unknown_fields=True):
+    spec: str
+    reason: str = ""
+
+
 class MoveBody(msgspec.Struct, forbid_unknown_fields=True):
     kind: str
     env: str = "production"
@@ -136,6 +141,10 @@ def control_routes(plane: Plane, authenticate: Callable[[Any], Principal]) -> li
             case _:
                 raise Refused(f'"{body.kind[:40]}" is no move. It is promote, rollback, pin or unpin.', 400)
 
+    async def put_into_force(who: Principal, r: Request) -> Any:
+        body = await _body(r, RecordBody)
+        return await plane.put_into_force(who, body.spec.encode(), body.reason)
+
     async def add_key(who: Principal, r: Request) -> Any:
         b = await _body(r, KeyBody)
         return await plane.create_key(who, b.kind, b.name, b.app, b.env, b.role, b.hours, b.assert_identity)
@@ -165,6 +174,7 @@ def control_routes(plane: Plane, authenticate: Callable[[Any], Principal]) -> li
         route("/status", lambda who, r: plane.status(who)),
         route("/apps", lambda who, r: plane.apps(who)),
         route("/apps/{app}/spec", lambda who, r: plane.spec(who, r.path_params["app"])),
+        route("/environment-records", put_into_force, "POST", status=201),
         route("/apps/{app}/rollout", rollout),
         route("/apps/{app}/moves", move, "POST", status=201),
         route("/overview", overview),

@@ -99,14 +99,18 @@ class Callers:
 
     def __init__(self) -> None:
         self._in_flight: dict[Caller, None] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None  # kept: asking for it costs a system call
 
     def __len__(self) -> int:
         return len(self._in_flight)
 
     def enter(self, receive: Any, sink: HttpSink) -> Caller:
-        task = asyncio.current_task()
+        loop = self._loop
+        if loop is None:
+            loop = self._loop = asyncio.get_running_loop()
+        task = asyncio.current_task(loop)
         assert task is not None
-        caller = Caller(receive, sink, task, asyncio.get_running_loop().time())
+        caller = Caller(receive, sink, task, loop.time())
         self._in_flight[caller] = None
         return caller
 

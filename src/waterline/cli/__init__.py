@@ -23,6 +23,7 @@ app.add_typer(releases.app, name="release", help="Build, list, show and compare 
 app.command("promote")(releases.promote)
 app.command("rollback")(releases.rollback)
 app.command("pin")(releases.pin)
+app.command("limits")(releases.limits)
 app.command("replay")(traces.replay)
 app.command("trial")(trial.trial)
 app.add_typer(traces.app, name="traces", help="List, show, search and follow traces.")

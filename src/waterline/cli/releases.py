@@ -74,6 +74,22 @@ def diff(a: str, b: str, json: Json = False, data: Data = None) -> None:
         out.print("The two releases behave the same.")
 
 
+def limits(
+    folder: Annotated[Path, typer.Argument(help="The app folder.")],
+    reason: Reason = "",
+    json: Json = False,
+    data: Data = None,
+) -> None:
+    """Put the limits, prices and objectives of a folder into force; the live release stays as it is."""
+    built = built_or_die(folder, json)
+    body = {"spec": built.spec.decode(), "reason": reason}
+    spec = Server.find(data).ask("POST", "/api/environment-records", body)
+    if json:
+        print_json(spec)
+        return
+    out.print(f"limits, prices and objectives of {built.app} are in force", markup=False)
+
+
 def promote(
     name: Annotated[str, typer.Argument(metavar="APP")],
     release: str,

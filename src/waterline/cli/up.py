@@ -1,6 +1,7 @@
 """`waterline up`: gateway, console and worker in one go."""
 
 import os
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -43,6 +44,7 @@ def up(
             where = f"in {folder / KEY_FILE}" if key else "the owner's key that was made before"
             out.print(f"Admin key: {where}", markup=False, soft_wrap=True)
         out.print("Stop with Ctrl-C.", markup=False)
+        sys.stdout.flush()  # a service manager reads this from a pipe
 
     try:
         settings = load(environ, folder)

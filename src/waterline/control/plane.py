@@ -307,6 +307,28 @@ class Plane:
         self._status_changed(app)
         return move
 
+    async def put_into_force(self, who: Principal, record: bytes, why: str) -> AppSpec:
+        """An environment record (limits, prices, objectives) on its own: the live release stays as it is."""
+        require(who, Action.LIMITS_WRITE)
+        try:
+            spec = parse_spec(record)
+            App(spec, PriceTable.parse('version = "check"', spec.prices))
+        except (msgspec.MsgspecError, UnicodeDecodeError, ValueError, KeyError) as error:
+            raise Refused(f"This is no environment record: {error}.", 400) from None
+        self._known_app(spec.name)
+        apply = await self._prepare_spec(spec)
+
+        def write(tx: Tx) -> None:
+            now = self._deps.clock_us()
+            made = releases.add_spec(tx, spec.name, record, now, who.name)
+            releases.set_current_spec(tx, spec.name, made, now, who.name)
+            self._audit(tx, who, Action.LIMITS_WRITE, spec.name, {"environment_record": made, "why": why[:500]})
+
+        await self._store.write(write)
+        apply()
+        self._status_changed(spec.name)
+        return spec
+
     async def rollback(self, who: Principal, app: str, wanted: str, env: str, why: str) -> Move:
         """Limits and budgets stay as they are now: going back must not bring an old budget back."""
         require(who, Action.ROLLOUT_ROLLBACK)

@@ -33,6 +33,7 @@ class Request(Struct):
     tags: str = ""
     deadline_ms: int | None = None
     idempotency_key: str = ""
+    trace_id: str = ""  # empty: the trace makes its own
 
 
 class _Envelope(Struct):

@@ -342,6 +342,8 @@ async def _relay(call: Call, target: Target, response: Response, reader: StreamR
 
 async def _linger(response: Response) -> None:
     """Read what may still follow [DONE] for a moment, so that the connection can serve again."""
+    if response.complete:
+        return
     try:
         async with timeout(LINGER_S):
             async for _ in response:

@@ -6,7 +6,6 @@ far from the limit is never blocked. Exact within one process; crashes are cover
 spooled with its reservation, and an interrupted one counts with its worst case.
 """
 
-from bisect import insort
 from collections import deque
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -35,9 +34,7 @@ class AnswerLengths:
         self._since += 1
         if self._since >= LEARN_FROM:
             self._since = 0
-            ordered: list[int] = []
-            for n in self._recent:
-                insort(ordered, n)
+            ordered = sorted(self._recent)
             self._p99 = ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))]
 
     @property

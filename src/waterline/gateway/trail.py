@@ -28,7 +28,7 @@ NO_USAGE = Usage()
 
 class Trail:
     def __init__(self, request: Request, served: Served, principal: Principal, app: App, deps: Deps) -> None:
-        self.id = deps.next_id()
+        self.id = request.trace_id or deps.next_id()
         self.request = request
         self.served = served
         self.principal = principal

@@ -232,6 +232,11 @@ class Response:
             await self._wait()
         return self._take()
 
+    @property
+    def complete(self) -> bool:
+        """Everything has been received; what was not read yet can be read without waiting."""
+        return self._done
+
     def content_began(self) -> None:
         """With `hold_first`: the first token is here, so from now on the idle deadline rules. Else no effect."""
         if self._phase == "first_content":

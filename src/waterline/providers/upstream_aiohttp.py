@@ -93,6 +93,11 @@ class Response:
             raise StopAsyncIteration
         return data
 
+    @property
+    def complete(self) -> bool:
+        """As in `upstream`; here it is not known before the end has been read."""
+        return False
+
     def content_began(self) -> None:
         self._hold_until = None
 

@@ -291,7 +291,7 @@ def _explain(path: Path, failure: sqlite3.Error | OSError) -> str:
         case sqlite3.SQLITE_NOTADB | sqlite3.SQLITE_CORRUPT:
             return (
                 f"{path}: this file is not a database that can be read ({failure}). Move it aside and restore a "
-                f"backup (`waterline backup restore`); do not delete it, and keep {folder / 'spool'}: what it holds "
+                f"backup (docs/howto/install.md); do not delete it, and keep {folder / 'spool'}: what it holds "
                 "is stored at the next start."
             )
         case sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_READONLY | sqlite3.SQLITE_PERM:
