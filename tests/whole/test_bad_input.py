@@ -339,8 +339,9 @@ def test_ctrl_c_at_any_moment_ends_cleanly(tmp_path, after_s):
     time.sleep(after_s)
     os.killpg(child.pid, signal.SIGINT)
     _, errors = child.communicate(timeout=20)
-    assert child.returncode in (0, 130, -signal.SIGINT), errors  # -SIGINT: Python had not begun yet
-    if after_s >= 0.8:
+    ours = "waterline" in errors.replace(str(tmp_path), "")  # before that, it is the interpreter's own start
+    assert child.returncode in (0, 130, -signal.SIGINT) or not ours, errors
+    if ours:
         assert "Traceback" not in errors
     assert starts_again(tmp_path / "d")
 
