@@ -143,8 +143,8 @@ def test_a_load_line_does_not_make_a_dead_provider_look_alive(make_app, sim):
         app.chat()
     asked = sim.asked("main")
     for number in range(3):
-        hand_in_load_line(other, app=other.name, number=number)
-        hand_in_load_line(app, app=app.name, number=number)
+        hand_in_load_line(other, of=other.name, number=number)
+        hand_in_load_line(app, of=app.name, number=number)
         assert app.chat().status == 200
     assert sim.asked("main") == asked
 
@@ -194,5 +194,5 @@ def test_a_stream_cut_by_a_stop_has_its_own_outcome_in_the_store(tmp_path, sim, 
     trace = server.trace(row["id"])
     assert row["outcome"] == "interrupted"
     assert "ended" in [e["type"] for e in trace["events"]]
-    assert 0 < row["cost_nano_usd"] < row["reserved_nano_usd"]  # what was made, not the worst case
+    assert 0 < row["cost_nano_usd"] < trace["row"]["reserved_nano_usd"]  # what was made, not the worst case
     assert server.stop() == 0

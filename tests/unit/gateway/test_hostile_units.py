@@ -171,8 +171,8 @@ def test_a_record_that_no_database_takes_is_counted_as_lost_and_stops_no_other(t
     drainer = Drainer(store, tmp_path / "spool", "b1", spool=spool, on_error=told.append)
     for number in range(5):
         spool.admit(encode_record(AdmittedRecord(row(number), [])), b"question")
-        cost = 2**70 if number == 2 else 7
-        done = msgspec.structs.replace(row(number), outcome="answered", cost_nano_usd=cost)
+        tokens = 10**30 if number == 2 else 7
+        done = msgspec.structs.replace(row(number), outcome="answered", usage=Usage(input=tokens))
         spool.outcome(encode_record(OutcomeRecord(done, [Ended(9, "answered")], "text")), b"answer")
     drainer.drain_all()
     books = drainer.accounting()
