@@ -45,7 +45,7 @@ from waterline.rollout.diff import diff
 from waterline.rollout.live import Live
 from waterline.rollout.moves import Moves, parse_weight
 from waterline.store import audit_log, load_lines, releases, rollouts, traces, verdicts
-from waterline.store.db import Store, Tx
+from waterline.store.db import Store, StoreConflict, Tx
 
 SEAWORTHY, EXPERIMENTAL = "seaworthy", "experimental"
 FEEDBACK_PASSES = {"accepted": Outcome.PASS, "copied": Outcome.PASS, "edited": Outcome.FAIL, "rejected": Outcome.FAIL}
@@ -419,7 +419,10 @@ class Plane:
             self._audit(tx, who, Action.LOAD_LINE_WRITE, line.id, detail)
             return self._load_line_view(tx, line)
 
-        view = await self._store.write(write)
+        try:
+            view = await self._store.write(write)
+        except StoreConflict:
+            raise Refused(f"Load line {sha256_hex(data)[:12]} is here already.", 409) from None
         self._status_changed(said.app)
         return view
 

@@ -109,10 +109,10 @@ def exclusive(usage: WireUsage) -> Usage | None:
         return None
     if prompt is None and completion is None:
         return Usage(input=usage.prompt_tokens, output=usage.completion_tokens)
-    cached = (prompt.cached_tokens or 0) if prompt else 0
-    audio_in = (prompt.audio_tokens or 0) if prompt else 0
-    reasoning = (completion.reasoning_tokens or 0) if completion else 0
-    audio_out = (completion.audio_tokens or 0) if completion else 0
+    cached = _part(prompt.cached_tokens if prompt else 0, usage.prompt_tokens)
+    audio_in = _part(prompt.audio_tokens if prompt else 0, usage.prompt_tokens - cached)
+    reasoning = _part(completion.reasoning_tokens if completion else 0, usage.completion_tokens)
+    audio_out = _part(completion.audio_tokens if completion else 0, usage.completion_tokens - reasoning)
     return Usage(
         input=max(0, usage.prompt_tokens - cached - audio_in),
         cached_input=cached,
@@ -121,6 +121,11 @@ def exclusive(usage: WireUsage) -> Usage | None:
         audio_input=audio_in,
         audio_output=audio_out,
     )
+
+
+def _part(said: int | None, total: int) -> int:
+    """A detail is never less than nothing, nor more than the total it is part of."""
+    return min(max(said or 0, 0), total)
 
 
 class OpenAIStream:
