@@ -63,6 +63,7 @@ class RealModel:
         self._manifest, self._spec, self._env = manifest, spec, env
         self._key = ""
         self._running = False
+        self._warm = ""  # the route whose prompt the model has read last
         self._probed: set[str] = set()
 
     @property
@@ -73,8 +74,10 @@ class RealModel:
     async def ask(self, questions: Sequence[Question], teller: Teller) -> list[Asked]:
         """In the order of `questions`. Raises CouldNotRun where the model is not there to be asked."""
         await self._ready()
-        # By route, so that the prompt's prefix stays in the model's cache.
-        order = sorted(range(len(questions)), key=lambda i: (questions[i].case.route, i))
+        # By route, the last one used first, so that the prompt's prefix stays in the model's cache.
+        order = sorted(
+            range(len(questions)), key=lambda i: (questions[i].case.route != self._warm, questions[i].case.route, i)
+        )
         done: list[Call] = [Call()] * len(questions)
         todo = iter(order)
         async with self._instance.caller(self._key, self.at_once) as caller:
@@ -91,6 +94,7 @@ class RealModel:
         if starved := next((a for a in asked if a.call.code == "budget_exceeded"), None):
             raise CouldNotRun(f"The app's budget ended during the drill: {starved.call.message}")
         self.asked += asked
+        self._warm = questions[order[-1]].case.route if order else self._warm
         return asked
 
     async def _ready(self) -> None:

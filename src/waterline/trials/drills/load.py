@@ -140,7 +140,7 @@ async def run(sea: Sea) -> Section:
         said = f"one load generator makes at most {MOST_USERS} callers, and 3x would be {3 * expected}"
         section.verdicts.append(verdict(DRILL, "callers", Outcome.INCONCLUSIVE, said, provider="none"))
     section.excludes = [
-        "how many callers the real provider or model can answer at once; several gateways",
+        "how many callers the real provider or model can answer at once (its latencies are of few); several gateways",
         "quality under load: the simulated provider has none (that answers reach the right caller is checked)",
     ]
     return section
@@ -198,7 +198,7 @@ def _real(sea: Sea) -> list[Verdict]:
     ):
         if limit is not None:
             judged = gate_quantile(samples, 0.95, limit)
-            said = f"real provider, {sea.real.at_once} callers at a time: {judged.reason} ms"
+            said = f"real provider, {sea.real.at_once} callers at a time, in ms: {judged.reason}"
             estimate = judged.estimate
             if estimate is not None and not (math.isfinite(estimate.low) and math.isfinite(estimate.high)):
                 ends = [s for s in samples if math.isfinite(s)] or [0.0]
