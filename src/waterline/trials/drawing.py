@@ -60,7 +60,7 @@ def number(value: float, unit: str) -> str:
         case "x":
             return f"{value:.2f}x"
         case "USD":
-            return f"{value:,.2f} USD" if abs(value) >= 1 else f"{value:.4g} USD"
+            return f"{value:,.2f} USD" if abs(value) >= 0.1 or not value else f"{value:.6f} USD"
         case _:
             return f"{value:,.4g} {unit}".strip()
 

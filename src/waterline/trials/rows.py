@@ -101,7 +101,8 @@ def _cost(cost: Section | None, budget: Section | None) -> Made:
     said, verdicts = [], []
     if cost is not None:
         verdicts += cost.verdicts
-        said += [f"{v.value.value:,.4g} {v.name} [{v.value.low:,.4g}, {v.value.high:,.4g}], {_declared(v)} (real)"
+        said += [f"{number(v.value.value, 'USD')} {v.name.removeprefix('USD ')} [{number(v.value.low, 'USD')}, "
+                 f"{number(v.value.high, 'USD')}], {_declared(v)} (real)"
                  for v in cost.verdicts if v.value is not None]  # fmt: skip
     if budget is not None:
         verdicts += budget.verdicts
@@ -142,7 +143,7 @@ def _objective(verdict: Verdict) -> str:
 
 
 def _declared(verdict: Verdict) -> str:
-    return "nothing declared" if verdict.threshold is None else f"at most {verdict.threshold:,.4g} declared"
+    return "nothing declared" if verdict.threshold is None else f"at most {number(verdict.threshold, 'USD')} declared"
 
 
 def _left_out(*sections: Section) -> str:

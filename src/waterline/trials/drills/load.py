@@ -9,7 +9,7 @@ import asyncio
 import math
 
 from waterline.core.verdict import Estimate, Outcome, Verdict
-from waterline.evals.statistics import gate, gate_quantile, quantile, quantile_interval
+from waterline.evals.statistics import Gate, gate, gate_quantile, quantile, quantile_interval
 from waterline.providers.simulated_script import Answer, Limits, Lognormal, Script, Target
 from waterline.trials.asking import Asked
 from waterline.trials.calls import Call, Caller, user
@@ -198,7 +198,7 @@ def _real(sea: Sea) -> list[Verdict]:
     ):
         if limit is not None:
             judged = gate_quantile(samples, 0.95, limit)
-            said = f"real provider, {sea.real.at_once} callers at a time, in ms: {judged.reason}"
+            said = _latency(judged, sea.real.at_once, limit)
             estimate = judged.estimate
             if estimate is not None and not (math.isfinite(estimate.low) and math.isfinite(estimate.high)):
                 ends = [s for s in samples if math.isfinite(s)] or [0.0]
@@ -210,6 +210,16 @@ def _real(sea: Sea) -> list[Verdict]:
                         value=estimate, threshold=limit, unit="ms", more=judged.more_cases)
             )  # fmt: skip
     return found
+
+
+def _latency(judged: Gate, at_once: int, limit: float) -> str:
+    seen = judged.estimate
+    assert seen is not None  # there were calls
+    ends = [f"{ms:,.0f}" if math.isfinite(ms) and ms > 0 else "no end" for ms in (seen.value, seen.low, seen.high)]
+    said = (
+        f"p95 of {seen.n} calls {ends[0]} ms [{ends[1]}, {ends[2]}], {at_once} at a time, at most {limit:,.0f} declared"
+    )
+    return f"{said}; about {judged.more_cases:,} more calls would settle it" if judged.more_cases else said
 
 
 def _or_never(asked: Asked, ms: float | None) -> float:
