@@ -10,6 +10,7 @@ from waterline.core.verdict import Estimate, Outcome, Verdict
 from waterline.evals.statistics import clustered_mean
 from waterline.trials.asking import Asked
 from waterline.trials.calls import wall_us
+from waterline.trials.drawing import number
 from waterline.trials.drills.quality import sampled
 from waterline.trials.judging import undeclared, verdict
 from waterline.trials.load_line import Fact, Section, Table
@@ -86,9 +87,8 @@ def _times(value: Estimate, factor: float) -> Estimate:
 
 
 def _at_most(name: str, value: Estimate, limit: float) -> Verdict:
-    seen = (
-        f"{value.value:,.4g} [{value.low:,.4g}, {value.high:,.4g}] over {value.n} cases, at most {limit:,.4g} declared"
-    )
+    said = [number(one, "USD") for one in (value.value, value.low, value.high, limit)]
+    seen = f"{said[0]} [{said[1]}, {said[2]}] over {value.n} cases, at most {said[3]} declared"
     outcome, more = Outcome.INCONCLUSIVE, None
     if value.high <= limit:
         outcome = Outcome.PASS
