@@ -533,6 +533,11 @@ def quantile_interval(samples: Sequence[float], q: float, confidence: float = CO
     )
 
 
+def _plain(x: float) -> str:
+    """Four digits, for people: never 1.193e+04."""
+    return f"{x:,.0f}" if abs(x) >= 1000 else f"{x:.4g}"
+
+
 def gate_quantile(samples: Sequence[float], q: float, limit: float, confidence: float = CONFIDENCE) -> Gate:
     """Is the q-quantile at most `limit`? (`ttft_ms_p95` and its like.) Count a lost request as math.inf.
 
@@ -556,11 +561,11 @@ def gate_quantile(samples: Sequence[float], q: float, limit: float, confidence: 
         confidence=2.0 * confidence - 1.0,
         method="order statistics",
     )
-    seen = f"{name} {value:.4g} of {n}, limit {limit:.4g}"
+    seen = f"{name} {_plain(value)} of {n}, limit {_plain(limit)}"
     if upper is not None and ordered[upper - 1] <= limit:
-        return Gate(Outcome.PASS, estimate, limit, f"{seen}: at most {estimate.high:.4g}")
+        return Gate(Outcome.PASS, estimate, limit, f"{seen}: at most {_plain(estimate.high)}")
     if lower is not None and ordered[lower - 1] > limit:
-        return Gate(Outcome.FAIL, estimate, limit, f"{seen}: at least {estimate.low:.4g}")
+        return Gate(Outcome.FAIL, estimate, limit, f"{seen}: at least {_plain(estimate.low)}")
     share = within / n
     to_pass = _quantile_needs(share, n, q, tail, passing=True) if share > q else None
     to_fail = _quantile_needs(share, n, q, tail, passing=False) if share < q else None
