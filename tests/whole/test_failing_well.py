@@ -103,6 +103,12 @@ def test_a_400_is_never_retried_and_reaches_the_caller_as_it_is(make_app, sim):
     assert sim.asked("main") == 1
 
 
+def test_a_retired_model_falls_back(make_app, sim):
+    app = make_app(fallback=True)
+    sim.play(main=failing(Fault("http", status=404)), backup=GOOD)
+    assert complete(app.chat())
+
+
 def test_the_fallbacks_own_400_does_not_hide_the_first_failure(make_app, sim):
     app = make_app(fallback=True)
     sim.play(main=failing(Fault("http", status=503)), backup=failing(Fault("http", status=400)))

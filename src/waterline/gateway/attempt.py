@@ -99,7 +99,7 @@ async def first_answer(call: Call) -> bytes:
             if call.left_s <= 0:
                 break
         except InvalidRequest as error:
-            if not position:
+            if not position and error.status != 404:  # 404: the model is gone there (retired), not the request wrong
                 raise
             failures.append(error)
     raise _loudest(failures)
@@ -190,13 +190,7 @@ async def _attempt(call: Call, target: Target) -> bytes:
         raise
     target.health.begin(deps.tick_s())
     event = _Event(trail, target, hold, body)
-    usage: Usage | None = Usage(  # until we know better: a plain answer that never came may have been made in full
-        input=len(body) // BYTES_PER_TOKEN,
-        output=0
-        if request.stream or request.kind != "chat"
-        else (hold.max_tokens or target.lengths.p99) * _choices(call, target),
-        estimated=True,
-    )
+    usage: Usage | None = _unseen_usage(call, target, hold, body)
     response: Response | None = None
     try:
         response = await _send(call, target, body)
@@ -279,7 +273,17 @@ def _prepare(call: Call, target: Target) -> tuple[Reservation, bytes]:
     return hold, body
 
 
+def _unseen_usage(call: Call, target: Target, hold: Reservation, body: bytes) -> Usage:
+    """What to book until we know better: a plain answer that never came may have been made in full."""
+    request = call.trail.request
+    made = 0
+    if request.kind == "chat" and not request.stream:
+        made = (hold.max_tokens or target.lengths.p99) * _choices(call, target)
+    return Usage(input=len(body) // BYTES_PER_TOKEN, output=made, estimated=True)
+
+
 def _choices(call: Call, target: Target) -> int:
+    """How many answers are asked for; `n` may also be a parameter of the route."""
     asked = target.route.params.get("n", 1) if "n" not in call.trail.request.fields else call.trail.request.choices
     return asked if isinstance(asked, int) and asked > 0 else 1
 
