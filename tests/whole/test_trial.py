@@ -25,7 +25,7 @@ from waterline.trials.sea import Pace, Sea
 
 ROOT = Path(__file__).parents[2]
 SCHOOL = ROOT / "examples" / "school"
-EXPECTED_EXIT = 1  # of `waterline trial examples/school --short`; the README says why
+EXPECTED_EXIT = 2  # of `waterline trial examples/school --short`; the README says why
 DEMO_MODEL = "qwen2.5-coder-1.5b"
 MINIATURE = Pace(
     stage_s=1.0, stage_samples=320, alone_samples=40, outage_calls=120, outage_each=2, perturbed=12, again=2, repeats=0,

@@ -31,6 +31,7 @@ from waterline.trials.load_line import ANSWERS, LoadLine, Machine, Section, exit
 from waterline.trials.progress import Teller, teller
 from waterline.trials.rows import nine_rows
 from waterline.trials.sea import FULL, SHORT, Pace, Sea
+from waterline.trials.team_app import TeamApp
 
 WORDS = {Outcome.PASS: "pass", Outcome.FAIL: "FAIL", Outcome.INCONCLUSIVE: "inconclusive", Outcome.NOT_RUN: "not run"}
 COLOURS = {Outcome.PASS: "green", Outcome.FAIL: "red", Outcome.INCONCLUSIVE: "yellow", Outcome.NOT_RUN: "dim"}
@@ -60,8 +61,9 @@ async def run_trial(
     cases = _cases(order.folder)
     with tempfile.TemporaryDirectory(prefix="waterline-trial-") as folder:
         real = RealModel(
-            Instance(Path(folder) / "real"), release, order.manifest, _for_real(spec), spec.environments[0]
-        )
+            Instance(Path(folder) / "real"), release, order.manifest, _for_real(spec), spec.environments[0],
+            TeamApp(spec.app, order.folder, Path(folder) / "team.log") if spec.app.url else None,
+        )  # fmt: skip
 
         def sea(drill: str, tell: Teller) -> Sea:
             return Sea(

@@ -61,8 +61,8 @@ async def run(sea: Sea) -> Section:
     section.tables = [_slices(asked), _failures(asked)]
     if left_out := uncovered([a.question.case for a in asked], sea.cases):
         section.excludes.append(f"no sampled case has the tags {', '.join(left_out)}")
-    if sea.spec.app.command or sea.spec.app.url:
-        section.excludes.append("the team's own code ([app] in app.toml): the release's routes were asked directly")
+    if sea.real.team is not None:
+        section.facts.append(Fact("Asked", f"the team's own code at {sea.real.team.url}, through the gateway", "real"))
     section.excludes.append("what users ask that no case looks like (the drill distribution is not in this version)")
     return section
 
