@@ -95,7 +95,7 @@ def listener() -> Iterator[tuple[str, list[str | None]]]:
 def test_a_replay_sends_no_secret_of_the_server_to_an_address_of_the_developers_choice(tmp_path, sim, listener):
     address, seen = listener
     sim.play(main=GOOD)
-    server = Server(tmp_path / "d", DATABASE_PASSWORD="hunter2-the-servers-secret")
+    server = Server(tmp_path / "d", DATABASE_PASSWORD="hunter2", ANOTHER_API_KEY="hunter3")
     try:
         routes = {"main": Route(provider="openai", model="gpt-4o-mini", base_url=f"{sim.address}/main/v1")}
         app = App(server, "a", routes)
@@ -105,7 +105,11 @@ def test_a_replay_sends_no_secret_of_the_server_to_an_address_of_the_developers_
             provider="openai", model="gpt-4o-mini", reproducible=True, base_url=address,
             api_key_env="DATABASE_PASSWORD",
         )  # fmt: skip
-        made = tell(server, "/api/releases", built(Release(app="a", routes={"main": curious})), developer).json["id"]
+        body = built(Release(app="a", routes={"main": curious}))
+        refused = tell(server, "/api/releases", body, developer)
+        assert (refused.status, "DATABASE_PASSWORD" in refused.body.decode()) == (400, True)
+        usual = msgspec.structs.replace(curious, api_key_env="ANOTHER_API_KEY")
+        made = tell(server, "/api/releases", built(Release(app="a", routes={"main": usual})), developer).json["id"]
         replayed = tell(server, f"/api/traces/{trace}/replay", {"release": made}, developer)
         assert replayed.status < 300, replayed.body
         assert "only under the trace's own release" in replayed.json["answer"]

@@ -1,12 +1,13 @@
 """The data plane: raw ASGI, one handler a path. Everything else goes to the control plane's application."""
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from waterline.access.roles import Action, Principal, require
 from waterline.api.sink import Callers, HttpSink
-from waterline.core.errors import InvalidRequest, PermissionDenied, RequestError
+from waterline.core.errors import InvalidRequest, Overloaded, PermissionDenied, RequestError
 
 log = logging.getLogger("waterline.api")
 
@@ -114,6 +115,9 @@ class DataPlane:
         except RequestError as error:
             self._count(f"refused_{error.code}")
             await _refuse(sink, error)
+        except asyncio.CancelledError:
+            if not sink.gone:  # the server stops and waits no longer; its trace says "interrupted"
+                await _refuse(sink, Overloaded("The server is stopping. Ask again in a moment.", retry_after_s=5))
         except ClientLeft:
             self._count("client_left_while_sending")
         except Exception:

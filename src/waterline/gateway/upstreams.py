@@ -80,7 +80,11 @@ class Upstreams:
         self._known: dict[tuple[str, ...], Upstream] = {}
 
     def check(self, route: Route) -> None:
-        """Raises ValueError for an address that is none."""
+        """Raises ValueError for an address that is none, or a secret that is not a provider's."""
+        if route.api_key_env and not route.api_key_env.endswith(("_API_KEY", "_API_TOKEN")):
+            raise ValueError(
+                f'api_key_env = "{route.api_key_env}" is no provider\'s secret; its name ends in _API_KEY or _API_TOKEN'
+            )
         if route.base_url:
             Origin.from_url(route.base_url)
 
