@@ -12,7 +12,7 @@ import time
 from urllib.parse import urlsplit
 
 import pytest
-from conftest import App, Limits, Retention, Route, Server, eventually, send
+from whole_app import App, Limits, Retention, Route, Server, eventually, send
 
 from waterline.providers.simulated_script import Answer, Fault, Target
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import App, Release, Route, Server, eventually
+from whole_app import App, Release, Route, Server, eventually
 
 from waterline.providers.simulated_script import Answer, Fault, Target, When
 

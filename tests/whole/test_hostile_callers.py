@@ -9,7 +9,7 @@ import time
 from urllib.parse import urlsplit
 
 import pytest
-from conftest import App, Limits, Route, Server, eventually, send, start
+from whole_app import App, Limits, Route, Server, eventually, send, start
 
 from waterline.core.app_spec import AppSpec, Objectives
 from waterline.core.release import Release

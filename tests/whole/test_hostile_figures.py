@@ -4,7 +4,7 @@ import json
 
 import msgspec
 import pytest
-from conftest import App, Limits, Route, Server, send
+from whole_app import App, Limits, Route, Server, send
 
 from waterline.core.money import Usage
 from waterline.core.trace import AdmittedRecord, TraceRow, encode_record

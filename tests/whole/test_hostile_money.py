@@ -4,7 +4,7 @@ import json
 import threading
 
 import pytest
-from conftest import App, Limits, Route, Server, eventually, send
+from whole_app import App, Limits, Route, Server, eventually, send
 
 from waterline.core.app_spec import AppSpec
 from waterline.core.release import Release

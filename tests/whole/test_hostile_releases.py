@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from conftest import App, Release, Reply, Route, Server, send
+from whole_app import App, Release, Reply, Route, Server, send
 
 from waterline.core.app_spec import AppSpec, encode_spec
 from waterline.core.release import encode_release

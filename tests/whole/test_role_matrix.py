@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import App, Route, Server, send
+from whole_app import App, Route, Server, send
 
 from waterline.access.roles import MATRIX, Action, Role
 from waterline.providers.simulated_script import Target

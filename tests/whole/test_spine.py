@@ -7,7 +7,7 @@ import time
 import msgspec
 import openai
 import pytest
-from conftest import App, Prompt, Release, Route, Server, eventually, send
+from whole_app import App, Prompt, Release, Route, Server, eventually, send
 
 from waterline.core.app_spec import AppSpec, Limits, encode_spec
 from waterline.core.release import encode_release
