@@ -8,7 +8,6 @@ import json
 import os
 import shutil
 import subprocess
-import time
 from pathlib import Path
 from typing import Any
 
@@ -161,11 +160,3 @@ def test_no_page_is_wider_than_the_window_or_shows_a_script_of_a_users_text(worl
         assert "Traceback" not in browser.text
         if keep:
             browser.shot(Path(keep) / f"{width}-{n:02}.png")
-
-
-def test_pages_answer_in_under_a_second(world, browser):
-    server, app, second = world
-    for page in pages(server, app, second):
-        began = time.monotonic()
-        browser.go(server.url + page)
-        assert time.monotonic() - began < 2.0, page
