@@ -62,6 +62,7 @@ def serve(server: "subprocess.Popen[str]", trial: str, data: Path) -> int:
         code = subprocess.run([*command, *(["--short"] if trial == "short" else [])], check=False).returncode
         print(f"\nreport    {(ROOT / 'out/trial/load-line.html').as_uri()}\nconsole   {url}/load-lines", flush=True)
     if trial == "short":
+        print(f"exit      {code}  (0 may sail, 1 a drill failed, 2 inconclusive, 3 could not run)", flush=True)
         return code
     print("\nServing until Ctrl-C. Ask it something:")
     print(
