@@ -41,6 +41,7 @@ MAX_ERROR_BYTES = 1 << 20
 PATIENCE_S = 10.0  # longest wait for a rate-limited provider when there is nowhere else to go
 BACKOFF_S = 0.05
 LINGER_S = 0.05
+FIRST_SHARE = 0.5  # of the time left: what a silent target may take while there is another one to ask
 BYTES_PER_TOKEN = 4  # for estimates only; bounds use one byte a token
 IMAGE_BOUND_TOKENS = 4096
 DONE = b"data: [DONE]\n\n"
@@ -294,12 +295,13 @@ async def _send(call: Call, target: Target, body: bytes) -> Response:
     if left_s <= 0:
         raise Timeout("total", "the deadline passed before the request could be sent")
     stream = call.trail.request.stream
+    patience_s = left_s if target is call.plan[-1] else left_s * FIRST_SHARE
     return await link.pool.send(
         link.head(call.trail.request.kind),
         body,
-        first_byte=min(route.first_token_s, left_s) if stream else left_s,
+        first_byte=min(route.first_token_s, patience_s) if stream else patience_s,
         idle=route.idle_s,
-        total=left_s,
+        total=left_s if stream else patience_s,
         hold_first=stream,
     )
 
@@ -423,10 +425,20 @@ class _Event:
                 health.rate_limited(now_s, fault.retry_after_s)
             case "invalid" | "context_length" | "busy":
                 health.neutral()
-            case "silent" if call.hurried and call.left_s <= 0.3:
+            case "silent" if call.hurried and self._waited_s < self._own_patience_s:
                 health.neutral()  # the caller's own deadline says nothing about the target
             case _:
                 health.failed(now_s)
+
+    @property
+    def _waited_s(self) -> float:
+        return (self.trail.elapsed_us - self.offset_us) / 1e6
+
+    @property
+    def _own_patience_s(self) -> float:
+        """What the route itself would have waited, a little less."""
+        route = self.target.route
+        return 0.9 * (route.first_token_s if self.trail.request.stream else route.total_s * FIRST_SHARE)
 
     def close(self) -> None:
         trail = self.trail

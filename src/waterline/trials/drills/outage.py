@@ -114,7 +114,7 @@ async def run(sea: Sea) -> Section:
         Fact("Back on the route after it is up again", recovered, "simulated"),
         Fact("Patience of the route", f"first token {sea.route.first_token_s:g} s, between tokens "
              f"{sea.route.idle_s:g} s, whole answer {sea.route.total_s:g} s; the drill's callers waited "
-             f"{DEADLINE_MS / 1000:g} s, so a silent provider was never left for a fallback"),
+             f"{DEADLINE_MS / 1000:g} s, half of which a silent provider may take"),
         Fact("Limits", LIFTED),
     ]  # fmt: skip
     section.excludes = [
