@@ -132,16 +132,6 @@ async def _refuse(sink: HttpSink, error: RequestError) -> None:
     await sink.fail(error, [])
 
 
-def header_text(headers: Headers, wanted: bytes, limit: int = 256) -> str:
-    """The value of a header as text, "" if absent. Raises InvalidRequest if it is too long."""
-    for name, value in headers:
-        if name == wanted:
-            if len(value) > limit:
-                raise InvalidRequest(f"The header {wanted.decode()} is longer than {limit} bytes.")
-            return value.decode("latin-1").strip()
-    return ""
-
-
 def claims(headers: Headers, principal: Principal) -> dict[bytes, str]:
     """Every `x-waterline-*` header and the idempotency key, in one pass over the headers.
 

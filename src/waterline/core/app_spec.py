@@ -9,6 +9,7 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
+from waterline.core.defaults import with_default_objects
 from waterline.core.ids import sha256_hex
 
 
@@ -91,7 +92,7 @@ class AppSpec(Struct, frozen=True, omit_defaults=True):
 
 
 def encode_spec(spec: AppSpec) -> bytes:
-    return msgspec.json.encode(spec, order="deterministic")
+    return msgspec.json.encode(with_default_objects(spec), order="deterministic")
 
 
 def spec_id(record: bytes) -> str:

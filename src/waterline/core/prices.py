@@ -8,7 +8,7 @@ is never the same as free. Local models cost nothing; a simulated one costs what
 import re
 import tomllib
 from collections.abc import Mapping
-from datetime import UTC, date, datetime
+from datetime import date
 from decimal import Decimal
 from typing import Any
 
@@ -131,10 +131,6 @@ def _names(model: str) -> tuple[str, ...]:
 def first_day(text: str) -> int:
     """Days since 1970-01-01 of "YYYY-MM-DD"; "" is the beginning of time. Raises ValueError."""
     return (date.fromisoformat(text) - date(1970, 1, 1)).days if text else 0
-
-
-def day_of(at_us: int) -> str:
-    return datetime.fromtimestamp(at_us / 1_000_000, tz=UTC).date().isoformat()
 
 
 def nano_per_million(value: object) -> int:

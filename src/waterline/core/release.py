@@ -10,6 +10,7 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
+from waterline.core.defaults import with_default_objects
 from waterline.core.ids import sha256_hex
 
 FORMAT = 1
@@ -70,8 +71,24 @@ class StoredRelease(Struct, frozen=True):
 
 
 def encode_release(release: Release) -> bytes:
-    """The bytes that are hashed and stored: JSON, keys sorted, no white space."""
-    return msgspec.json.encode(release, order="deterministic")
+    """The bytes that are hashed and stored: names sorted, JSON values in the order in which they were written, because
+    models fill in the fields of a JSON Schema in its order."""
+    routes = {
+        name: msgspec.structs.replace(route, params=_sorted(route.params))
+        for name, route in sorted(release.routes.items())
+    }
+    prompts = {
+        name: msgspec.structs.replace(prompt, defaults=_sorted(prompt.defaults))
+        for name, prompt in sorted(release.prompts.items())
+    }
+    ordered = msgspec.structs.replace(
+        release, routes=routes, prompts=prompts, tools=_sorted(release.tools), files=_sorted(release.files)
+    )
+    return msgspec.json.encode(with_default_objects(ordered))
+
+
+def _sorted(table: dict[str, Any]) -> dict[str, Any]:
+    return dict(sorted(table.items()))
 
 
 def release_id(manifest: bytes) -> str:

@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from waterline.core.app_spec import parse_spec
-from waterline.core.release import parse_release, release_id
-from waterline.rollout.build import Built, build, encode_in_order
+from waterline.core.release import encode_release, parse_release, release_id
+from waterline.rollout.build import Built, build
 
 PROPERTY = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -29,7 +29,7 @@ def test_the_id_is_the_digest_of_the_manifest_and_the_manifest_reads_back(tmp_pa
     found = built(good(tmp_path))
     assert found.release_id == release_id(found.manifest)
     release = parse_release(found.manifest)
-    assert encode_in_order(release) == found.manifest
+    assert encode_release(release) == found.manifest
     assert release.routes["spare"].digest == DIGESTS["qwen2.5-coder-1.5b"]
     assert parse_spec(found.spec_record).limits.rpm == 600
 

@@ -7,10 +7,9 @@ import msgspec
 from msgspec import Struct, field
 
 from waterline.core.ids import short
-from waterline.core.release import Release, release_id
+from waterline.core.release import Release, encode_release, release_id
 from waterline.core.verdict import Outcome
 from waterline.providers.simulated_script import Answer, Script, Target, Uniform
-from waterline.rollout.build import encode_in_order
 from waterline.trials.calls import Call, Caller, user
 from waterline.trials.instance import Instance
 from waterline.trials.judging import none_allowed, verdict
@@ -48,7 +47,7 @@ def changed(release: Release) -> Release:
 
 async def run(sea: Sea) -> Section:
     section = Section(DRILL)
-    other = encode_in_order(changed(sea.release))
+    other = encode_release(changed(sea.release))
     new = release_id(other)
     talk = Target(first_token_ms=Uniform(5.0, 80.0), per_token_ms=2.0, answer=Answer(text="word " * 20))
     async with sea.simulated(Script(seed=sea.seed, default=talk)) as provider:
