@@ -3,7 +3,8 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any
+from functools import partial
+from typing import Any, Protocol
 
 from waterline.access.roles import Action, Principal, require
 from waterline.api.sink import Callers, HttpSink
@@ -68,6 +69,10 @@ def _too_large(limit: int) -> InvalidRequest:
 Handler = Callable[[Exchange, Principal], Awaitable[None]]
 
 
+class TreeHandler(Protocol):
+    async def __call__(self, exchange: Exchange, principal: Principal, *, method: str, query: bytes) -> None: ...
+
+
 class DataPlane:
     """Routes by exact path and method; every handler declares the action it needs (deny by default)."""
 
@@ -86,13 +91,25 @@ class DataPlane:
         self._otherwise = otherwise
         self.routes: dict[str, tuple[str, Action, Handler]] = {}
         self.open_routes: dict[str, Callable[[HttpSink], Awaitable[None]]] = {}  # GET, no key: liveness
+        self.trees: dict[str, tuple[Action, TreeHandler]] = {}  # by prefix: paths that hold an id
 
     def add(self, method: str, path: str, action: Action, handler: Handler) -> None:
         self.routes[path] = (method, action, handler)
 
+    def add_tree(self, prefix: str, action: Action, handler: TreeHandler) -> None:
+        """Every path that begins with `prefix`, whatever the method: the handler decides."""
+        self.trees[prefix] = (action, handler)
+
+    def _in_a_tree(self, path: str, scope: dict[str, Any]) -> tuple[str, Action, Handler] | None:
+        for prefix, (action, handler) in self.trees.items():
+            if path.startswith(prefix) and scope["type"] == "http":
+                method = scope["method"]
+                return method, action, partial(handler, method=method, query=scope["query_string"])
+        return None
+
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         path: str = scope["path"]
-        found = self.routes.get(path)
+        found = self.routes.get(path) or self._in_a_tree(path, scope)
         if found is None:
             probe = self.open_routes.get(path)
             if probe is not None and scope["type"] == "http":

@@ -22,8 +22,10 @@ class Log(Protocol):
 class Sink(Protocol):
     """The caller. `write` and `end` wait while the caller reads slowly."""
 
-    started: bool  # the status line has left
-    gone: bool  # the caller has hung up
+    @property
+    def started(self) -> bool: ...  # the status line has left
+    @property
+    def gone(self) -> bool: ...  # the caller has hung up
 
     async def begin(self, status: int, content_type: bytes, headers: list[tuple[bytes, bytes]]) -> None: ...
     async def write(self, data: bytes) -> None: ...
