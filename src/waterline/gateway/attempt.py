@@ -5,13 +5,11 @@ retried; a silent provider is not asked again on the same route; `Retry-After` i
 never presented as success; the first target's failure is what the caller hears, not a fallback's complaint.
 """
 
-from asyncio import CancelledError, timeout
+from asyncio import CancelledError
 
 from waterline.core.errors import (
     BudgetExceeded,
-    ContextLengthExceeded,
     InvalidRequest,
-    Overloaded,
     ProviderTimeout,
     ProviderUnavailable,
     RateLimited,
@@ -21,64 +19,22 @@ from waterline.core.ids import keyed_digest
 from waterline.core.money import Usage
 from waterline.core.trace import Attempted, FellBack
 from waterline.gateway.budget import Reservation
-from waterline.gateway.deps import Sink
+from waterline.gateway.call import BYTES_PER_TOKEN, Call
+from waterline.gateway.faults import AfterContent, OwnPoolFull, as_request_error, fault_of, loudest
+from waterline.gateway.relay import relay, streamed_usage
 from waterline.gateway.render import RENDERER, render
 from waterline.gateway.route import Target
 from waterline.gateway.trail import Trail
-from waterline.providers.base import Answer, ProviderFault, StreamReader
-from waterline.providers.upstream import (
-    BadResponse,
-    ConnectFailed,
-    Disconnected,
-    PoolBusy,
-    Response,
-    Timeout,
-    UpstreamError,
-)
+from waterline.providers.base import Answer, ProviderFault
+from waterline.providers.upstream import Response, Timeout, UpstreamError
 
 MAX_ANSWER_BYTES = 32 << 20
 MAX_ERROR_BYTES = 1 << 20
 PATIENCE_S = 10.0  # longest wait for a rate-limited provider when there is nowhere else to go
 BACKOFF_S = 0.05
-LINGER_S = 0.05
 FIRST_SHARE = 0.5  # of the time left: what a silent target may take while there is another one to ask
-BYTES_PER_TOKEN = 4  # for estimates only; bounds use one byte a token
 IMAGE_BOUND_TOKENS = 4096
-DONE = b"data: [DONE]\n\n"
-SSE = b"text/event-stream; charset=utf-8"
 JSON = b"application/json"
-
-
-class AfterContent(Exception):
-    """The answer broke off after content had reached the caller: no retry can mend it."""
-
-    def __init__(self, error: RequestError) -> None:
-        super().__init__(error.message)
-        self.error = error
-
-
-class _OwnPoolFull(Overloaded):
-    """Our own bound, not the provider's failure: a fallback may still answer."""
-
-
-class Call:
-    """What the attempts of one request share."""
-
-    def __init__(self, trail: Trail, plan: list[Target], variables: dict[str, dict[str, str]], sink: Sink) -> None:
-        self.trail = trail
-        self.plan = plan
-        self.variables = variables  # by route
-        self.sink = sink
-        patience_s = plan[0].route.total_s
-        deadline_ms = trail.request.deadline_ms
-        self.hurried = deadline_ms is not None and deadline_ms < patience_s * 1000
-        if deadline_ms is not None and self.hurried:
-            patience_s = deadline_ms / 1000
-        self.ends_s = trail.deps.tick_s() + patience_s - trail.elapsed_us / 1e6
-
-    @property
-    def left_s(self) -> float:
-        return self.ends_s - self.trail.deps.tick_s()
 
 
 async def first_answer(call: Call) -> bytes:
@@ -95,7 +51,7 @@ async def first_answer(call: Call) -> bytes:
         last = position == len(call.plan) - 1
         try:
             return await _tries(call, target, last)
-        except (ProviderUnavailable, ProviderTimeout, RateLimited, BudgetExceeded, _OwnPoolFull) as error:
+        except (ProviderUnavailable, ProviderTimeout, RateLimited, BudgetExceeded, OwnPoolFull) as error:
             failures.append(error)
             if call.left_s <= 0:
                 break
@@ -103,14 +59,7 @@ async def first_answer(call: Call) -> bytes:
             if not position and error.status != 404:  # 404: the model is gone there (retired), not the request wrong
                 raise
             failures.append(error)
-    raise _loudest(failures)
-
-
-def _loudest(failures: list[RequestError]) -> RequestError:
-    """What the caller hears: the first failure; but a rate limit only if every target is rate-limited."""
-    if all(isinstance(f, RateLimited) for f in failures):
-        return min(failures, key=lambda f: f.retry_after_s or 0)
-    return next((f for f in failures if isinstance(f, ProviderUnavailable | ProviderTimeout)), failures[0])
+    raise loudest(failures)
 
 
 async def _tries(call: Call, target: Target, last: bool) -> bytes:
@@ -130,7 +79,7 @@ async def _tries(call: Call, target: Target, last: bool) -> bytes:
             return await _attempt(call, target)
         except ProviderFault as fault:
             number += 1
-            error = _as_request_error(fault, target, call)
+            error = as_request_error(fault, target)
             if not _again(fault, number, call, target, last):
                 raise error from fault
             pause = fault.retry_after_s
@@ -152,27 +101,6 @@ def _again(fault: ProviderFault, number: int, call: Call, target: Target, last: 
             return True
         case "refused_key" | "invalid" | "context_length" | "silent" | "busy":
             return False
-
-
-def _as_request_error(fault: ProviderFault, target: Target, call: Call) -> RequestError:
-    who = f'provider "{target.route.provider}" (route "{target.name}", model "{target.route.model}")'
-    match fault.kind:
-        case "context_length":
-            return ContextLengthExceeded(f"The prompt does not fit the model: {fault.message}", param="messages")
-        case "invalid":
-            return InvalidRequest(f"The {who} refused the request: {fault.message}", status=fault.status or 400)
-        case "rate_limited":
-            wait = 1 if fault.retry_after_s is None else max(1, round(fault.retry_after_s))
-            return RateLimited(f"The {who} is rate-limiting us: {fault.message}", retry_after_s=wait)
-        case "refused_key":
-            name = target.route.api_key_env or target.provider.default_key_env or "the provider's key"
-            return ProviderUnavailable(f"The {who} refused our credentials. Set {name} on the server.")
-        case "busy":
-            return _OwnPoolFull(f"All connections to the {who} are in use: {fault.message}", retry_after_s=1)
-        case "silent":
-            return ProviderTimeout(f"The {who} did not answer in time: {fault.message}.")
-        case "unavailable" | "garbage" | "truncated":
-            return ProviderUnavailable(f"The {who} failed: {fault.message}.")
 
 
 async def _attempt(call: Call, target: Target) -> bytes:
@@ -202,9 +130,9 @@ async def _attempt(call: Call, target: Target) -> bytes:
         if request.stream:
             reader = target.provider.stream(forward_usage=request.include_usage, choices=_choices(call, target))
             try:
-                last = await _relay(call, target, response, reader)
+                last = await relay(call, target, response, reader)
             finally:
-                usage = _streamed_usage(reader, body)
+                usage = streamed_usage(reader, body)
                 trail.finish_reason, trail.chunks = reader.finish_reason, reader.chunks
                 trail.text = reader.text
         else:
@@ -219,7 +147,7 @@ async def _attempt(call: Call, target: Target) -> bytes:
             target.lengths.learn(usage.total_output // _choices(call, target))
         return last
     except UpstreamError as error:
-        fault = _fault_of(error)
+        fault = fault_of(error)
         if error.safe:
             usage = None
         event.failed(fault, call)
@@ -309,90 +237,6 @@ async def _send(call: Call, target: Target, body: bytes) -> Response:
 async def _read(response: Response, target: Target, embeddings: bool) -> Answer:
     body = await response.read(MAX_ANSWER_BYTES)
     return target.provider.embeddings(body) if embeddings else target.provider.answer(body)
-
-
-async def _relay(call: Call, target: Target, response: Response, reader: StreamReader) -> bytes:
-    """Forward whole events from the first content on. Returns what is left to send when the answer is complete."""
-    trail, sink = call.trail, call.sink
-    kind = response.header(b"content-type") or b""
-    if not kind.startswith(b"text/event-stream"):
-        raise ProviderFault("garbage", f"a stream was asked for, but the answer is {kind[:80]!r}")
-    held = b""
-    try:
-        async for data in response:
-            held += reader.feed(data)
-            if reader.done:
-                break
-            if reader.began and held:
-                if not sink.started:
-                    response.content_began()
-                    await _begin(call)
-                trail.answer.append(held)
-                await sink.write(held)
-                held = b""
-        if not (reader.done or reader.finished):
-            raise ProviderFault("truncated", "the stream ended before the answer was complete")
-    except (UpstreamError, ProviderFault) as error:
-        if not sink.started:
-            raise
-        await _flush(call, held + reader.pending)
-        fault = _fault_of(error) if isinstance(error, UpstreamError) else error
-        raise AfterContent(_as_request_error(fault, target, call)) from error
-    if not reader.done:
-        trail.note = "finish reason without [DONE]"
-    if not sink.started:
-        await _begin(call)
-    await _linger(response)
-    return held + DONE
-
-
-async def _linger(response: Response) -> None:
-    """Read what may still follow [DONE] for a moment, so that the connection can serve again."""
-    if response.complete:
-        return
-    try:
-        async with timeout(LINGER_S):
-            async for _ in response:
-                pass
-    except (TimeoutError, UpstreamError):
-        response.close()
-
-
-async def _begin(call: Call) -> None:
-    trail = call.trail
-    trail.first_token_us = trail.elapsed_us
-    await call.sink.begin(200, SSE, trail.headers)
-
-
-async def _flush(call: Call, held: bytes) -> None:
-    if held:
-        call.trail.answer.append(held)
-        await call.sink.write(held)
-
-
-def _streamed_usage(reader: StreamReader, body: bytes) -> Usage:
-    """What the provider said, else an estimate: an aborted stream is billed for what was made until then."""
-    if reader.usage is not None and (reader.finished or reader.usage.total_output):
-        return reader.usage
-    said = max(reader.chunks, sum(map(len, reader.text)) // BYTES_PER_TOKEN)
-    known = reader.usage
-    if known is not None:  # the prompt is known, the answer is not
-        return Usage(known.input, known.cached_input, known.cache_write, output=said, estimated=True)
-    return Usage(input=len(body) // BYTES_PER_TOKEN, output=said, estimated=True)
-
-
-def _fault_of(error: UpstreamError) -> ProviderFault:
-    match error:
-        case Timeout():
-            return ProviderFault("silent", str(error))
-        case PoolBusy():
-            return ProviderFault("busy", str(error))
-        case ConnectFailed() | Disconnected():
-            return ProviderFault("unavailable", str(error))
-        case BadResponse():
-            return ProviderFault("garbage", str(error))
-        case _:
-            return ProviderFault("unavailable", str(error))
 
 
 class _Event:

@@ -6,8 +6,10 @@ from asyncio import CancelledError
 from waterline.access.roles import Principal
 from waterline.core.errors import RequestError
 from waterline.core.request import Request
-from waterline.gateway.attempt import BYTES_PER_TOKEN, JSON, AfterContent, Call, first_answer
+from waterline.gateway.attempt import JSON, first_answer
+from waterline.gateway.call import BYTES_PER_TOKEN, Call
 from waterline.gateway.deps import Deps, Sink
+from waterline.gateway.faults import AfterContent
 from waterline.gateway.render import clock_variables, prompt_variables
 from waterline.gateway.route import Served, Target
 from waterline.gateway.trail import Trail

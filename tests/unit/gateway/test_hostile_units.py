@@ -14,8 +14,8 @@ from waterline.core.app_spec import Limits
 from waterline.core.errors import BudgetExceeded, RateLimited
 from waterline.core.money import Price, Usage
 from waterline.core.trace import AdmittedRecord, Ended, OutcomeRecord, TraceRow, encode_record
-from waterline.gateway.attempt import _fault_of
 from waterline.gateway.budget import Budget
+from waterline.gateway.faults import fault_of
 from waterline.gateway.limits import AppLimits
 from waterline.providers.openai_wire import OpenAIStream
 from waterline.providers.upstream import PoolBusy
@@ -105,7 +105,7 @@ def test_one_of_two_choices_is_not_the_whole_answer():
 
 
 def test_our_own_full_pool_is_not_the_providers_failure():
-    assert _fault_of(PoolBusy("all 512 connections stayed busy")).kind == "busy"
+    assert fault_of(PoolBusy("all 512 connections stayed busy")).kind == "busy"
 
 
 # --- a caller that does not read ---------------------------------------------------------------------------------

@@ -1,0 +1,25 @@
+"""What the attempts of one request share."""
+
+from waterline.gateway.deps import Sink
+from waterline.gateway.route import Target
+from waterline.gateway.trail import Trail
+
+BYTES_PER_TOKEN = 4  # for estimates only; bounds use one byte a token
+
+
+class Call:
+    def __init__(self, trail: Trail, plan: list[Target], variables: dict[str, dict[str, str]], sink: Sink) -> None:
+        self.trail = trail
+        self.plan = plan
+        self.variables = variables  # by route
+        self.sink = sink
+        patience_s = plan[0].route.total_s
+        deadline_ms = trail.request.deadline_ms
+        self.hurried = deadline_ms is not None and deadline_ms < patience_s * 1000
+        if deadline_ms is not None and self.hurried:
+            patience_s = deadline_ms / 1000
+        self.ends_s = trail.deps.tick_s() + patience_s - trail.elapsed_us / 1e6
+
+    @property
+    def left_s(self) -> float:
+        return self.ends_s - self.trail.deps.tick_s()

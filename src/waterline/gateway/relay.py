@@ -1,0 +1,84 @@
+"""A streamed answer on its way to the caller: whole events, from the first content on."""
+
+from asyncio import timeout
+
+from waterline.core.money import Usage
+from waterline.gateway.call import BYTES_PER_TOKEN, Call
+from waterline.gateway.faults import AfterContent, as_request_error, fault_of
+from waterline.gateway.route import Target
+from waterline.providers.base import ProviderFault, StreamReader
+from waterline.providers.upstream import Response, UpstreamError
+
+LINGER_S = 0.05
+DONE = b"data: [DONE]\n\n"
+SSE = b"text/event-stream; charset=utf-8"
+
+
+async def relay(call: Call, target: Target, response: Response, reader: StreamReader) -> bytes:
+    """Forward whole events from the first content on. Returns what is left to send when the answer is complete."""
+    trail, sink = call.trail, call.sink
+    kind = response.header(b"content-type") or b""
+    if not kind.startswith(b"text/event-stream"):
+        raise ProviderFault("garbage", f"a stream was asked for, but the answer is {kind[:80]!r}")
+    held = b""
+    try:
+        async for data in response:
+            held += reader.feed(data)
+            if reader.done:
+                break
+            if reader.began and held:
+                if not sink.started:
+                    response.content_began()
+                    await _begin(call)
+                trail.answer.append(held)
+                await sink.write(held)
+                held = b""
+        if not (reader.done or reader.finished):
+            raise ProviderFault("truncated", "the stream ended before the answer was complete")
+    except (UpstreamError, ProviderFault) as error:
+        if not sink.started:
+            raise
+        await _flush(call, held + reader.pending)
+        fault = fault_of(error) if isinstance(error, UpstreamError) else error
+        raise AfterContent(as_request_error(fault, target)) from error
+    if not reader.done:
+        trail.note = "finish reason without [DONE]"
+    if not sink.started:
+        await _begin(call)
+    await _linger(response)
+    return held + DONE
+
+
+async def _linger(response: Response) -> None:
+    """Read what may still follow [DONE] for a moment, so that the connection can serve again."""
+    if response.complete:
+        return
+    try:
+        async with timeout(LINGER_S):
+            async for _ in response:
+                pass
+    except (TimeoutError, UpstreamError):
+        response.close()
+
+
+async def _begin(call: Call) -> None:
+    trail = call.trail
+    trail.first_token_us = trail.elapsed_us
+    await call.sink.begin(200, SSE, trail.headers)
+
+
+async def _flush(call: Call, held: bytes) -> None:
+    if held:
+        call.trail.answer.append(held)
+        await call.sink.write(held)
+
+
+def streamed_usage(reader: StreamReader, body: bytes) -> Usage:
+    """What the provider said, else an estimate: an aborted stream is billed for what was made until then."""
+    if reader.usage is not None and (reader.finished or reader.usage.total_output):
+        return reader.usage
+    said = max(reader.chunks, sum(map(len, reader.text)) // BYTES_PER_TOKEN)
+    known = reader.usage
+    if known is not None:  # the prompt is known, the answer is not
+        return Usage(known.input, known.cached_input, known.cache_write, output=said, estimated=True)
+    return Usage(input=len(body) // BYTES_PER_TOKEN, output=said, estimated=True)
