@@ -12,7 +12,7 @@ from msgspec import Raw, Struct
 
 from waterline.api.sink import HttpSink
 from waterline.core.errors import ProviderUnavailable, RequestError
-from waterline.gateway.attempt import AfterContent
+from waterline.gateway.faults import AfterContent
 
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
