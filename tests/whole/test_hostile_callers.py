@@ -24,7 +24,7 @@ def begin(app: App, *parts: bytes, length: int | None = None, pause_s: float = 0
         message = {"role": "user", "content": "x"}
         parts = (json.dumps({"model": "main", "stream": True, "max_tokens": 4000, "messages": [message]}).encode(),)
     address = urlsplit(app.server.url)
-    sock = socket.create_connection((address.hostname, address.port), timeout=20)
+    sock = socket.create_connection((address.hostname, address.port), timeout=60)
     sock.sendall(
         f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {app.key}\r\n"
         f"content-length: {sum(map(len, parts)) if length is None else length}\r\n\r\n".encode()
@@ -78,13 +78,13 @@ def test_a_deadline_that_is_no_number_of_milliseconds_is_a_400(make_app, sim, sa
 
 def test_a_caller_whose_upload_was_slow_is_still_noticed_when_it_leaves(make_app, sim):
     app = make_app(main={"idle_s": 10.0})
-    sim.play(main=Target(answer=Answer(text="word " * 300), per_token_ms=20))
+    sim.play(main=Target(answer=Answer(text="word " * 1000), per_token_ms=20))
     body = message('"x"', ',"stream":true')
     with begin(app, body[:20], body[20:], pause_s=0.4) as sock:
         read_events(sock)
     row = eventually(lambda: next((r for r in app.server.traces(app=app.name) if r["outcome"] != "open"), None))
     assert row["outcome"] == "cancelled"
-    assert row["duration_us"] < 4_000_000  # the whole answer takes six seconds
+    assert row["duration_us"] < 12_000_000  # the whole answer takes twenty seconds
 
 
 def test_a_caller_that_left_before_its_body_made_no_bad_request(make_app):
@@ -188,7 +188,7 @@ def test_a_stream_cut_by_a_stop_has_its_own_outcome_in_the_store(tmp_path, sim, 
         for _ in range(signals):
             server.child.send_signal(signal.SIGTERM)
             time.sleep(0.2)
-        assert server.child.wait(timeout=20) == 0, server.log()[-3000:]
+        assert server.child.wait(timeout=60) == 0, server.log()[-3000:]
     server.start()
     (row,) = server.traces(app="a")
     trace = server.trace(row["id"])

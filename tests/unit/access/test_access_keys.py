@@ -189,7 +189,7 @@ _pieces = st.one_of(
 _names = st.one_of(st.sampled_from([b"authorization", b"x-api-key"]), st.binary(max_size=12))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(st.tuples(_names, _pieces), max_size=5))
 def test_arbitrary_headers_give_invalid_api_key_and_nothing_else(headers: list[tuple[bytes, bytes]]) -> None:
     ring = KeyRing(MemoryKeys(), lambda: START_US)
@@ -199,17 +199,17 @@ def test_arbitrary_headers_give_invalid_api_key_and_nothing_else(headers: list[t
 
 
 async def test_a_known_key_costs_microseconds(ring: KeyRing) -> None:
-    """About 1.5 us where it was measured; the bound leaves room for a busy machine, not for a digest a request."""
+    """About 1.5 us where it was measured; the bound leaves room for a slow machine, not for a slow digest a request."""
     headers = [(b"host", b"x")] * 7 + bearer((await app_key(ring)).text)
     best = min(_seconds(ring, headers) for _ in range(5))
-    assert best / 2000 < 8e-6
+    assert best / 2000 < 25e-6
 
 
 def _seconds(ring: KeyRing, headers: list[tuple[bytes, bytes]]) -> float:
-    started = time.perf_counter()
+    started = time.process_time()
     for _ in range(2000):
         ring.authenticate(headers)
-    return time.perf_counter() - started
+    return time.process_time() - started
 
 
 async def test_who_may_create_and_revoke_follows_the_matrix(ring: KeyRing) -> None:

@@ -152,14 +152,14 @@ def test_an_export_reads_back_and_verifies_offline() -> None:
     assert audit.verify_export(b"", audit.checkpoint([])) == []
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 @given(st.integers(0, len(EXPORT) - 1), st.integers(1, 255))
 def test_any_single_byte_change_of_an_export_is_found(at: int, flip: int) -> None:
     changed = EXPORT[:at] + bytes([EXPORT[at] ^ flip]) + EXPORT[at + 1 :]
     assert audit.verify_export(changed, PUBLISHED)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.integers(0, len(EXPORT)), st.integers(0, 12), st.binary(max_size=12))
 def test_any_cut_or_added_bytes_in_an_export_are_found(at: int, cut: int, added: bytes) -> None:
     changed = EXPORT[:at] + added + EXPORT[at + cut :]
@@ -167,7 +167,7 @@ def test_any_cut_or_added_bytes_in_an_export_are_found(at: int, cut: int, added:
         assert audit.verify_export(changed, PUBLISHED)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.one_of(st.binary(max_size=200), st.text(max_size=200).map(lambda s: s.encode("utf-8", "surrogatepass"))))
 def test_an_arbitrary_file_is_reported_and_never_crashes(data: bytes) -> None:
     assert audit.verify_export(data, PUBLISHED)

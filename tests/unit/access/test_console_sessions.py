@@ -261,7 +261,7 @@ def test_our_origin_is_the_public_address_or_else_the_host_that_was_asked() -> N
     assert s.own_origin([(b"host", b"internal:1")], "http", "https://Waterline.example/console") == ORIGIN
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.tuples(st.sampled_from([b"origin", b"sec-fetch-site", b"cookie", b"host"]), st.binary(max_size=60))))
 def test_arbitrary_headers_are_refused_and_never_crash(headers: list[tuple[bytes, bytes]]) -> None:
     s.token_of(headers, secure=True)

@@ -63,7 +63,7 @@ def test_there_are_at_least_ten_operators_that_keep_the_label_and_some_that_do_n
     assert set(OPERATORS) - set(LABEL_PRESERVING) == {"truncation", "several_questions", "spoken_numbers"}
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250)
 @given(messages, st.sampled_from(LABEL_PRESERVING), st.integers(0, 10**6), languages, st.floats(0.0, 1.0))
 def test_an_operator_that_keeps_the_label_keeps_digits_addresses_and_phone_numbers(
     text: str, name: str, seed: int, language: str, strength: float
@@ -77,7 +77,7 @@ def test_an_operator_that_keeps_the_label_keeps_digits_addresses_and_phone_numbe
         assert found.text.count(kept) == text.count(kept)
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250)
 @given(messages, st.lists(st.sampled_from(sorted(OPERATORS)), max_size=4), st.integers(0, 10**6), languages)
 def test_the_same_seed_gives_the_same_text_which_differs_and_is_of_bounded_length(
     text: str, names: list[str], seed: int, language: str

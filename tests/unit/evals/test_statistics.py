@@ -70,7 +70,7 @@ def test_the_student_quantile_refuses_what_it_cannot_answer(p: float, df: float)
         student_quantile(p, df)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.integers(1, 3000), st.floats(0.001, 0.999), st.data())
 def test_binomial_probabilities_agree_with_scipy(n: int, p: float, data: st.DataObject) -> None:
     k = data.draw(st.integers(-1, n))
@@ -85,7 +85,7 @@ def test_poisson_probabilities_agree_with_scipy(k: int, mean: float) -> None:
 # --------------------------------------------------------------------------------------------------------- rates
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.integers(1, 5000), st.sampled_from([0.8, 0.9, 0.95, 0.99]), st.data())
 def test_wilson_and_clopper_pearson_agree_with_scipy(n: int, confidence: float, data: st.DataObject) -> None:
     k = data.draw(st.integers(0, n))
@@ -160,7 +160,7 @@ def test_no_data_is_inconclusive_whatever_the_threshold() -> None:
     assert gate(0, 0, 1.0).more_cases is None
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.integers(1, 400), st.integers(1, 99), st.data())
 def test_the_announced_number_of_cases_settles_the_gate(n: int, percent: int, data: st.DataObject) -> None:
     k, threshold = data.draw(st.integers(0, n)), percent / 100

@@ -578,7 +578,7 @@ async def simulated() -> AsyncIterator[SimulatedInProcess]:
 
 def post(address: str, body: bytes) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
     parts = urlsplit(address)
-    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=10)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=60)
     headers = {name.decode(): value.decode() for name, value in PROVIDER.headers("k")}
     connection.request("POST", "/v1" + PROVIDER.chat_path, body, headers)
     answer = connection.getresponse()

@@ -36,6 +36,7 @@ from waterline.providers.simulated_script import (
     encode_script,
     parse_script,
 )
+from waterline.providers.simulated_server import _Play
 
 HI: list[Any] = [{"role": "user", "content": "hello there"}]
 WEATHER = {
@@ -66,13 +67,13 @@ async def closed_clients() -> AsyncIterator[None]:
 def openai_client(
     server: SimulatedInProcess | SimulatedProcess, target: str = "", key: str = "k"
 ) -> openai.AsyncOpenAI:
-    client = openai.AsyncOpenAI(base_url=server.base_url(target), api_key=key, max_retries=0, timeout=10)
+    client = openai.AsyncOpenAI(base_url=server.base_url(target), api_key=key, max_retries=0, timeout=60)
     CLIENTS.append(client)
     return client
 
 
 def anthropic_client(server: SimulatedInProcess) -> anthropic.AsyncAnthropic:
-    client = anthropic.AsyncAnthropic(base_url=server.address, api_key="k", max_retries=0, timeout=10)
+    client = anthropic.AsyncAnthropic(base_url=server.address, api_key="k", max_retries=0, timeout=60)
     CLIENTS.append(client)
     return client
 
@@ -82,7 +83,7 @@ async def ask(
     *,
     stream: bool = False,
     path: str = "/v1/chat/completions",
-    wait_s: float = 5.0,
+    wait_s: float = 30.0,
     **more: Any,
 ) -> tuple[int, bytes, bytes, str]:
     """Status, head, body, and how it ended: "complete", "closed", "reset" or "silent"."""
@@ -373,17 +374,22 @@ def test_a_target_takes_what_it_does_not_declare_from_default() -> None:
 
 
 async def test_latency_is_as_declared_and_bursts_come_together(simulated: SimulatedInProcess) -> None:
-    await play(simulated, first_token_ms=80, per_token_ms=10, burst=4, answer=Answer(text="x", tokens=12))
-    began = time.monotonic()
-    stream = await openai_client(simulated).chat.completions.create(model="m", messages=HI, stream=True)
-    times = [time.monotonic() - began async for chunk in stream if chunk.choices and chunk.choices[0].delta.content]
-    assert 0.08 <= times[0] < 0.6
-    assert times[4] - times[0] >= 0.03
-    assert times[8] - times[0] >= 0.07
-    assert times[3] - times[0] < 0.03
+    await play(simulated, first_token_ms=80, per_token_ms=50, burst=4, answer=Answer(text="x", tokens=12))
+    spread = 10.0  # seconds between the tokens of the first burst, where the machine did not stop meanwhile
+    for _ in range(10):
+        began = time.monotonic()
+        stream = await openai_client(simulated).chat.completions.create(model="m", messages=HI, stream=True)
+        times = [time.monotonic() - began async for chunk in stream if chunk.choices and chunk.choices[0].delta.content]
+        assert times[0] >= 0.08
+        assert times[4] >= 0.08 + 0.2 - 0.005  # a loop's clock may tick in milliseconds
+        assert times[8] >= 0.08 + 0.4 - 0.005
+        spread = min(spread, times[3] - times[0])
+        if spread < 0.05:
+            break
+    assert spread < 0.15
     began = time.monotonic()
     await ask(simulated)
-    assert time.monotonic() - began >= 0.2
+    assert time.monotonic() - began >= 0.68 - 0.005
 
 
 @pytest.mark.parametrize(
@@ -402,14 +408,14 @@ async def test_beyond_the_limits_it_says_429_with_or_without_retry_after(
 
 
 async def test_concurrency_is_limited_and_capacity_makes_requests_wait(simulated: SimulatedInProcess) -> None:
-    await play(simulated, first_token_ms=150, limits=Limits(concurrency=2))
+    await play(simulated, first_token_ms=2000, limits=Limits(concurrency=2))
     statuses = [a[0] for a in await asyncio.gather(*[ask(simulated) for _ in range(5)])]
     assert sorted(statuses) == [200, 200, 429, 429, 429]
     await play(simulated, first_token_ms=100, capacity=Capacity(slots=2))
     began = time.monotonic()
     assert {a[0] for a in await asyncio.gather(*[ask(simulated) for _ in range(6)])} == {200}
     assert time.monotonic() - began >= 0.3
-    await play(simulated, first_token_ms=100, capacity=Capacity(slots=1, queue=2))
+    await play(simulated, first_token_ms=1500, capacity=Capacity(slots=1, queue=2))
     assert sorted(a[0] for a in await asyncio.gather(*[ask(simulated) for _ in range(5)])) == [200] * 3 + [503] * 2
 
 
@@ -432,7 +438,7 @@ async def test_connections_break_as_declared(simulated: SimulatedInProcess, stre
     ends = {}
     for kind in ("refuse_connection", "reset_before_headers", "silence"):
         await play(simulated, faults=(Fault(kind),))
-        ends[kind] = (await ask(simulated, stream=stream, wait_s=0.2))[1:]
+        ends[kind] = (await ask(simulated, stream=stream, wait_s=0.2 if kind == "silence" else 30))[1:]
     assert ends == {
         "refuse_connection": (b"", b"", "closed"),
         "reset_before_headers": (b"", b"", "reset"),
@@ -444,7 +450,7 @@ async def test_a_stream_stalls_or_is_cut_after_the_declared_events(simulated: Si
     for kind, end in (("stall", "silent"), ("cut", "closed")):
         for after in (0, 3):
             await play(simulated, faults=(Fault(kind, after=after),))  # type: ignore[arg-type]
-            status, _, body, ended = await ask(simulated, stream=True, wait_s=0.3)
+            status, _, body, ended = await ask(simulated, stream=True, wait_s=1.5 if kind == "stall" else 30)
             assert (status, ended) == (200, end)
             assert body.count(b'"content":') == 1 + after  # the role event has an empty content
             assert b'finish_reason":"' not in body
@@ -517,9 +523,10 @@ async def test_more_is_promised_than_sent(simulated: SimulatedInProcess, stream:
 
 
 async def test_a_slow_first_token_comes_after_the_headers(simulated: SimulatedInProcess) -> None:
-    await play(simulated, faults=(Fault("slow_first_token", ms=300),))
-    status, _, body, end = await ask(simulated, stream=True, wait_s=0.15)
+    await play(simulated, faults=(Fault("slow_first_token", ms=60_000),))
+    status, _, body, end = await ask(simulated, stream=True, wait_s=1.5)
     assert (status, body, end) == (200, b"", "silent")
+    await play(simulated, faults=(Fault("slow_first_token", ms=30),))
     assert (await ask(simulated, stream=True))[3] == "complete"
 
 
@@ -542,16 +549,10 @@ async def test_when_a_fault_happens(simulated: SimulatedInProcess) -> None:
     assert 8 < len(chance) < 32
 
 
-async def test_flapping_goes_off_and_on_again(simulated: SimulatedInProcess) -> None:
-    await play(simulated, faults=(Fault("http", when=When(on_s=0.3, off_s=0.3)),))
-    seen = []
-    began = time.monotonic()
-    while time.monotonic() - began < 0.85:
-        status = (await ask(simulated))[0]
-        if not seen or seen[-1] != status:
-            seen.append(status)
-        await asyncio.sleep(0.02)
-    assert seen == [500, 200, 500]
+def test_flapping_goes_off_and_on_again() -> None:
+    play = _Play(Target(faults=(Fault("http", when=When(on_s=0.3, off_s=0.3)),)), 0, "default", 100.0)
+    failed = [play.fault("/v1", False, 100.0 + since) is not None for since in (0, 0.29, 0.31, 0.59, 0.61, 0.89, 0.91)]
+    assert failed == [True, True, False, False, True, True, False]
 
 
 # --- control ----------------------------------------------------------------------------------------------------
@@ -562,9 +563,9 @@ async def test_statistics_count_what_happened(simulated: SimulatedInProcess) -> 
     await ask(simulated)
     await ask(simulated, stream=True)
     await play(simulated, faults=(Fault("stall", after=2),))
-    await ask(simulated, stream=True, wait_s=0.2)
-    await asyncio.sleep(0.05)
-    stats = (await simulated.stats()).targets["default"]
+    await ask(simulated, stream=True, wait_s=1.5)
+    while (stats := (await simulated.stats()).targets["default"]).in_flight:  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
     assert (stats.requests, stats.streamed, stats.answered, stats.aborted) == (3, 2, 2, 1)
     assert stats.in_flight == 0
     assert stats.max_in_flight == 1
@@ -602,7 +603,7 @@ async def test_stopping_does_not_wait_for_a_silent_answer() -> None:
     began = time.monotonic()
     await provider.stop()
     writer.close()
-    assert time.monotonic() - began < 2.5
+    assert time.monotonic() - began < 8
 
 
 def test_the_command_line_says_when_it_is_ready_and_what_is_wrong(tmp_path: Path) -> None:
@@ -618,7 +619,7 @@ def test_the_command_line_says_when_it_is_ready_and_what_is_wrong(tmp_path: Path
         assert process.stdout is not None
         assert json.loads(process.stdout.readline())["ready"] is True
         process.stdin.close()
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
 
 
 # --- declaration and arithmetic ---------------------------------------------------------------------------------

@@ -34,6 +34,7 @@ OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 EVIL = b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nevil"
 CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
 BIG = 24 << 20
+FOREVER = 3600.0
 
 
 class Hostile:
@@ -46,6 +47,7 @@ class Hostile:
         self.bodies: list[bytes] = []
         self.big_sent = 0
         self.port = 0
+        self.go_on = asyncio.Event()  # what a behaviour waits for where a test decides when
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
@@ -56,7 +58,7 @@ class Hostile:
                 path = head.split(b" ")[1].rpartition(b"/")[2].decode()
                 if path == "early413":
                     writer.write(b"HTTP/1.1 413 Too Large\r\ncontent-length: 3\r\n\r\nbig")
-                    await asyncio.sleep(0.3)
+                    await asyncio.sleep(FOREVER)
                     return
                 _, has_length, rest = head.lower().partition(b"content-length: ")
                 self.bodies.append(await reader.readexactly(int(rest.split(b"\r\n")[0])) if has_length else b"")
@@ -87,43 +89,42 @@ class Hostile:
         return True
 
     async def stall(self, writer: asyncio.StreamWriter, nth: int) -> bool:
-        await asyncio.sleep(3)
+        await asyncio.sleep(FOREVER)
         return True
 
     async def stall_in_head(self, writer: asyncio.StreamWriter, nth: int) -> bool:
         writer.write(b"HTTP/1.1 200 OK\r\n")
-        for _ in range(60):
+        for _ in range(1000):
             writer.write(b"x: y\r\n")
             await asyncio.sleep(0.03)
         return True
 
     async def stall_in_body(self, writer: asyncio.StreamWriter, nth: int) -> bool:
         writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nabc")
-        await asyncio.sleep(3)
+        await asyncio.sleep(FOREVER)
         return True
 
     async def trickle(self, writer: asyncio.StreamWriter, nth: int) -> bool:
         writer.write(CHUNKED)
-        for _ in range(60):
+        for _ in range(1000):
             writer.write(b"8\r\n: ping\n\n\r\n")
             await asyncio.sleep(0.03)
         return True
 
-    async def slow_tokens(self, writer: asyncio.StreamWriter, nth: int) -> None:
-        writer.write(CHUNKED)
-        for token in b"ab":
-            await asyncio.sleep(0.12)
-            writer.write(b"1\r\n%c\r\n" % token)
-        writer.write(b"0\r\n\r\n")
+    async def tokens(self, writer: asyncio.StreamWriter, nth: int) -> None:
+        """The second when the test says so."""
+        writer.write(CHUNKED + b"1\r\na\r\n")
+        await self.go_on.wait()
+        writer.write(b"1\r\nb\r\n0\r\n\r\n")
 
     async def late_surplus(self, writer: asyncio.StreamWriter, nth: int) -> None:
         writer.write(OK)
-        await asyncio.sleep(0.05)
+        await self.go_on.wait()
         writer.write(EVIL)
 
     async def ok_then_close(self, writer: asyncio.StreamWriter, nth: int) -> bool:
         writer.write(OK)
-        await asyncio.sleep(0.03)
+        await self.go_on.wait()
         return True
 
     async def once(self, writer: asyncio.StreamWriter, nth: int) -> bool:
@@ -277,7 +278,7 @@ def trusting(certificate: Certificate) -> ssl.SSLContext:
     return ssl.create_default_context(cafile=str(certificate.certificate))
 
 
-async def eventually(holds: Callable[[], bool], within: float = 1.0) -> None:
+async def eventually(holds: Callable[[], bool], within: float = 30.0) -> None:
     end = asyncio.get_running_loop().time() + within
     while not holds():
         assert asyncio.get_running_loop().time() < end, "did not come true in time"
@@ -286,7 +287,7 @@ async def eventually(holds: Callable[[], bool], within: float = 1.0) -> None:
 
 async def begin(pool: Any, path: str, body: bytes = b"x" * 2000, method: str = "POST", **options: Any) -> Any:
     head = pool.head(method, f"/{path}", ())
-    return await pool.send(head, body, **{"first_byte": 2.0, "idle": 2.0, "total": 5.0, **options})
+    return await pool.send(head, body, **{"first_byte": 30.0, "idle": 30.0, "total": 60.0, **options})
 
 
 async def ask(pool: Any, path: str, body: bytes = b"x" * 2000, **options: Any) -> tuple[int, bytes]:
@@ -295,11 +296,32 @@ async def ask(pool: Any, path: str, body: bytes = b"x" * 2000, **options: Any) -
 
 
 @contextlib.contextmanager
-def lasting(at_least: float, below: float) -> Iterator[None]:
+def lasting(at_least: float) -> Iterator[None]:
+    """No upper bound: a machine may stop for a while. What ends too late meets another, longer deadline first."""
     loop = asyncio.get_running_loop()
     start = loop.time()
     yield
-    assert at_least - 0.005 <= loop.time() - start < below  # uvloop's clock ticks in milliseconds
+    assert at_least - 0.005 <= loop.time() - start  # uvloop's clock ticks in milliseconds
+
+
+def limit(pool: Any) -> float:
+    """Seconds for a deadline that must not pass before `elapse` lets it, however the machine stalls."""
+    return 1000.0 if isinstance(pool, Pool) else 3.0
+
+
+async def elapse(pool: Any, seconds: float) -> None:
+    """Time goes by in which nothing comes: ours by moving its deadlines, aiohttp's timers only by waiting."""
+    if not isinstance(pool, Pool):
+        await asyncio.sleep(seconds)
+        return
+    for connection in pool.connections:
+        connection.idle_since -= seconds
+        if (response := connection.response) is not None:
+            response._due -= seconds
+            response._limits = response._limits._replace(end=response._limits.end - seconds)
+    if pool._ticker is not None:
+        pool._ticker.cancel()
+        pool._on_tick()
 
 
 # What is answered.
@@ -320,10 +342,12 @@ def lasting(at_least: float, below: float) -> Iterator[None]:
     ],
 )
 async def test_a_complete_response_is_delivered_and_the_next_one_is_clean(
-    pool: Any, path: str, answer: tuple[int, bytes]
+    pool: Any, hostile: Hostile, path: str, answer: tuple[int, bytes]
 ) -> None:
     assert await ask(pool, path) == answer
-    await asyncio.sleep(0.06 if path == "ok_then_close" else 0)
+    hostile.go_on.set()
+    for _ in range(20 if path == "ok_then_close" else 0):  # turns of the loop, until the close has arrived
+        await asyncio.sleep(0.003)
     assert await ask(pool, "ok") == (200, b"ok")
 
 
@@ -351,9 +375,11 @@ async def test_connections_are_kept_alive(pool: Any, hostile: Hostile) -> None:
 
 
 @ours_only
-async def test_unsolicited_bytes_never_answer_the_next_request(pool: Any) -> None:
+async def test_unsolicited_bytes_never_answer_the_next_request(pool: Any, hostile: Hostile) -> None:
     await ask(pool, "late_surplus")
-    await asyncio.sleep(0.1)
+    assert pool.stats.idle == 1
+    hostile.go_on.set()
+    await eventually(lambda: bool(pool.stats.idle == 0))
     assert await ask(pool, "ok") == (200, b"ok")
 
 
@@ -435,92 +461,104 @@ async def test_a_body_over_the_callers_limit_is_refused(pool: Any) -> None:
 
 
 async def test_no_response_in_time_is_a_first_byte_timeout(pool: Any) -> None:
-    with lasting(0.1, 0.4), pytest.raises(Timeout) as caught:
+    with lasting(0.1), pytest.raises(Timeout) as caught:
         await ask(pool, "stall", first_byte=0.1)
     assert caught.value.phase == "first_byte"
     assert await ask(pool, "ok") == (200, b"ok")
 
 
 async def test_headers_do_not_extend_the_first_byte_deadline(pool: Any) -> None:
-    with lasting(0.1, 0.4), pytest.raises(Timeout) as caught:
+    with lasting(0.1), pytest.raises(Timeout) as caught:
         await ask(pool, "stall_in_head", first_byte=0.1)
     assert caught.value.phase == "first_byte"
 
 
 async def test_a_stalled_body_is_an_idle_timeout(pool: Any) -> None:
-    with lasting(0.1, 0.4), pytest.raises(Timeout) as caught:
+    with lasting(0.1), pytest.raises(Timeout) as caught:
         await ask(pool, "stall_in_body", idle=0.1)
     assert caught.value.phase == "idle"
     assert await ask(pool, "ok") == (200, b"ok")
 
 
 async def test_a_trickle_ends_at_the_total_deadline(pool: Any) -> None:
-    with lasting(0.2, 0.5), pytest.raises(Timeout) as caught:
-        await ask(pool, "trickle", idle=0.1, total=0.2)
+    with lasting(0.2), pytest.raises(Timeout) as caught:
+        await ask(pool, "trickle", total=0.2)
     assert caught.value.phase == "total"
 
 
 async def test_deadlines_belong_to_the_request_not_to_the_pool(pool: Any) -> None:
-    async def give_up_after(first_byte: float) -> float:
-        start = asyncio.get_running_loop().time()
-        with pytest.raises(Timeout):
-            await ask(pool, "stall", first_byte=first_byte)
-        return asyncio.get_running_loop().time() - start
-
-    short, long = await asyncio.gather(give_up_after(0.05), give_up_after(0.3))
-    assert short == pytest.approx(0.1, abs=0.1)
-    assert long == pytest.approx(0.35, abs=0.1)
+    patient = asyncio.create_task(ask(pool, "stall", first_byte=FOREVER, total=FOREVER))
+    with lasting(0.05), pytest.raises(Timeout):
+        await ask(pool, "stall", first_byte=0.05)
+    assert not patient.done()
+    patient.cancel()
 
 
 async def test_with_hold_first_comments_do_not_extend_the_first_content_deadline(pool: Any) -> None:
-    response = await begin(pool, "trickle", first_byte=0.2, idle=0.1, hold_first=True)
-    comments = 0
-    with lasting(0.1, 0.5), pytest.raises(Timeout) as caught:  # noqa: PT012
-        while await anext(response):
-            comments += 1
+    response = await begin(pool, "trickle", first_byte=limit(pool), idle=FOREVER, total=FOREVER, hold_first=True)
+    for _ in range(3):
+        await anext(response)
+    await elapse(pool, 0.6 * limit(pool))
+    if isinstance(pool, Pool):
+        await anext(response)
+        await elapse(pool, 0.6 * limit(pool))
+    with pytest.raises(Timeout) as caught:  # noqa: PT012
+        while True:
+            await anext(response)
     assert caught.value.phase == "first_content"
-    assert comments > 2
 
 
 async def test_without_hold_first_a_head_ends_the_first_byte_phase(pool: Any) -> None:
-    response = await begin(pool, "trickle", first_byte=0.1, idle=0.2)
-    with lasting(0.15, 1.0):
-        for _ in range(7):
-            await anext(response)
+    response = await begin(pool, "trickle", first_byte=limit(pool), idle=FOREVER, total=FOREVER)
+    await elapse(pool, 1.2 * limit(pool))
+    for _ in range(3):
+        await anext(response)
+    response.close()
+
+
+@ours_only
+async def test_body_bytes_extend_the_idle_deadline(pool: Any) -> None:
+    response = await begin(pool, "trickle", idle=limit(pool), total=FOREVER)
+    for _ in range(3):
+        await anext(response)
+        await elapse(pool, 0.6 * limit(pool))
     response.close()
 
 
 async def test_content_began_switches_to_the_idle_deadline(pool: Any) -> None:
-    response = await begin(pool, "stall_in_body", first_byte=2.0, idle=0.1, hold_first=True)
+    response = await begin(pool, "stall_in_body", first_byte=FOREVER, idle=0.1, total=FOREVER, hold_first=True)
     assert await anext(response) == b"abc"
     response.content_began()
-    with lasting(0.1, 0.4), pytest.raises(Timeout) as caught:
+    with lasting(0.1), pytest.raises(Timeout) as caught:
         await anext(response)
     assert caught.value.phase == "idle"
 
 
-async def test_content_began_lifts_the_first_content_deadline(pool: Any) -> None:
-    response = await begin(pool, "slow_tokens", first_byte=0.2, idle=1.0, hold_first=True)
-    received = b""
-    async for data in response:
-        response.content_began()
-        received += data
-    assert received == b"ab"
+async def test_content_began_lifts_the_first_content_deadline(pool: Any, hostile: Hostile) -> None:
+    response = await begin(pool, "tokens", first_byte=limit(pool), idle=FOREVER, total=FOREVER, hold_first=True)
+    assert await anext(response) == b"a"
+    response.content_began()
+    await elapse(pool, 1.2 * limit(pool))
+    hostile.go_on.set()
+    assert await response.read() == b"b"
 
 
-async def test_content_that_its_reader_has_not_looked_at_is_not_late(pool: Any) -> None:
-    response = await begin(pool, "slow_tokens", first_byte=0.2, idle=1.0, hold_first=True)
-    await asyncio.sleep(0.3)
+async def test_content_that_its_reader_has_not_looked_at_is_not_late(pool: Any, hostile: Hostile) -> None:
+    response = await begin(pool, "tokens", first_byte=limit(pool), idle=FOREVER, total=FOREVER, hold_first=True)
+    if isinstance(pool, Pool):
+        await eventually(lambda: bool(response._parts))
+    await elapse(pool, 1.2 * limit(pool))
     assert await anext(response)
     response.content_began()
+    hostile.go_on.set()
     await response.read()
 
 
 @ours_only
 async def test_waiting_for_a_connection_counts_towards_the_total(make_pool: MakePool) -> None:
-    pool = make_pool(max_conns=1)
-    response = await begin(pool, "stall_in_body")
-    with lasting(0.1, 0.3), pytest.raises(PoolBusy):
+    pool = make_pool(max_conns=1, acquire_timeout=FOREVER)
+    response = await begin(pool, "stall_in_body", total=FOREVER)
+    with lasting(0.1), pytest.raises(PoolBusy):
         await ask(pool, "ok", total=0.1)
     response.close()
 
@@ -545,7 +583,7 @@ async def test_connections_are_bounded_and_waiters_served_in_order(make_pool: Ma
 async def test_cancelling_active_and_waiting_requests_frees_their_slots(make_pool: MakePool) -> None:
     pool = make_pool(max_conns=4)
     tasks = [asyncio.create_task(ask(pool, "slow")) for _ in range(12)]
-    await asyncio.sleep(0.02)
+    await eventually(lambda: bool(pool.stats.waiting == 8))
     for task in tasks[::2]:
         task.cancel()
     answers = await asyncio.gather(*tasks, return_exceptions=True)
@@ -570,8 +608,8 @@ async def test_cancelling_at_every_moment_never_leaks_a_slot(make_pool: MakePool
 async def test_a_waiter_gives_up_in_time_and_nothing_was_sent(make_pool: MakePool, hostile: Hostile) -> None:
     pool = make_pool(max_conns=1, acquire_timeout=0.1)
     busy = asyncio.create_task(ask(pool, "stall"))
-    await asyncio.sleep(0.05)
-    with lasting(0.1, 0.3), pytest.raises(PoolBusy) as caught:
+    await eventually(lambda: hostile.paths == ["stall"])
+    with lasting(0.1), pytest.raises(PoolBusy) as caught:
         await ask(pool, "ok")
     assert caught.value.safe
     busy.cancel()
@@ -580,18 +618,19 @@ async def test_a_waiter_gives_up_in_time_and_nothing_was_sent(make_pool: MakePoo
 
 
 async def test_waiters_are_bounded_and_those_who_gave_up_do_not_count(make_pool: MakePool) -> None:
-    pool = make_pool(max_conns=1, max_waiters=2, acquire_timeout=0.1)
-    busy = asyncio.create_task(ask(pool, "stall"))
-    await asyncio.sleep(0.02)
+    pool = make_pool(max_conns=1, max_waiters=2, acquire_timeout=FOREVER)
+    busy = asyncio.create_task(ask(pool, "stall", total=FOREVER))
+    await eventually(lambda: bool(pool.stats.in_use == 1))
     for _ in range(2):
-        waiting = [asyncio.create_task(ask(pool, "ok")) for _ in range(2)]
-        await asyncio.sleep(0.02)
-        with lasting(0, 0.05), pytest.raises(PoolBusy):
-            await ask(pool, "ok")
-        assert pool.stats.waiting == 2
+        waiting = [asyncio.create_task(ask(pool, "ok", total=FOREVER)) for _ in range(2)]
+        await eventually(lambda: bool(pool.stats.waiting == 2))
+        with pytest.raises(PoolBusy):
+            await ask(pool, "ok", total=FOREVER)
         assert not any(task.done() for task in waiting)
-        refused = await asyncio.gather(*waiting, return_exceptions=True)
-        assert all(isinstance(error, PoolBusy) for error in refused)
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+        assert pool.stats.waiting == 0
     busy.cancel()
 
 
@@ -602,11 +641,12 @@ async def test_closing_in_the_middle_of_a_body_frees_the_slot(pool: Any) -> None
 
 
 @ours_only
-async def test_closing_the_pool_ends_requests_and_refuses_waiters(make_pool: MakePool) -> None:
+async def test_closing_the_pool_ends_requests_and_refuses_waiters(make_pool: MakePool, hostile: Hostile) -> None:
     pool = make_pool(max_conns=1)
     active = asyncio.create_task(ask(pool, "stall"))
+    await eventually(lambda: hostile.paths == ["stall"])
     waiting = asyncio.create_task(ask(pool, "ok"))
-    await asyncio.sleep(0.05)
+    await eventually(lambda: bool(pool.stats.waiting == 1))
     pool.close()
     errors = await asyncio.gather(active, waiting, return_exceptions=True)
     assert [type(error) for error in errors] == [Disconnected, PoolBusy]
@@ -632,10 +672,11 @@ async def test_idle_connections_are_reaped(make_pool: MakePool) -> None:
 
 @ours_only
 async def test_the_ticker_rests_when_there_is_nothing_to_watch(make_pool: MakePool) -> None:
-    pool = make_pool(keepalive=0.05)
+    pool = make_pool(keepalive=FOREVER)
     assert pool._ticker is None
     await ask(pool, "ok")
     assert pool._ticker is not None
+    await elapse(pool, 2 * FOREVER)
     await eventually(lambda: pool._ticker is None)
 
 
@@ -698,15 +739,18 @@ async def test_an_unread_body_stops_the_server(pool: Any, hostile: Hostile) -> N
 
 
 async def test_a_slow_reader_is_not_an_idle_server(pool: Any) -> None:
-    response = await begin(pool, "big", b"", idle=0.1)
-    await asyncio.sleep(0.3)
+    response = await begin(pool, "big", b"", idle=limit(pool), total=FOREVER)
+    if isinstance(pool, Pool):
+        await eventually(lambda: bool(response._connection.paused))
+    await elapse(pool, 1.2 * limit(pool))
     assert len(await response.read()) == BIG
 
 
 @ours_only
 async def test_a_paused_stream_does_not_miss_its_first_content_deadline(pool: Any) -> None:
-    response = await begin(pool, "big", b"", first_byte=0.1, hold_first=True)
-    await asyncio.sleep(0.3)
+    response = await begin(pool, "big", b"", first_byte=limit(pool), total=FOREVER, hold_first=True)
+    await eventually(lambda: bool(response._connection.paused))
+    await elapse(pool, 1.2 * limit(pool))
     assert await anext(response)
     response.content_began()
     assert len(await response.read()) < BIG
@@ -726,7 +770,7 @@ async def test_a_request_is_framed_by_us(pool: Any, hostile: Hostile) -> None:
 @ours_only
 async def test_only_the_headers_that_were_given_are_sent(pool: Any, hostile: Hostile) -> None:
     head = pool.head("POST", "/v1/ok", [(b"authorization", b"Bearer k"), (b"x-name", "é".encode())])
-    response = await pool.send(head, b"{}", first_byte=1, idle=1, total=1)
+    response = await pool.send(head, b"{}", first_byte=30, idle=30, total=30)
     await response.read()
     host = b"127.0.0.1:%d" % hostile.port
     expected = (
@@ -799,10 +843,10 @@ async def test_a_tls_handshake_that_never_ends_meets_the_connect_deadline(make_p
 
     pool = make_pool(Origin("127.0.0.1", await listen(silent)), connect_timeout=0.15)
     if isinstance(pool, Pool):
-        with lasting(0.15, 0.5), pytest.raises(ConnectFailed):
+        with lasting(0.15), pytest.raises(ConnectFailed):
             await ask(pool, "ok")
     else:  # aiohttp's own connect deadline excludes the handshake; the first-byte deadline catches it
-        with lasting(0.15, 0.5), pytest.raises(UpstreamError):
+        with lasting(0.15), pytest.raises(UpstreamError):
             await ask(pool, "ok", first_byte=0.2)
 
 
@@ -895,7 +939,7 @@ async def test_a_proxy_that_answers_nonsense_is_a_failed_connection(
 
     at = f"http://127.0.0.1:{await listen(serve)}"
     with pytest.raises(ConnectFailed):
-        await ask(make_pool(Origin.from_url("https://localhost", at), connect_timeout=1.0), "ok")
+        await ask(make_pool(Origin.from_url("https://localhost", at), connect_timeout=30.0), "ok")
 
 
 async def test_plain_http_goes_through_a_proxy_in_absolute_form(make_pool: MakePool, listen: Listen) -> None:
@@ -1005,7 +1049,7 @@ async def play(wire: bytes, cuts: list[int]) -> Played:
         await asyncio.sleep(0)
     reusable = pool.stats.idle == 1
     connection.transport.abort()
-    (answer,) = await asyncio.wait_for(asyncio.gather(asking, return_exceptions=True), 1)  # never hangs
+    (answer,) = await asyncio.wait_for(asyncio.gather(asking, return_exceptions=True), 30)  # never hangs
     assert pool.stats == (0, 0, 0)
     assert isinstance(answer, tuple | UpstreamError), repr(answer)
     pool.close()
@@ -1074,7 +1118,7 @@ def runner() -> Iterator[asyncio.Runner]:
         yield made
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(valid_responses(), CUTS)
 def test_a_valid_response_is_the_same_at_every_split(runner: asyncio.Runner, valid: Valid, cuts: list[int]) -> None:
     played = runner.run(play(valid.wire, cuts))
@@ -1082,7 +1126,7 @@ def test_a_valid_response_is_the_same_at_every_split(runner: asyncio.Runner, val
     assert played.reusable == valid.framed
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(valid_responses().filter(lambda valid: valid.framed), st.binary(min_size=1, max_size=60), CUTS)
 def test_no_split_yields_more_than_was_framed(
     runner: asyncio.Runner, valid: Valid, surplus: bytes, cuts: list[int]
@@ -1092,7 +1136,7 @@ def test_no_split_yields_more_than_was_framed(
     assert not played.reusable
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     valid_responses(),
     st.lists(
@@ -1123,7 +1167,7 @@ def test_a_mutated_response_is_refused_or_read_as_another_parser_reads_it(
         assert played.answer == other
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.one_of(st.binary(max_size=200), st.binary(max_size=200).map(lambda junk: CHUNKED + junk)),
     CUTS,

@@ -13,7 +13,7 @@ from waterline.core.app_spec import parse_spec
 from waterline.core.release import encode_release, parse_release, release_id
 from waterline.rollout.build import Built, build
 
-PROPERTY = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+PROPERTY = settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 
 
 def built(folder: Path) -> Built:

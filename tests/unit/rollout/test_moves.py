@@ -256,7 +256,7 @@ async def test_a_caller_that_leaves_does_not_leave_live_behind_the_store(harbour
     act.cancel()
     with pytest.raises(asyncio.CancelledError):
         await act
-    for _ in range(200):
+    for _ in range(3000):
         if harbour.pick() == harbour.b:
             break
         await asyncio.sleep(0.01)

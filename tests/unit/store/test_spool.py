@@ -153,7 +153,7 @@ def test_everything_is_synced_within_a_moment_without_anyone_waiting(
     monkeypatch.setattr(spool_module.os, "fdatasync", seen)
     spool = Spool.open(tmp_path, "b1", 0)
     spool.outcome(b"", b"x" * 200)
-    assert synced.wait(5)
+    assert synced.wait(30)
     spool.close()
 
 
@@ -169,7 +169,7 @@ def test_a_failing_sync_is_told_and_writing_goes_on_in_a_fresh_segment(
     with monkeypatch.context() as patch:
         patch.setattr(spool_module.os, "fdatasync", fail)
         spool.outcome(b"a", b"")
-        assert told.wait(5)
+        assert told.wait(30)
     spool.outcome(b"b", b"")
     assert spool.stats.sync_failures >= 1
     assert len(segments(tmp_path)) == 2

@@ -109,7 +109,7 @@ def test_migrations_applied_twice_are_a_no_op(path: Path) -> None:
     before = schema(path)
     Store.open(path).close()
     assert schema(path) == before
-    connection = connect(path, read_only=False, timeout_s=1)
+    connection = connect(path, read_only=False, timeout_s=30)
     assert migrate.migrate(connection, SqliteDialect(), 1) == 0
     connection.close()
 
@@ -146,7 +146,7 @@ def test_a_failed_migration_is_undone_and_stops_the_start(path: Path) -> None:
     Store.open(path).close()
     before = schema(path)
     bad = migrate.Migration(2, "0002_bad.sql", "CREATE TABLE good (a TEXT);\nCREATE TABLE traces (a TEXT);\n", "abc")
-    connection = connect(path, read_only=False, timeout_s=1)
+    connection = connect(path, read_only=False, timeout_s=30)
     with pytest.raises(migrate.MigrationFailed, match=r"0002_bad\.sql failed and was undone .*traces already exists"):
         migrate.migrate(connection, SqliteDialect(), 1, [*migrate.known(), bad])
     connection.close()

@@ -89,7 +89,7 @@ async def test_half_an_answer_presented_as_success_is_seen(
 ) -> None:
     server, url = await serving(answer)
     async with server, Caller(url) as caller:
-        call = await caller.chat(user("hi"), stream=stream, give_up_s=5.0)
+        call = await caller.chat(user("hi"), stream=stream, give_up_s=30.0)
     assert (call.truncated, call.complete, bool(call.code)) == (truncated, complete, coded)
 
 
@@ -114,7 +114,7 @@ async def test_open_loop_does_not_wait_for_answers() -> None:
 
     stage = await open_loop("x", 200.0, 0.3, 1, slow)
     assert len(stage.calls) > 30
-    assert stage.seconds < 1.5
+    assert stage.seconds < 10  # one after the other they would take over twelve
 
 
 async def test_closed_loop_keeps_so_many_in_flight() -> None:
@@ -128,7 +128,7 @@ async def test_closed_loop_keeps_so_many_in_flight() -> None:
         now -= 1
         return answered(10)
 
-    stage = await closed("x", 7, 0.1, 0, one)
+    stage = await closed("x", 7, 0.5, 21, one)
     assert most == 7
     assert len(stage.calls) > 20
 
