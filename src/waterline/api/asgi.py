@@ -149,13 +149,16 @@ async def _refuse(sink: HttpSink, error: RequestError) -> None:
     await sink.fail(error, [])
 
 
+_CLAIMS = frozenset((b"idempotency-key", b"cache-control"))
+
+
 def claims(headers: Headers, principal: Principal) -> dict[bytes, str]:
-    """Every `x-waterline-*` header and the idempotency key, in one pass over the headers.
+    """Every `x-waterline-*` header, the idempotency key and cache-control, in one pass over the headers.
 
     Raises PermissionDenied if identity is asserted by a key that may not, InvalidRequest if one is too long."""
     found: dict[bytes, str] = {}
     for name, value in headers:
-        if name.startswith(b"x-waterline-") or name == b"idempotency-key":
+        if name.startswith(b"x-waterline-") or name in _CLAIMS:
             if len(value) > 256:
                 raise InvalidRequest(f"The header {name.decode('latin-1')[:60]} is longer than 256 bytes.")
             found[name] = value.decode("latin-1").strip()

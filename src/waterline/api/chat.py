@@ -6,7 +6,7 @@ from waterline.access.roles import Principal
 from waterline.api.asgi import Exchange, claims
 from waterline.core.errors import InvalidRequest, RequestError
 from waterline.core.ids import keyed_digest
-from waterline.core.request import Kind, Request, decode_request
+from waterline.core.request import CacheWish, Kind, Request, decode_request
 from waterline.gateway.deps import Deps
 from waterline.gateway.route import Served
 from waterline.gateway.serve import refuse, serve
@@ -50,8 +50,26 @@ class Completions:
         request.groups = tuple(g for g in groups.split(",") if g)
         request.tags = said.get(b"x-waterline-tags", "")
         request.idempotency_key = said.get(b"idempotency-key", "")
+        request.cache = _cache_wish(said)
         deadline = said.get(b"x-waterline-deadline-ms", "")
         if deadline:
             if not (deadline.isascii() and deadline.isdigit()) or not 0 < int(deadline) <= 3_600_000:
                 raise InvalidRequest("x-waterline-deadline-ms is a whole number of milliseconds, at most 3600000.")
             request.deadline_ms = int(deadline)
+
+
+def _cache_wish(said: dict[bytes, str]) -> CacheWish:
+    """`x-waterline-cache: bypass | refresh`, or what RFC 9111 (5.2.1) has for it: `no-store`, `no-cache`."""
+    match said.get(b"x-waterline-cache", ""):
+        case "":
+            pass
+        case "bypass":
+            return "bypass"
+        case "refresh":
+            return "refresh"
+        case other:
+            raise InvalidRequest(f'x-waterline-cache is "bypass" or "refresh", not "{other[:40]}".')
+    directives = {d.strip().lower() for d in said.get(b"cache-control", "").split(",")}
+    if "no-store" in directives:
+        return "bypass"
+    return "refresh" if "no-cache" in directives else ""

@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from waterline.core.defaults import with_default_objects
 from waterline.core.ids import sha256_hex
+from waterline.core.savings import Cache
 
 FORMAT = 1
 ProviderKind = Literal["openai", "anthropic", "local", "simulated"]
@@ -56,6 +57,7 @@ class Release(Struct, frozen=True, omit_defaults=True):
     prompts: dict[str, Prompt] = {}
     tools: dict[str, Any] = {}
     files: dict[str, str] = {}  # other declared files of the app (tool code, flows): path -> SHA-256
+    cache: Cache = Cache()
 
 
 class StoredRelease(Struct, frozen=True):

@@ -8,6 +8,7 @@ from msgspec import Raw, Struct
 from waterline.core.errors import InvalidRequest
 
 Kind = Literal["chat", "embeddings"]
+CacheWish = Literal["", "bypass", "refresh"]  # bypass: neither read nor keep; refresh: ask anew and keep
 MAX_CHOICES = 16
 MAX_TOKENS = 10_000_000
 
@@ -33,6 +34,7 @@ class Request(Struct):
     tags: str = ""
     deadline_ms: int | None = None
     idempotency_key: str = ""
+    cache: CacheWish = ""
     trace_id: str = ""  # empty: the trace makes its own
 
 

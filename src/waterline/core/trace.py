@@ -57,6 +57,15 @@ class FellBack(Struct, frozen=True, tag="fell_back", omit_defaults=True):
     reason: str
 
 
+class CacheHit(Struct, frozen=True, tag="cache_hit", omit_defaults=True):
+    """Answered from the cache: nothing was sent upstream."""
+
+    offset_us: int
+    key: str  # keyed digest of everything the answer depends on
+    age_us: int
+    source: str  # the trace whose answer it was
+
+
 class Answered(Struct, frozen=True, tag="answered", omit_defaults=True):
     offset_us: int
     status: int
@@ -83,7 +92,7 @@ class Ended(Struct, frozen=True, tag="ended", omit_defaults=True):
     message: str = ""
 
 
-Event: TypeAlias = Received | Admitted | Attempted | FellBack | Answered | Settled | Ended
+Event: TypeAlias = Received | Admitted | Attempted | FellBack | Answered | Settled | Ended | CacheHit
 
 
 class TraceRow(Struct, frozen=True):

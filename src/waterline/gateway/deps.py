@@ -8,6 +8,7 @@ from waterline.core.errors import RequestError
 from waterline.core.prices import PriceTable
 from waterline.core.trace import Purpose
 from waterline.gateway.budget import Budget
+from waterline.gateway.cache import AnswerCache
 from waterline.gateway.limits import AppLimits
 from waterline.gateway.metrics import Metrics
 
@@ -41,6 +42,7 @@ class App:
         self.prices = prices
         self.limits = AppLimits(spec.name, spec.limits)
         self.budget = Budget(spec.name, spec.limits)
+        self.answers = AnswerCache()
 
     def apply(self, spec: AppSpec, prices: PriceTable) -> None:
         """A new environment record; what was counted and spent stays."""

@@ -6,7 +6,7 @@ from waterline.core.errors import InvalidRequest, NotReplayable
 from waterline.core.ids import keyed_digest
 from waterline.core.release import Release
 from waterline.core.request import Kind, decode_request
-from waterline.core.trace import Admitted, Attempted, Event, Received, TraceRow
+from waterline.core.trace import Admitted, Attempted, CacheHit, Event, Received, TraceRow
 from waterline.gateway.render import RENDERER, prompt_variables, render
 from waterline.providers.base import Provider, ProviderFault
 
@@ -40,6 +40,12 @@ def rerender(
     attempts = [e for e in events if isinstance(e, Attempted)]
     if body is None:
         raise NotReplayable(f"NOT REPLAYABLE: the request of trace {row.id} is no longer kept (retention, or erased).")
+    kept = next((e for e in events if isinstance(e, CacheHit)), None)
+    if kept is not None:
+        raise NotReplayable(
+            f"NOT REPLAYABLE: trace {row.id} was answered from the cache, with the answer of trace {kept.source}. "
+            "Replay that one."
+        )
     if received is None or admitted is None or not attempts:
         why = "it died before its outcome was written" if row.outcome == "interrupted" else "nothing was sent upstream"
         raise NotReplayable(f"NOT REPLAYABLE: trace {row.id} has no attempt: {why} (outcome {row.outcome}).")

@@ -12,6 +12,7 @@ from waterline.gateway.deps import Deps, Sink
 from waterline.gateway.faults import AfterContent
 from waterline.gateway.render import clock_variables, prompt_variables
 from waterline.gateway.route import Served, Target
+from waterline.gateway.savings import cheaper_answer
 from waterline.gateway.trail import Trail
 
 
@@ -26,7 +27,8 @@ async def serve(request: Request, served: Served, principal: Principal, deps: De
         app.limits.admit(request.received_us / 1e6, tokens)
         try:
             trail.admitted(plan[0].name, clock)
-            last = await first_answer(Call(trail, plan, variables, sink))
+            call = Call(trail, plan, variables, sink)
+            last = await (first_answer(call) if served.plain else cheaper_answer(call))
         finally:
             used = trail.usage.total_input + trail.usage.total_output
             app.limits.release(deps.clock_us() / 1e6, tokens, used, request.received_us / 1e6)

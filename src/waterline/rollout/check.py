@@ -17,6 +17,7 @@ from waterline.core.case import Case
 from waterline.core.errors import AppFolderError, Mistake
 from waterline.core.prices import PriceTable
 from waterline.core.release import Release, Route
+from waterline.core.savings import Cache
 from waterline.rollout.cases import read_cases
 from waterline.rollout.environment import AppToml, read_prices
 from waterline.rollout.folder import Folder
@@ -24,6 +25,7 @@ from waterline.rollout.keys import TOP, TOP_TABLES
 from waterline.rollout.prompts import read_prompts
 from waterline.rollout.reading import read_table
 from waterline.rollout.routes import FILE, NAME, NAME_RULE, read_routes
+from waterline.rollout.savings import read_cache
 from waterline.rollout.tools import read_tools
 
 _FOLDERS = ("prompts", "tools", "flows", "cases", "knowledge")
@@ -57,6 +59,7 @@ def check(folder: Path, *, model_digests: Mapping[str, str], known_drills: Colle
     app = _app_toml(found)
     routes: dict[str, Route] = {}
     spec = AppSpec(name="")
+    cache = Cache()
     name = purpose = ""
     declared: frozenset[str] | None = None
     if app is not None:
@@ -75,11 +78,12 @@ def check(folder: Path, *, model_digests: Mapping[str, str], known_drills: Colle
             app=app.app(),
             prices=prices,
         )
+        cache = read_cache(app)
         app.not_yet()
     cases = read_cases(found, declared or None)  # without routes, that is the mistake
     if found.mistakes:
         raise AppFolderError(sorted(found.mistakes, key=lambda m: (m.file != FILE, m.file, m.line)))
-    release = Release(app=name, purpose=purpose, routes=routes, prompts=prompts, tools=tools, files=files)
+    release = Release(app=name, purpose=purpose, routes=routes, prompts=prompts, tools=tools, files=files, cache=cache)
     _warn(found, release, spec, cases)
     return Checked(release, spec, cases, found.warnings)
 

@@ -36,6 +36,7 @@ def diff(a: Release, b: Release) -> list[Difference]:
         found += _parts(f"tool {name}", a.tools.get(name, _ABSENT), b.tools.get(name, _ABSENT))
     for name in _names(a.files, b.files):
         found += _parts(f"file {name}", a.files.get(name, _ABSENT), b.files.get(name, _ABSENT))
+    found += _parts("cache", msgspec.structs.asdict(a.cache), msgspec.structs.asdict(b.cache))
     return found
 
 

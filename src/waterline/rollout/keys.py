@@ -99,6 +99,13 @@ RETENTION: Keys = {
     "rows_days": Key("whole", low=1, high=CENTURY_DAYS),
     "on_trace_failure": Key("text", choices=("refuse", "answer")),
 }
+CACHE: Keys = {
+    "exact": Key("yes_no"),
+    "ttl_s": Key("whole", low=1, high=30 * 86_400),
+    "max_mb": Key("whole", low=1, high=4096),
+    "shared": Key("yes_no"),
+    "tool_calls": Key("yes_no"),
+}
 # Tables of app.toml with fixed keys, by path. `models.<route>` is a table for each route.
 TABLES: Mapping[str, Keys] = {
     "": TOP,
@@ -110,10 +117,11 @@ TABLES: Mapping[str, Keys] = {
     "objectives.quality": QUALITY,
     "trial": TRIAL,
     "retention": RETENTION,
+    "cache": CACHE,
 }
 # Promised by the design, not by this version: accepted empty, so that nobody believes a guard is on.
-NOT_YET = ("guard", "cache", "knowledge")
-TOP_TABLES = ("app", "environments", "models", "limits", "objectives", "trial", "retention", *NOT_YET)
+NOT_YET = ("guard", "knowledge")
+TOP_TABLES = ("app", "environments", "models", "limits", "objectives", "trial", "retention", "cache", *NOT_YET)
 
 PROMPT: Keys = {
     "role": Key("text", choices=("system", "developer", "user")),

@@ -8,6 +8,7 @@ from app_folders import checked, write
 
 from waterline.core.app_spec import Limits, Objectives, Retention, Trial
 from waterline.core.release import Route
+from waterline.core.savings import Cache
 from waterline.rollout import keys
 
 PAGE = (Path(__file__).parents[3] / "docs" / "reference" / "app-folder.md").read_text(encoding="utf-8")
@@ -21,6 +22,7 @@ KNOWN = {
     "`[objectives.quality]`": keys.QUALITY,
     "`[trial]`": keys.TRIAL,
     "`[retention]`": keys.RETENTION,
+    "`[cache]`": keys.CACHE,
     "prompts/*.md": keys.PROMPT,
     "tools/*.json": keys.TOOL,
     "cases/*.jsonl": (*keys.CASE, *keys.EXPECT),
@@ -61,6 +63,7 @@ def test_the_page_says_the_defaults_that_the_code_has() -> None:
         "`[objectives]`": Objectives(),
         "`[trial]`": Trial(),
         "`[retention]`": Retention(),
+        "`[cache]`": Cache(),
     }
     compared = 0
     for name, of in defaults.items():
