@@ -1,8 +1,10 @@
 """What stands between a request and its provider to make answers cheaper, where the release declares it."""
 
 from waterline.core.trace import CacheHit
-from waterline.gateway.attempt import SSE, Call, first_answer
+from waterline.gateway.attempt import first_answer
 from waterline.gateway.cache import Kept, key_of, may_be_kept
+from waterline.gateway.call import Call
+from waterline.gateway.relay import SSE
 from waterline.gateway.render import render
 from waterline.providers.base import ProviderFault
 
