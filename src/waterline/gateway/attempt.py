@@ -20,7 +20,7 @@ from waterline.core.money import Usage
 from waterline.core.trace import Attempted, FellBack
 from waterline.gateway.budget import Reservation
 from waterline.gateway.call import BYTES_PER_TOKEN, Call
-from waterline.gateway.faults import AfterContent, OwnPoolFull, as_request_error, fault_of, loudest
+from waterline.gateway.faults import AfterContent, Cooling, OwnPoolFull, as_request_error, fault_of, loudest
 from waterline.gateway.relay import relay, streamed_usage
 from waterline.gateway.render import RENDERER, render
 from waterline.gateway.route import Target
@@ -32,6 +32,7 @@ MAX_ANSWER_BYTES = 32 << 20
 MAX_ERROR_BYTES = 1 << 20
 PATIENCE_S = 10.0  # longest wait for a rate-limited provider when there is nowhere else to go
 BACKOFF_S = 0.05
+TURN_GRAIN_S = 0.005  # timers may fire a little early
 FIRST_SHARE = 0.5  # of the time left: what a silent target may take while there is another one to ask
 IMAGE_BOUND_TOKENS = 4096
 JSON = b"application/json"
@@ -64,17 +65,15 @@ async def first_answer(call: Call) -> bytes:
 
 async def _tries(call: Call, target: Target, last: bool) -> bytes:
     """All tries at one target. Raises the RequestError of the last one."""
-    trail, health = call.trail, target.health
     number = 0
+    error: RequestError | None = None
     while True:
-        now_s = trail.deps.tick_s()
-        if not health.usable(now_s):
-            wait_s = health.not_before_s - now_s
-            if not last:
-                raise ProviderUnavailable(f'Route "{target.name}" is cooling down after failures.')
-            if 0 < wait_s <= min(PATIENCE_S, call.left_s):
-                await trail.deps.sleep(wait_s * (1 + 0.1 * trail.deps.jitter()))
-            # the last resort is tried even while it cools down: a refusal would be certain, an answer is possible
+        try:
+            await _turn(call, target, last)
+        except Cooling:
+            if error is None:
+                raise
+            raise error from None  # why it is cooling down
         try:
             return await _attempt(call, target)
         except ProviderFault as fault:
@@ -84,10 +83,27 @@ async def _tries(call: Call, target: Target, last: bool) -> bytes:
                 raise error from fault
             pause = fault.retry_after_s
             if pause is None or fault.kind != "rate_limited":
-                pause = BACKOFF_S * 2**number * (0.5 + trail.deps.jitter())
+                pause = BACKOFF_S * 2**number * (0.5 + call.trail.deps.jitter())
             if pause >= min(PATIENCE_S, call.left_s):
                 raise error from fault
-            await trail.deps.sleep(pause)
+            await call.trail.deps.sleep(pause)
+
+
+async def _turn(call: Call, target: Target, last: bool) -> None:
+    """Until the target may be asked. Where there is another one, nobody waits for one that cools down; where there is
+    none, an answer within our patience is better than a refusal. Raises Cooling, with when a retry can help."""
+    health, tick_s = target.health, call.trail.deps.tick_s
+    now_s = tick_s()
+    if not health.wait_s(now_s):
+        return
+    gives_up_s = now_s + min(PATIENCE_S, call.left_s)
+    while wait_s := health.wait_s(now_s):
+        if not last and health.cooling(now_s):
+            raise Cooling(target, wait_s)
+        if now_s >= gives_up_s or (now_s + wait_s > gives_up_s and not health.probing):
+            raise Cooling(target, wait_s)
+        await health.news(min(wait_s, gives_up_s - now_s) + TURN_GRAIN_S)
+        now_s = tick_s()
 
 
 def _again(fault: ProviderFault, number: int, call: Call, target: Target, last: bool) -> bool:
@@ -117,8 +133,8 @@ async def _attempt(call: Call, target: Target) -> bytes:
         trail.reserved -= hold.amount
         hold.settle(0)
         raise
-    target.health.begin(deps.tick_s())
     event = _Event(trail, target, hold, body)
+    target.health.begin(event.began_s)
     usage: Usage | None = _unseen_usage(call, target, hold, body)
     response: Response | None = None
     try:
@@ -142,7 +158,7 @@ async def _attempt(call: Call, target: Target) -> bytes:
             )
             trail.finish_reason, trail.text = answer.finish_reason, [answer.text]
             last = answer.body
-        target.health.succeeded()
+        target.health.succeeded(event.began_s)
         if request.kind == "chat":
             target.lengths.learn(usage.total_output // _choices(call, target))
         return last
@@ -158,11 +174,11 @@ async def _attempt(call: Call, target: Target) -> bytes:
         raise
     except AfterContent as broken:
         event.error = broken.error.message
-        target.health.failed(deps.tick_s())
+        target.health.failed(deps.tick_s(), event.began_s)
         raise
     except CancelledError:
         event.error = "cancelled: the caller left"
-        target.health.neutral()
+        target.health.neutral(event.began_s)
         raise
     finally:
         if response is not None:
@@ -246,6 +262,7 @@ class _Event:
         self.trail = trail
         self.target = target
         self.offset_us = trail.elapsed_us
+        self.began_s = trail.deps.tick_s()
         self.reserved = hold.amount
         self.max_tokens = hold.max_tokens
         self.digest = keyed_digest(trail.deps.digest_key, body)
@@ -257,6 +274,7 @@ class _Event:
 
     def first_byte(self) -> None:
         self.first_byte_us = self.trail.elapsed_us - self.offset_us
+        self.target.health.first_bytes_s.append(self.first_byte_us / 1e6)
 
     def failed(self, fault: ProviderFault, call: Call) -> None:
         said = "" if fault.kind == "refused_key" else f": {fault.message}"  # providers echo keys
@@ -266,13 +284,13 @@ class _Event:
         health, now_s = self.target.health, self.trail.deps.tick_s()
         match fault.kind:
             case "rate_limited":
-                health.rate_limited(now_s, fault.retry_after_s)
+                health.rate_limited(now_s, self.began_s, fault.retry_after_s)
             case "invalid" | "context_length" | "busy":
-                health.neutral()
+                health.neutral(self.began_s)
             case "silent" if call.hurried and self._waited_s < self._own_patience_s:
-                health.neutral()  # the caller's own deadline says nothing about the target
+                health.neutral(self.began_s)  # the caller's own deadline says nothing about the target
             case _:
-                health.failed(now_s)
+                health.failed(now_s, self.began_s)
 
     @property
     def _waited_s(self) -> float:

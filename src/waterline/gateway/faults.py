@@ -1,5 +1,7 @@
 """What went wrong at a provider, as the caller hears it."""
 
+from math import ceil
+
 from waterline.core.errors import (
     ContextLengthExceeded,
     InvalidRequest,
@@ -33,8 +35,25 @@ class OwnPoolFull(Overloaded):
     """Our own bound, not the provider's failure: a fallback may still answer."""
 
 
+class Cooling(ProviderUnavailable):
+    """Nothing was sent: the target failed before and is left alone for a while. 503, with when to come back."""
+
+    def __init__(self, target: Target, wait_s: float) -> None:
+        health, seconds = target.health, max(1, ceil(wait_s))
+        why = "after failures" if health.pauses else "as its provider asked" if health.limits else "until it answers"
+        super().__init__(
+            f'Route "{target.name}" (model "{target.route.model}") is cooling down {why}; it is asked again in '
+            f"{seconds} s. Retry then, or declare fallbacks for the route in app.toml.",
+            retry_after_s=seconds,
+            status=503,
+        )
+
+
 def loudest(failures: list[RequestError]) -> RequestError:
     """What the caller hears: the first failure; but a rate limit only if every target is rate-limited."""
+    if all(isinstance(f, Cooling) for f in failures):
+        return min(failures, key=lambda f: f.retry_after_s or 0)
+    failures = [f for f in failures if not isinstance(f, Cooling)]
     if all(isinstance(f, RateLimited) for f in failures):
         return min(failures, key=lambda f: f.retry_after_s or 0)
     return next((f for f in failures if isinstance(f, ProviderUnavailable | ProviderTimeout)), failures[0])

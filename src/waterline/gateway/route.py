@@ -12,12 +12,12 @@ from waterline.gateway.upstreams import Upstream
 class Target:
     """A route at its provider's address, with what we have learned about it."""
 
-    def __init__(self, name: str, route: Route, upstream: Upstream) -> None:
+    def __init__(self, name: str, route: Route, upstream: Upstream, health: Health) -> None:
         self.name = name
         self.route = route
         self.upstream = upstream
         self.provider = upstream.provider
-        self.health = Health()
+        self.health = health
         self.lengths = AnswerLengths()
 
 
@@ -53,5 +53,8 @@ class Served:
 
 
 def make_ready(release_id: str, release: Release, upstream_of: Callable[[str, Route], Upstream], status: str) -> Served:
-    targets = {name: Target(name, route, upstream_of(name, route)) for name, route in release.routes.items()}
+    targets = {}
+    for name, route in release.routes.items():
+        upstream = upstream_of(name, route)
+        targets[name] = Target(name, route, upstream, upstream.health(release.app, route.model))
     return Served(release_id, release, targets, status)

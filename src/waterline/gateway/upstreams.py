@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from waterline.core.release import ProviderKind, Route
 from waterline.core.request import Kind
+from waterline.gateway.health import Health
 from waterline.providers.base import Provider
 from waterline.providers.upstream import ConnectFailed, Origin, Pool
 
@@ -32,6 +33,7 @@ class Upstream:
         self._address = address
         self._linked_to = ""
         self._link: Link | None = None
+        self.healths: dict[tuple[str, str], Health] = {}
 
     async def link(self) -> Link:
         """Raises ConnectFailed if there is no address (a local model that does not start)."""
@@ -42,6 +44,10 @@ class Upstream:
             if old is not None:
                 old.pool.close()
         return self._link
+
+    def health(self, app: str, model: str) -> Health:
+        """Of a model here, as one app sees it: shared by its routes and releases, so a promotion forgets nothing."""
+        return self.healths.setdefault((app, model), Health())
 
     def close(self) -> None:
         if self._link is not None:

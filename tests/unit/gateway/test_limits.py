@@ -6,7 +6,6 @@ from hypothesis import strategies as st
 
 from waterline.core.app_spec import Limits
 from waterline.core.errors import RateLimited
-from waterline.gateway.health import FAILURES_TO_OPEN, LONGEST_PAUSE_S, Health
 from waterline.gateway.limits import AppLimits
 
 
@@ -58,36 +57,3 @@ def test_tokens_are_corrected_by_what_was_used():
 def test_a_single_request_larger_than_the_limit_is_not_refused_for_ever():
     limits = AppLimits("a", Limits(tpm=100))
     limits.admit(10.0, 5000)
-
-
-def test_cool_down_is_extended_never_shortened():
-    health = Health()
-    health.rate_limited(100.0, 30.0)
-    health.rate_limited(101.0, 1.0)
-    assert not health.usable(120.0)
-    assert health.usable(131.0)
-
-
-def test_dead_target_gets_one_probe_at_a_time():
-    health = Health()
-    for _ in range(FAILURES_TO_OPEN):
-        health.failed(100.0)
-    assert not health.usable(100.5)
-    after = 100.0 + LONGEST_PAUSE_S
-    assert health.usable(after)
-    health.begin(after)
-    assert not health.usable(after + 0.1)
-    health.succeeded()
-    assert health.usable(after + 0.2)
-
-
-def test_a_dead_target_is_asked_at_most_five_times_in_its_second_minute():
-    health = Health()
-    now, asked = 0.0, []
-    while now < 120:
-        if health.usable(now):
-            health.begin(now)
-            health.failed(now)
-            asked.append(now)
-        now += 0.05
-    assert sum(60 <= t < 120 for t in asked) <= 5
