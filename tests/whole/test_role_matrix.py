@@ -24,6 +24,9 @@ ROUTES = [
     ("POST", "/api/environment-records", {"spec": "{}"}, A.LIMITS_WRITE),
     ("GET", "/api/overview?since=0&until=60&step=60", None, A.OVERVIEW_READ),
     ("GET", "/api/cost", None, A.OVERVIEW_READ),
+    ("GET", "/api/cost/report?app={app}", None, A.OVERVIEW_READ),
+    ("POST", "/api/cost/reconciliation", {"invoice": "day,model,usd\n2026-11-01,m,1\n"}, A.OVERVIEW_READ),
+    ("GET", "/api/cost/forecast?app={app}", None, A.OVERVIEW_READ),
     ("GET", "/api/traces", None, A.TRACES_READ),
     ("GET", "/api/traces?q=word", None, A.BODIES_READ),
     ("GET", "/api/traces/{trace}", None, A.TRACES_READ),
@@ -126,6 +129,7 @@ def test_bodies_are_hidden_from_who_may_not_read_them(world):
         (["key", "create", "--role", "viewer", "--name", "x"], A.KEY_CREATE_PERSON),
         (["audit", "show"], A.AUDIT_READ),
         (["cost", "report"], A.OVERVIEW_READ),
+        (["cost", "forecast", "matrix"], A.OVERVIEW_READ),
     ],
     ids=lambda v: " ".join(v) if isinstance(v, list) else str(v),
 )

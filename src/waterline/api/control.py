@@ -55,6 +55,17 @@ class ReplayBody(msgspec.Struct, forbid_unknown_fields=True):
     release: str = ""
 
 
+class InvoiceBody(msgspec.Struct, forbid_unknown_fields=True):
+    """`invoice`: the CSV as text. Days as YYYY-MM-DD; without them, those of the invoice."""
+
+    invoice: str
+    app: str = ""
+    provider: str = ""
+    month: str = ""
+    since: str = ""
+    until: str = ""
+
+
 def control_routes(plane: Plane, authenticate: Callable[[Any], Principal]) -> list[Route]:
     """Every route of the control plane. A principal is found first; the plane checks its right."""
 
@@ -109,6 +120,18 @@ def control_routes(plane: Plane, authenticate: Callable[[Any], Principal]) -> li
     async def cost(who: Principal, r: Request) -> Any:
         q = r.query_params
         return await plane.cost(who, q.get("app") or None, _whole(q.get("since"), "since"))
+
+    async def cost_report(who: Principal, r: Request) -> Any:
+        q = r.query_params
+        days = (q.get("month", ""), q.get("from", ""), q.get("to", ""))
+        return await plane.cost_report(who, q.get("app") or None, q.get("by") or "model", *days)
+
+    async def cost_reconciliation(who: Principal, r: Request) -> Any:
+        b = await _body(r, InvoiceBody)
+        return await plane.cost_reconciliation(who, b.app or None, b.invoice, b.provider, b.month, b.since, b.until)
+
+    async def cost_forecast(who: Principal, r: Request) -> Any:
+        return await plane.cost_forecast(who, r.query_params.get("app", ""))
 
     async def add_release(who: Principal, r: Request) -> Any:
         body = await _body(r, ReleaseBody)
@@ -179,6 +202,9 @@ def control_routes(plane: Plane, authenticate: Callable[[Any], Principal]) -> li
         route("/apps/{app}/moves", move, "POST", status=201),
         route("/overview", overview),
         route("/cost", cost),
+        route("/cost/report", cost_report),
+        route("/cost/reconciliation", cost_reconciliation, "POST"),
+        route("/cost/forecast", cost_forecast),
         route("/traces", traces),
         route("/traces/{trace}", trace),
         route("/traces/{trace}/replay", replay, "POST"),

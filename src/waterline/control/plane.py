@@ -14,7 +14,7 @@ from waterline.access import audit
 from waterline.access.keys import KeyRing, StoredKey
 from waterline.access.roles import PERSON_ROLES, Action, Principal, Role, allowed, require
 from waterline.access.stored import AuditRows
-from waterline.control import replaying
+from waterline.control import costs, replaying
 from waterline.control.views import (
     AppView,
     CostRow,
@@ -117,6 +117,38 @@ class Plane:
         require(who, Action.OVERVIEW_READ)
         rows = await self._store.read(lambda tx: tx.all("cost.by_route", app=app, since_us=since_us))
         return [CostRow(**row) for row in rows]
+
+    async def cost_report(
+        self, who: Principal, app: str | None, by: str, month: str, since: str, until: str
+    ) -> costs.CostReport:
+        """What was spent in a span of UTC days, this month unless told otherwise."""
+        require(who, Action.OVERVIEW_READ)
+        wanted, days = costs.by_of(by), costs.period(month, since, until, self._deps.clock_us())
+        if app:
+            self._known_app(app)
+        await self._drain()
+        return await self._store.read(lambda tx: costs.report(tx, app, wanted, days))
+
+    async def cost_reconciliation(
+        self, who: Principal, app: str | None, invoice: str, provider: str, month: str, since: str, until: str
+    ) -> costs.Reconciliation:
+        """Our books beside a provider's invoice, over the days that were asked for, else those of the invoice."""
+        require(who, Action.OVERVIEW_READ)
+        read = costs.parsed(invoice)
+        named = bool(month or since or until)
+        span = None if named else costs.span_of(read)
+        days = span or costs.period(month, since, until, self._deps.clock_us())
+        if app:
+            self._known_app(app)
+        await self._drain()
+        return await self._store.read(lambda tx: costs.reconciliation(tx, app, provider, read, days))
+
+    async def cost_forecast(self, who: Principal, app: str) -> costs.AppForecast:
+        """This month, from the live traffic so far."""
+        require(who, Action.OVERVIEW_READ)
+        known, now = self._known_app(app), self._deps.clock_us()
+        await self._drain()
+        return await self._store.read(lambda tx: costs.app_forecast(tx, known.spec, known.prices, now))
 
     async def traces(
         self, who: Principal, where: traces.TraceFilter, before: str = "", limit: int = 50, count: bool = False

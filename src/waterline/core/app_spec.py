@@ -43,6 +43,22 @@ class Objectives(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=
     quality: Quality = Quality()
 
 
+class Expected(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """What a turn is expected to be before there are traces, for the forecast. `..._within` 0.3: with 90 % confidence
+    between a 1.3th and 1.3 times of the figure. Volume and turns themselves are objectives."""
+
+    question_tokens: float = 40.0
+    answer_tokens: float | None = None  # None: half of the route's max_tokens, or 200
+    retrieved_tokens: float = 0.0
+    calls_per_turn: float = 1.0
+    cached_share: float = 0.0  # of prompt and history, read from the provider's cache
+    volume_within: float = 0.5
+    turns_within: float = 0.3
+    prompt_within: float = 0.2  # its tokens are counted from its characters
+    question_within: float = 0.5
+    answer_within: float = 0.5
+
+
 class Trial(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     drills: tuple[str, ...] = ()  # required ones; others are shown as NOT RUN
     short_cases: int = 24  # cases sampled by seed in the short trial
@@ -88,6 +104,7 @@ class AppSpec(Struct, frozen=True, omit_defaults=True):
     retention: Retention = Retention()
     app: Command = Command()
     prices: tuple[PriceOverride, ...] = ()
+    forecast: Expected = Expected()
     format: int = 1
 
 

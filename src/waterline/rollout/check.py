@@ -73,6 +73,7 @@ def check(folder: Path, *, model_digests: Mapping[str, str], known_drills: Colle
             environments=app.environments(),
             limits=app.limits(),
             objectives=app.objectives(),
+            forecast=app.forecast(),
             trial=app.trial(known_drills),
             retention=app.retention(),
             app=app.app(),

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from waterline.core.app_spec import Command, Limits, Objectives, PriceOverride, Quality, Retention, Trial
+from waterline.core.app_spec import Command, Expected, Limits, Objectives, PriceOverride, Quality, Retention, Trial
 from waterline.core.prices import first_day
 from waterline.rollout import keys
 from waterline.rollout.folder import Folder
@@ -83,6 +83,9 @@ class AppToml:
         values = self.read("objectives", also=("quality",))
         quality = self.read("objectives", "quality") if isinstance(self.table.get("objectives", {}), dict) else {}
         return Objectives(**_in_nano(values), quality=Quality(**quality))
+
+    def forecast(self) -> Expected:
+        return Expected(**self.read("forecast"))
 
     def trial(self, known_drills: Collection[str]) -> Trial:
         values = self.read("trial")

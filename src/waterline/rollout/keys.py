@@ -89,6 +89,18 @@ QUALITY: Keys = {
     "score_min": Key("number", low=0, high=1),
     "robustness_drop_max": Key("number", low=0, high=1),
 }
+FORECAST: Keys = {
+    "question_tokens": Key("number", low=0, high=LARGEST),
+    "answer_tokens": Key("number", low=0, high=LARGEST),
+    "retrieved_tokens": Key("number", low=0, high=LARGEST),
+    "calls_per_turn": Key("number", above=0, high=1000),
+    "cached_share": Key("number", low=0, high=1),
+    "volume_within": Key("number", low=0, high=100),
+    "turns_within": Key("number", low=0, high=100),
+    "prompt_within": Key("number", low=0, high=100),
+    "question_within": Key("number", low=0, high=100),
+    "answer_within": Key("number", low=0, high=100),
+}
 TRIAL: Keys = {
     "drills": Key("texts"),
     "short_cases": Key("whole", low=1, high=100_000),
@@ -115,13 +127,16 @@ TABLES: Mapping[str, Keys] = {
     "limits": LIMITS,
     "objectives": OBJECTIVES,
     "objectives.quality": QUALITY,
+    "forecast": FORECAST,
     "trial": TRIAL,
     "retention": RETENTION,
     "cache": CACHE,
 }
 # Promised by the design, not by this version: accepted empty, so that nobody believes a guard is on.
 NOT_YET = ("guard", "knowledge")
-TOP_TABLES = ("app", "environments", "models", "limits", "objectives", "trial", "retention", "cache", *NOT_YET)
+TOP_TABLES = (
+    "app", "environments", "models", "limits", "objectives", "forecast", "trial", "retention", "cache", *NOT_YET,
+)  # fmt: skip
 
 PROMPT: Keys = {
     "role": Key("text", choices=("system", "developer", "user")),

@@ -20,6 +20,7 @@ KNOWN = {
     "`[limits]`": keys.LIMITS,
     "`[objectives]`": keys.OBJECTIVES,
     "`[objectives.quality]`": keys.QUALITY,
+    "`[forecast]`": keys.FORECAST,
     "`[trial]`": keys.TRIAL,
     "`[retention]`": keys.RETENTION,
     "`[cache]`": keys.CACHE,

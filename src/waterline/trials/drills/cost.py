@@ -2,11 +2,11 @@
 
 from importlib import resources
 
-import msgspec
-
+from waterline.core.cost_model import with_cached_share
 from waterline.core.money import Price, Usage, cost_nano_usd, usd
 from waterline.core.prices import PriceTable
 from waterline.core.verdict import Estimate, Outcome, Verdict
+from waterline.evals.forecast import CONFIDENCE, scaled
 from waterline.evals.statistics import clustered_mean
 from waterline.trials.asking import Asked
 from waterline.trials.calls import wall_us
@@ -17,7 +17,6 @@ from waterline.trials.load_line import Fact, Section, Table
 from waterline.trials.sea import Sea
 
 DRILL = "cost"
-CONFIDENCE = 0.90  # two-sided; each bound by itself holds with 95 %
 CASES_NEEDED = 10  # named where there is nothing to estimate from
 NANO = 1e9
 
@@ -47,13 +46,13 @@ async def run(sea: Sea) -> Section:
         section.verdicts = [verdict(DRILL, "forecast", Outcome.INCONCLUSIVE, said, provider="real", more=more)]
         return section
     goals = sea.spec.objectives
-    conversation = _times(turn, goals.turns_per_conversation / NANO)
+    conversation = scaled(turn, goals.turns_per_conversation / NANO)
     if goals.nano_usd_per_conversation is not None:
         limit = goals.nano_usd_per_conversation / NANO
         section.verdicts.append(_at_most("USD a conversation", conversation, limit))
     month = None
     if goals.monthly_conversations is not None:
-        month = _times(conversation, float(goals.monthly_conversations))
+        month = scaled(conversation, float(goals.monthly_conversations))
         if goals.nano_usd_per_month is not None:
             section.verdicts.append(_at_most("USD a month", month, goals.nano_usd_per_month / NANO))
     if not section.verdicts:
@@ -78,12 +77,6 @@ def _cost(asked: Asked, price: Price) -> int:
     """As the trace was priced; from the tokens where that is not known."""
     assert asked.usage is not None
     return asked.cost_nano_usd if asked.cost_nano_usd is not None else cost_nano_usd(asked.usage, price)
-
-
-def _times(value: Estimate, factor: float) -> Estimate:
-    return msgspec.structs.replace(
-        value, value=value.value * factor, low=max(0.0, value.low * factor), high=value.high * factor
-    )
 
 
 def _at_most(name: str, value: Estimate, limit: float) -> Verdict:
@@ -130,13 +123,8 @@ def _sensitivity(sea: Sea, priced: list[tuple[Asked, Price]], month: Estimate) -
     factor = goals.turns_per_conversation * (goals.monthly_conversations or 0) / len(priced) / NANO
 
     def with_cache(share: float) -> float:
-        total = 0
-        for asked, price in priced:
-            used = asked.usage or Usage()
-            read = used.input + used.cached_input
-            cached = round(read * share)
-            total += cost_nano_usd(msgspec.structs.replace(used, input=read - cached, cached_input=cached), price)
-        return total * factor
+        used = ((with_cached_share(asked.usage or Usage(), share), price) for asked, price in priced)
+        return sum(cost_nano_usd(usage, price) for usage, price in used) * factor
 
     rows = [["as measured", f"{month.value:,.2f}", ""]]
     for name, value in (
