@@ -36,6 +36,7 @@ class Request(Struct):
     idempotency_key: str = ""
     cache: CacheWish = ""
     trace_id: str = ""  # empty: the trace makes its own
+    extended: bool = False  # `fields` hold what chat completions has no name for, under the key `anthropic`
 
 
 class _Envelope(Struct):
@@ -47,14 +48,14 @@ class _Envelope(Struct):
     max_completion_tokens: int | None = None
     n: int | None = None
     stream_options: "_StreamOptions | None" = None
-    waterline: "_Extra | None" = None
+    waterline: "Extra | None" = None
 
 
 class _StreamOptions(Struct):
     include_usage: bool | None = None
 
 
-class _Extra(Struct, forbid_unknown_fields=True):
+class Extra(Struct, forbid_unknown_fields=True):
     """`waterline` in the body (`extra_body` in the SDK): never sent upstream."""
 
     variables: dict[str, str] = {}
@@ -90,14 +91,8 @@ def decode_request(kind: Kind, path: str, body: bytes, received_us: int) -> Requ
             body.decode()  # raw values are not checked by the decoder
         fields = _decode_fields(body)
         envelope: Any = _decode_chat(body) if kind == "chat" else _decode_embeddings(body)
-    except UnicodeDecodeError as error:
-        raise InvalidRequest(f"The body is not UTF-8 (byte {error.start}). Send JSON encoded as UTF-8.") from None
-    except RecursionError:
-        raise InvalidRequest("The body is nested too deeply. Flatten it.") from None
-    except msgspec.ValidationError as error:
-        raise InvalidRequest(f"The body does not fit: {error}.", param=_param(str(error))) from None
-    except msgspec.DecodeError as error:
-        raise InvalidRequest(f"The body is not valid JSON: {error}.") from None
+    except (UnicodeDecodeError, RecursionError, msgspec.DecodeError) as error:
+        raise invalid_body(error) from None
     last = ""
     if kind == "chat":
         if not envelope.messages:
@@ -126,6 +121,19 @@ def decode_request(kind: Kind, path: str, body: bytes, received_us: int) -> Requ
         variables=envelope.waterline.variables if envelope.waterline else {},
         last_text=last,
     )
+
+
+def invalid_body(error: UnicodeDecodeError | RecursionError | msgspec.DecodeError) -> InvalidRequest:
+    """What is wrong with a body that could not be decoded."""
+    match error:
+        case UnicodeDecodeError():
+            return InvalidRequest(f"The body is not UTF-8 (byte {error.start}). Send JSON encoded as UTF-8.")
+        case RecursionError():
+            return InvalidRequest("The body is nested too deeply. Flatten it.")
+        case msgspec.ValidationError():
+            return InvalidRequest(f"The body does not fit: {error}.", param=_param(str(error)))
+        case _:
+            return InvalidRequest(f"The body is not valid JSON: {error}.")
 
 
 def _text(content: Raw) -> str:

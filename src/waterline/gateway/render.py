@@ -13,6 +13,7 @@ from msgspec import Raw
 from waterline.core.errors import InvalidRequest
 from waterline.core.release import Prompt, Release, Route
 from waterline.core.request import Request
+from waterline.gateway.plain import plain
 from waterline.providers.base import Fields, Provider
 
 RENDERER = 1
@@ -73,6 +74,8 @@ def render(
         _put_length(fields, route, max_tokens)
         if request.stream:
             _ask_for_usage(fields)
+    if request.extended and route.provider != "anthropic":
+        fields = plain(fields)
     return provider.request(fields, route)
 
 

@@ -2,6 +2,7 @@
 
 What Anthropic cannot express is an error that names the field, never dropped in silence; what neither API is known to
 have passes through. Only hints about the provider's cache are dropped: they cannot change an answer.
+The key `anthropic` holds what a Messages request said beyond chat completions (`core/messages.py`); it is put back.
 Source: https://platform.claude.com/docs/en/api/messages, and the types of the `anthropic` package 2.11.
 """
 
@@ -47,8 +48,19 @@ class _Said(Struct):
     tool_call_id: str | None = None
     refusal: str | None = None
     thinking_blocks: list[dict[str, Any]] | None = None
+    anthropic: "_Beyond | None" = None
 
 
+class _Beyond(Struct):
+    """What a Messages request said of this message."""
+
+    joins: bool = False  # it belongs to the turn before
+    in_place: bool = False  # a system message that stays where it is
+    block: dict[str, Any] = {}  # other keys of a tool's result
+
+
+_NOTHING = _Beyond()
+_PLACE_OF_CALL = {"type": "tool_use"}
 _decode_said = msgspec.json.Decoder(list[_Said]).decode
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
@@ -70,6 +82,9 @@ def messages_request(fields: Fields, route: Route) -> dict[str, Any]:
             raise _invalid(f"Anthropic has no counterpart of {name}. Remove it, or use a route to another provider.")
     for name in _DROPPED:
         given.pop(name, None)
+    beyond = given.pop("anthropic", None)
+    if isinstance(beyond, dict):
+        given.update(beyond)
     bounds = [given.pop(name) for name in ("max_tokens", "max_completion_tokens") if name in given]
     if not all(isinstance(bound, int) for bound in bounds):
         raise _invalid("max_tokens is not a whole number.")
@@ -93,27 +108,28 @@ def _messages(said: list[_Said]) -> tuple[list[dict[str, Any]] | str, list[dict[
     after_tool = False
     for i, message in enumerate(said):
         where = f"messages[{i}]"
+        beyond = message.anthropic or _NOTHING
         match message.role:
-            case "system" | "developer":
+            case "system" | "developer" if not beyond.in_place:
                 system += list(_parts(message.content, where))
                 continue
+            case "system":
+                turns.append({"role": "system", "content": _texts(message, where)})
+            case "user" if beyond.joins and turns:
+                turns[-1]["content"] += _parts(message.content, where)
             case "user":
-                content: Any = list(_parts(message.content, where))
-                if isinstance(message.content, str):
-                    content = message.content
-                turns.append({"role": "user", "content": content})
+                turns.append({"role": "user", "content": _texts(message, where)})
             case "assistant":
-                content = list(_assistant(message, where))
-                turns.append({"role": "assistant", "content": content})
+                turns.append({"role": "assistant", "content": list(_assistant(message, where))})
             case "tool":
-                content = [_tool_result(message, where)]
-                if after_tool:
-                    turns[-1]["content"] += content
+                result = _tool_result(message, where)
+                if after_tool or (beyond.joins and turns):
+                    turns[-1]["content"].append(result)
                 else:
-                    turns.append({"role": "user", "content": content})
+                    turns.append({"role": "user", "content": [result]})
             case _:
                 raise _invalid(f"{where} has the role {message.role!r}, which Anthropic does not have.")
-        if not content:
+        if not turns[-1]["content"]:
             raise _invalid(f"{where} has no content. Anthropic wants some in every message.")
         after_tool = message.role == "tool"
     if not turns:
@@ -121,6 +137,10 @@ def _messages(said: list[_Said]) -> tuple[list[dict[str, Any]] | str, list[dict[
     if len(system) == 1 and set(system[0]) == {"type", "text"}:
         return system[0]["text"], turns
     return system, turns
+
+
+def _texts(message: _Said, where: str) -> Any:
+    return message.content if isinstance(message.content, str) else list(_parts(message.content, where))
 
 
 def _parts(content: Any, where: str) -> Iterator[dict[str, Any]]:
@@ -141,7 +161,7 @@ def _parts(content: Any, where: str) -> Iterator[dict[str, Any]]:
         match part.get("type"):
             case "text":
                 if part.get("text"):
-                    yield part
+                    yield _text(part)
             case "refusal":
                 yield {"type": "text", "text": str(part.get("refusal") or "(refused)")}
             case "image_url":
@@ -150,8 +170,19 @@ def _parts(content: Any, where: str) -> Iterator[dict[str, Any]]:
                 yield _file(part, f"{where}.content[{j}]")
             case "input_audio":
                 raise _invalid(f"{where}.content[{j}] is audio, which Anthropic does not take.")
+            case "anthropic" if isinstance(part.get("anthropic"), dict):
+                yield part["anthropic"]
             case _:
                 yield part  # a block of Anthropic's own
+
+
+def _text(part: dict[str, Any]) -> dict[str, Any]:
+    beyond = _beyond(part)
+    if not beyond:
+        return part
+    if beyond.get("type") == "document":
+        return {**beyond, "source": {"type": "text", "media_type": "text/plain", "data": part["text"]}}
+    return {"type": "text", "text": part["text"], **beyond}
 
 
 def _data_url(url: str) -> tuple[str, str] | None:
@@ -176,7 +207,7 @@ def _image(part: dict[str, Any], where: str) -> dict[str, Any]:
         source = {"type": "url", "url": url}
     else:
         raise _invalid(f"{where}.image_url.url is neither data: nor http(s).")
-    return {"type": "image", "source": source, **_cache_control(part)}
+    return {"type": "image", "source": source, **_cache_control(part), **_beyond(part)}
 
 
 def _file(part: dict[str, Any], where: str) -> dict[str, Any]:
@@ -187,18 +218,29 @@ def _file(part: dict[str, Any], where: str) -> dict[str, Any]:
         raise _invalid(f"{where} is a file that Anthropic does not take. Use file_data with base64 of application/pdf.")
     source = {"type": "base64", "media_type": read[0], "data": read[1]}
     title = {"title": file["filename"]} if isinstance(file.get("filename"), str) else {}
-    return {"type": "document", "source": source, **title, **_cache_control(part)}
+    return {"type": "document", "source": source, **title, **_cache_control(part), **_beyond(part)}
 
 
 def _cache_control(part: dict[str, Any]) -> dict[str, Any]:
     return {"cache_control": part["cache_control"]} if "cache_control" in part else {}
 
 
+def _beyond(part: dict[str, Any]) -> dict[str, Any]:
+    found = part.get("anthropic")
+    return found if isinstance(found, dict) else {}
+
+
 def _assistant(message: _Said, where: str) -> Iterator[dict[str, Any]]:
+    calls = _calls(message, where)
     yield from message.thinking_blocks or ()  # Anthropic wants them back, unchanged, before a tool's result
-    yield from _parts(message.content, where)
+    for part in _parts(message.content, where):
+        yield next(calls, part) if part == _PLACE_OF_CALL else part
     if message.refusal:
         yield {"type": "text", "text": message.refusal}
+    yield from calls
+
+
+def _calls(message: _Said, where: str) -> Iterator[dict[str, Any]]:
     for k, call in enumerate(message.tool_calls or ()):
         function = call.get("function")
         if not isinstance(function, dict) or not isinstance(function.get("name"), str):
@@ -208,7 +250,8 @@ def _assistant(message: _Said, where: str) -> Iterator[dict[str, Any]]:
             value = msgspec.json.decode(arguments, type=dict[str, Any])
         except (*_UNREADABLE, TypeError) as error:
             raise _invalid(f"{where}.tool_calls[{k}].function.arguments is not a JSON object.") from error
-        yield {"type": "tool_use", "id": call.get("id") or "", "name": function["name"], "input": value}
+        block = {"type": "tool_use", "id": call.get("id") or "", "name": function["name"], "input": value}
+        yield {**block, **_beyond(call)}
 
 
 def _tool_result(message: _Said, where: str) -> dict[str, Any]:
@@ -216,7 +259,9 @@ def _tool_result(message: _Said, where: str) -> dict[str, Any]:
         raise _invalid(f"{where} has no tool_call_id.")
     content = message.content if isinstance(message.content, str) else list(_parts(message.content, where))
     result: dict[str, Any] = {"type": "tool_result", "tool_use_id": message.tool_call_id}
-    return {**result, "content": content} if content else result
+    if content:
+        result["content"] = content
+    return {**result, **message.anthropic.block} if message.anthropic is not None else result
 
 
 def _tools(given: dict[str, Any], out: dict[str, Any]) -> None:
@@ -236,6 +281,8 @@ def _tools(given: dict[str, Any], out: dict[str, Any]) -> None:
 def _tool(tool: Any, i: int) -> dict[str, Any]:
     function = tool.get("function") if isinstance(tool, dict) else None
     if not isinstance(function, dict):
+        if isinstance(tool, dict) and tool.get("type") == "anthropic" and _beyond(tool):
+            return _beyond(tool)
         if isinstance(tool, dict) and tool.get("type") not in ("function", "custom", None):
             return tool  # one of Anthropic's own, such as web search
         raise _invalid(f"tools[{i}] is not a function.")
@@ -245,7 +292,7 @@ def _tool(tool: Any, i: int) -> dict[str, Any]:
     out["input_schema"] = function.get("parameters") or {"type": "object", "properties": {}}
     if function.get("strict"):
         out["strict"] = True
-    return {**out, **_cache_control(tool)}
+    return {**out, **_cache_control(tool), **_beyond(tool)}
 
 
 def _tool_choice(choice: Any) -> dict[str, Any]:
