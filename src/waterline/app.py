@@ -30,6 +30,7 @@ from waterline.api.asgi import Application, DataPlane
 from waterline.api.chat import Completions
 from waterline.api.control import control_routes
 from waterline.api.http import Http
+from waterline.api.messages import Messages, MessagesSink, count_tokens
 from waterline.api.ops import Feedback, FeedbackBody, MetricsPage, ModelList, Readyz, healthz
 from waterline.api.sink import Callers
 from waterline.console.pages import console_app
@@ -141,6 +142,9 @@ class Waterline:
         )
         plane.add("POST", "/v1/chat/completions", Action.DATA_CALL, self._completions("chat"))
         plane.add("POST", "/v1/embeddings", Action.DATA_CALL, self._completions("embeddings"))
+        messages = Messages(self.find, self.deps, settings.max_body_bytes)
+        plane.add("POST", "/v1/messages", Action.DATA_CALL, messages, MessagesSink)
+        plane.add("POST", "/v1/messages/count_tokens", Action.DATA_CALL, count_tokens, MessagesSink)
         plane.add("GET", "/v1/models", Action.DATA_CALL, ModelList(self.find))
         plane.add("POST", "/v1/feedback", Action.DATA_FEEDBACK, Feedback(self._feedback))
         plane.add("GET", "/metrics", Action.METRICS_READ, MetricsPage(self._metrics_text))

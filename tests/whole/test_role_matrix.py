@@ -52,6 +52,9 @@ ROUTES = [
     ("GET", "/v1/models", None, A.DATA_CALL),
     ("POST", "/v1/chat/completions", {"model": "main", "messages": [{"role": "user", "content": "x"}]}, A.DATA_CALL),
     ("POST", "/v1/embeddings", {"model": "main", "input": "x"}, A.DATA_CALL),
+    ("POST", "/v1/messages", {"model": "main", "max_tokens": 9, "messages": [{"role": "user", "content": "x"}]},
+     A.DATA_CALL),
+    ("POST", "/v1/messages/count_tokens", {}, A.DATA_CALL),
     ("POST", "/v1/feedback", {"trace": "{trace}", "kind": "accepted"}, A.DATA_FEEDBACK),
 ]  # fmt: skip
 

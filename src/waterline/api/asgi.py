@@ -91,14 +91,21 @@ class DataPlane:
         self._otherwise = otherwise
         self.routes: dict[str, tuple[str, Action, Handler]] = {}
         self.open_routes: dict[str, Callable[[HttpSink], Awaitable[None]]] = {}  # GET, no key: liveness
+        self._sinks: dict[str, type[HttpSink]] = {}  # where errors have another shape than OpenAI's
         self.trees: dict[str, tuple[Action, TreeHandler]] = {}  # by prefix: paths that hold an id
 
-    def add(self, method: str, path: str, action: Action, handler: Handler) -> None:
+    def add(self, method: str, path: str, action: Action, handler: Handler, sink: type[HttpSink] = HttpSink) -> None:
+        """`sink`: what tells the caller, errors too; also those of paths below this one."""
         self.routes[path] = (method, action, handler)
+        if sink is not HttpSink:
+            self._sinks[path] = sink
 
     def add_tree(self, prefix: str, action: Action, handler: TreeHandler) -> None:
         """Every path that begins with `prefix`, whatever the method: the handler decides."""
         self.trees[prefix] = (action, handler)
+
+    def _sink_below(self, path: str) -> type[HttpSink]:
+        return next((sink for prefix, sink in self._sinks.items() if path.startswith(prefix)), HttpSink)
 
     def _in_a_tree(self, path: str, scope: dict[str, Any]) -> tuple[str, Action, Handler] | None:
         for prefix, (action, handler) in self.trees.items():
@@ -115,12 +122,14 @@ class DataPlane:
             if probe is not None and scope["type"] == "http":
                 await probe(HttpSink(send))
             elif path.startswith("/v1/"):
-                await _refuse(HttpSink(send), InvalidRequest(f"There is no {path[:200]} here.", status=404))
+                await _refuse(
+                    self._sink_below(path)(send), InvalidRequest(f"There is no {path[:200]} here.", status=404)
+                )
             else:
                 await self._otherwise(scope, receive, send)
             return
         received_us = self._clock_us()
-        sink = HttpSink(send)
+        sink = self._sinks.get(path, HttpSink)(send)
         caller = self._callers.enter(receive, sink)
         try:
             method, action, handler = found

@@ -60,12 +60,18 @@ class HttpSink:
         await self._send({"type": "http.response.body", "body": data})
         self.writing_since = 0.0
 
+    def error_body(self, error: RequestError) -> bytes:
+        return error_body(error)
+
+    def error_event(self, error: RequestError) -> bytes:
+        return b"data: " + error_body(error) + b"\n\n"
+
     async def fail(self, error: RequestError, headers: list[tuple[bytes, bytes]]) -> None:
         """An error before the first byte is a status; after it, an event in the stream and no [DONE]."""
-        body = error_body(error)
         if self.started:
-            await self.end(b"data: " + body + b"\n\n")
+            await self.end(self.error_event(error))
             return
+        body = self.error_body(error)
         extra = [*headers, (b"content-length", b"%d" % len(body))]
         if error.retry_after_s is not None:
             extra.append((b"retry-after", b"%d" % error.retry_after_s))

@@ -64,6 +64,8 @@ class ChunkChoice(Struct):
     delta: Said | None = None
     finish_reason: str | None = None
     logprobs: LogProbs | None = None
+    index: int = 0
+    anthropic: dict[str, Any] | None = None  # what only a Messages answer has a name for
 
 
 class Chunk(Struct):
@@ -72,12 +74,14 @@ class Chunk(Struct):
     model: str = ""
     choices: list[ChunkChoice] = []
     usage: ChatUsage | None = None
+    id: str = ""
 
 
 class CompletionChoice(Struct):
     message: Said
     finish_reason: str | None = None
     logprobs: LogProbs | None = None
+    anthropic: dict[str, Any] | None = None
 
 
 class Completion(Struct):
@@ -86,6 +90,7 @@ class Completion(Struct):
     choices: list[CompletionChoice]
     model: str = ""
     usage: ChatUsage | None = None
+    id: str = ""
 
 
 _decode_chunk = msgspec.json.Decoder(Chunk).decode

@@ -4,11 +4,19 @@ from msgspec import Struct
 
 from waterline.core.errors import InvalidRequest, NotReplayable
 from waterline.core.ids import keyed_digest
+from waterline.core.messages import decode_messages
 from waterline.core.release import Release
-from waterline.core.request import Kind, decode_request
+from waterline.core.request import Request, decode_request
 from waterline.core.trace import Admitted, Attempted, CacheHit, Event, Received, TraceRow
 from waterline.gateway.render import RENDERER, prompt_variables, render
 from waterline.providers.base import Provider, ProviderFault
+
+
+def _decode(path: str, body: bytes, received_us: int) -> Request:
+    """As the API did that is at this path."""
+    if path.endswith("/messages"):
+        return decode_messages(path, body, received_us)
+    return decode_request("embeddings" if path.endswith("/embeddings") else "chat", path, body, received_us)
 
 
 class Rendered(Struct, frozen=True):
@@ -49,8 +57,7 @@ def rerender(
     if received is None or admitted is None or not attempts:
         why = "it died before its outcome was written" if row.outcome == "interrupted" else "nothing was sent upstream"
         raise NotReplayable(f"NOT REPLAYABLE: trace {row.id} has no attempt: {why} (outcome {row.outcome}).")
-    kind: Kind = "embeddings" if received.path.endswith("/embeddings") else "chat"
-    request = decode_request(kind, received.path, body, row.started_us)
+    request = _decode(received.path, body, row.started_us)
     out = []
     for attempt in attempts:
         if attempt.renderer != RENDERER:

@@ -80,6 +80,7 @@ class _Message(Struct):
     content: list[_Block] = []
     stop_reason: str | None = None
     usage: _Usage | None = None
+    stop_sequence: str | None = None
 
 
 class _Delta(Struct):
@@ -89,6 +90,7 @@ class _Delta(Struct):
     thinking: str = ""
     signature: str = ""
     stop_reason: str | None = None
+    stop_sequence: str | None = None
 
 
 class _Error(Struct):
@@ -142,6 +144,11 @@ def _usage_json(usage: Usage) -> dict[str, Any]:
     }
 
 
+def _stopped(reason: str | None, sequence: str | None) -> dict[str, Any]:
+    """Why the answer ended, in Anthropic's words: a finish reason tells less."""
+    return {"stop_reason": reason} | ({"stop_sequence": sequence} if sequence is not None else {})
+
+
 def _json_text(raw: Raw) -> str:
     """The arguments of a tool call, as the provider wrote them; a call without any is still a JSON object."""
     try:
@@ -176,7 +183,13 @@ def _completion(read: _Message, created: int) -> tuple[dict[str, Any], str, str]
         message["reasoning_content"] = "".join(block.thinking for block in thoughts)
         message["thinking_blocks"] = [_thinking_block(block) for block in thoughts]
     finish = _FINISH.get(read.stop_reason or "", "length")  # never call success what we do not know
-    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": finish}
+    choice = {
+        "index": 0,
+        "message": message,
+        "logprobs": None,
+        "finish_reason": finish,
+        "anthropic": _stopped(read.stop_reason, read.stop_sequence),
+    }
     out: dict[str, Any] = {
         "id": read.id,
         "object": "chat.completion",
@@ -289,7 +302,9 @@ class AnthropicStream:
             started = _buckets(message.usage)
             # What is written here of the output is not the count of an answer yet.
             self.usage = Usage(started.input, started.cached_input, started.cache_write)
-        self._emit({"role": "assistant", "content": ""})
+        told = message.usage is not None and self._forward_usage
+        known = {"usage": _started_usage(self._reported)} if told else None
+        self._emit({"role": "assistant", "content": ""}, beyond=known)
 
     def _open(self, index: int) -> _OpenBlock:
         block = self._blocks.get(index)
@@ -353,7 +368,8 @@ class AnthropicStream:
         if reason is not None and not self.finished:
             self.finish_reason = _FINISH.get(reason, "length")
             self.finished = self.began = True
-            self._emit({}, self.finish_reason)
+            sequence = read.delta.stop_sequence if read.delta is not None else None
+            self._emit({}, self.finish_reason, _stopped(reason, sequence))
 
     def _stop(self) -> None:
         if not self.finished:
@@ -381,9 +397,21 @@ class AnthropicStream:
         self.chunks += 1
         self._emit(delta)
 
-    def _emit(self, delta: dict[str, Any], finish: str | None = None) -> None:
-        choice = _encode({"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish})
+    def _emit(self, delta: dict[str, Any], finish: str | None = None, beyond: dict[str, Any] | None = None) -> None:
+        """`beyond`: what only a Messages answer has a name for."""
+        said = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
+        choice = _encode(said if beyond is None else {**said, "anthropic": beyond})
         self._out.append(self._head + choice + (b'],"usage":null}\n\n' if self._forward_usage else b"]}\n\n"))
+
+
+def _started_usage(usage: _Usage) -> dict[str, int]:
+    """The prompt's counts, known before the answer is."""
+    return {
+        "input_tokens": usage.input_tokens or 0,
+        "cache_creation_input_tokens": usage.cache_creation_input_tokens or 0,
+        "cache_read_input_tokens": usage.cache_read_input_tokens or 0,
+        "output_tokens": usage.output_tokens or 0,
+    }
 
 
 def _later(told: int | None, before: int | None) -> int | None:
