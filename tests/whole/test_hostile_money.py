@@ -126,3 +126,15 @@ def test_a_replay_of_a_tool_call_is_never_called_the_same_answer(make_app, sim):
     assert not replayed["same"]
     assert replayed["answer"].startswith("INCONCLUSIVE")
     assert sim.asked("main") == 1
+
+
+def test_an_image_behind_json_escapes_is_reserved_like_any_other(make_app, sim):
+    sim.play(main=GOOD)
+    app = make_app(main={**PRICED, "max_tokens": 10}, limits=Limits(nano_usd_per_day=10**9))
+    text, image = '{"type":"text","text":"x"}', '{"type":"image_url","image_url":{"url":"https://example.com/x"}}'
+    reserved = {}
+    for name, part in {"text": text, "image": image, "escaped": image.replace("image_url", "image\\u005furl")}.items():
+        reply = app.post(f'{{"model":"main","messages":[{{"role":"user","content":[{part}]}}]}}'.encode())
+        reserved[name] = app.trace_of(reply)["row"]["reserved_nano_usd"]
+    assert reserved["text"] < reserved["image"] // 20
+    assert reserved["escaped"] >= reserved["image"]

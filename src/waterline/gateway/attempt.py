@@ -21,6 +21,7 @@ from waterline.core.trace import Attempted, FellBack
 from waterline.gateway.budget import Reservation
 from waterline.gateway.call import BYTES_PER_TOKEN, Call
 from waterline.gateway.faults import AfterContent, Cooling, OwnPoolFull, as_request_error, fault_of, loudest
+from waterline.gateway.media import media_tokens
 from waterline.gateway.relay import relay, streamed_usage
 from waterline.gateway.render import RENDERER, render
 from waterline.gateway.route import Target
@@ -34,7 +35,6 @@ PATIENCE_S = 10.0  # longest wait for a rate-limited provider when there is nowh
 BACKOFF_S = 0.05
 TURN_GRAIN_S = 0.005  # timers may fire a little early
 FIRST_SHARE = 0.5  # of the time left: what a silent target may take while there is another one to ask
-IMAGE_BOUND_TOKENS = 4096
 JSON = b"application/json"
 
 
@@ -199,8 +199,8 @@ def _prepare(call: Call, target: Target) -> tuple[Reservation, bytes]:
     variables = call.variables[target.name]
     served = trail.served.release
     body = render(request, served, route, target.provider, variables, wanted)
-    bound = len(body) + IMAGE_BOUND_TOKENS * body.count(b'"image_url"')
     chat = request.kind == "chat"
+    bound = len(body) + (media_tokens(body, request.fields.get("messages")) if chat else 0)
     price = app.prices.find(route.provider, route.model, request.received_us, bound)
     trail.price_version = price.version if price is not None else ""
     hold = app.budget.reserve(

@@ -1,0 +1,62 @@
+"""What a request's images and files may add to its input tokens, for the worst case that a budget reserves.
+
+Text and inline audio are bounded by their bytes: a token has one at least. An image is not (a short URL may name a
+large one), nor is a file that is known by an id, or a PDF whose pages are read as images too. What a part is, is read
+from the decoded parts, never from bytes that a JSON escape would hide.
+"""
+
+import msgspec
+from msgspec import Raw, Struct
+
+# The dearest published: gpt-4o-mini bills 2,833 tokens, and 5,667 for each of up to eight tiles
+# (https://platform.openai.com/docs/guides/images-vision). Others bill a tenth of that.
+IMAGE_TOKENS = 2_833 + 8 * 5_667
+FILE_TOKENS = 460_000  # 100 pages, at 3,000 tokens of text and 1,600 of image a page, as Anthropic's guide to PDFs says
+_IMAGES = frozenset(("image_url", "image", "input_image"))
+_BOUNDED_BY_BYTES = frozenset(
+    ("text", "input_text", "output_text", "refusal", "input_audio", "thinking", "redacted_thinking", "tool_use")
+)
+
+
+class _Said(Struct):
+    content: Raw = Raw()
+
+
+class _Part(Struct):
+    type: str = ""
+    content: Raw = Raw()  # of a tool's result
+
+
+_decode_messages = msgspec.json.Decoder(list[_Said]).decode
+_decode_parts = msgspec.json.Decoder(list[Raw]).decode
+_decode_part = msgspec.json.Decoder(_Part).decode
+
+
+def media_tokens(rendered: bytes, messages: Raw | None) -> int:
+    """Tokens that the bytes of `rendered` do not bound; `messages` is the caller's list as it was written.
+
+    Costs one count of a byte where no message has parts: brackets cannot be escaped, and the list itself has one."""
+    if messages is None or rendered.count(b"[") < 2:
+        return 0
+    return sum(_of_content(bytes(said.content)) for said in _decode_messages(messages))
+
+
+def _of_content(content: bytes) -> int:
+    if content[:1] != b"[":
+        return 0
+    return sum(_of_part(bytes(part)) for part in _decode_parts(content))
+
+
+def _of_part(part: bytes) -> int:
+    """A kind that is not known counts as a file: the provider may know it."""
+    if part[:1] != b"{":
+        return 0
+    try:
+        read = _decode_part(part)
+    except msgspec.MsgspecError:
+        return FILE_TOKENS
+    if read.type == "tool_result":
+        return _of_content(bytes(read.content))
+    if read.type in _BOUNDED_BY_BYTES:
+        return 0
+    return IMAGE_TOKENS if read.type in _IMAGES else FILE_TOKENS

@@ -1,0 +1,53 @@
+"""Images and files are counted from the decoded parts, so that no way of writing them hides one from a budget."""
+
+import json
+
+import pytest
+from msgspec import Raw
+
+from waterline.gateway.media import FILE_TOKENS, IMAGE_TOKENS, media_tokens
+
+IMAGE = {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}
+TEXT = {"type": "text", "text": "what is [this]?"}
+
+
+def counted(*contents: object) -> int:
+    messages = json.dumps([{"role": "user", "content": content} for content in contents]).encode()
+    return media_tokens(b'{"messages":' + messages + b"}", Raw(messages))
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["hello", "an image [1] of [2]", None, [TEXT], [TEXT, "a [text]"], [], [{"type": "input_audio", "input_audio": {}}],
+     [{"type": "text", "text": '{"type":"image_url"}'}]],
+)  # fmt: skip
+def test_text_and_inline_audio_are_bounded_by_their_bytes(content: object) -> None:
+    assert counted(content) == 0
+
+
+def test_every_image_of_every_message_counts() -> None:
+    assert counted([TEXT, IMAGE], "between", [IMAGE, {"type": "image", "source": {}}]) == 3 * IMAGE_TOKENS
+
+
+def test_an_image_inside_a_tools_result_counts() -> None:
+    assert counted([{"type": "tool_result", "tool_use_id": "t", "content": [TEXT, IMAGE]}]) == IMAGE_TOKENS
+
+
+@pytest.mark.parametrize("kind", ["file", "document", "input_file", "something new", "", 7, None])
+def test_files_and_kinds_that_are_not_known_count_as_files(kind: object) -> None:
+    assert counted([{"type": kind}]) == FILE_TOKENS
+
+
+@pytest.mark.parametrize(
+    "part",
+    [rb'{"type":"image\u005furl"}', rb'{"typ\u0065":"image_url"}', rb'{ "type" : "\u0069mage_url" }'],
+)
+def test_an_image_behind_json_escapes_counts(part: bytes) -> None:
+    messages = b'[{"role":"user","c\\u006fntent":[' + part + b"]}]"
+    assert media_tokens(messages, Raw(messages)) == IMAGE_TOKENS
+
+
+def test_the_bound_covers_the_dearest_image_that_a_provider_bills() -> None:
+    """gpt-4o-mini: 2,833 tokens, and 5,667 a tile of 512 pixels after scaling into 2048 by 768: eight at most."""
+    tiles = (2048 // 512) * -(-768 // 512)
+    assert 2_833 + 5_667 * tiles == IMAGE_TOKENS
