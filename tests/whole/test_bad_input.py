@@ -333,10 +333,16 @@ def test_two_servers_cannot_share_a_data_folder(server):
 @pytest.mark.parametrize("after_s", [0.0, 0.15, 0.4, 0.8, 1.5])
 def test_ctrl_c_at_any_moment_ends_cleanly(tmp_path, after_s):
     command = [sys.executable, "-m", "waterline", "up", "--data", str(tmp_path / "d"), "--port", "0"]
-    child = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    child = subprocess.Popen(
+        command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell may start us with SIGINT ignored
+    )  # fmt: skip
     time.sleep(after_s)
     os.killpg(child.pid, signal.SIGINT)
-    _, errors = child.communicate(timeout=60)
+    try:
+        _, errors = child.communicate(timeout=60)
+    finally:
+        child.kill()
     ours = "waterline" in errors.replace(str(tmp_path), "")  # before that, it is the interpreter's own start
     assert child.returncode in (0, 130, -signal.SIGINT) or not ours, errors
     if ours:

@@ -20,6 +20,7 @@ from waterline.providers.base import (
     ProviderFault,
     StreamReader,
     fault_kind,
+    line_feeds,
     retry_after_s,
 )
 
@@ -220,6 +221,7 @@ class AnthropicStream:
         self._created = created
         self._forward_usage = forward_usage
         self._rest = b""
+        self._held = b""  # a CR at the end of what came
         self._out: list[bytes] = []
         self._head = b""  # of every chunk; empty until message_start
         self._blocks: dict[int, _OpenBlock] = {}
@@ -240,10 +242,12 @@ class AnthropicStream:
         return out
 
     def feed(self, data: bytes) -> bytes:
+        if self._held:
+            data, self._held = self._held + data, b""
+        if b"\r" in data:
+            data, self._held = line_feeds(data)
         if self._rest:
             data = self._rest + data
-        if b"\r" in data:
-            data = data.replace(b"\r\n", b"\n")
         *events, self._rest = data.split(b"\n\n")
         for event in events:
             if self.done:

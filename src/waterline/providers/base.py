@@ -116,6 +116,14 @@ class Provider(Protocol):
         ...
 
 
+def line_feeds(data: bytes) -> tuple[bytes, bytes]:
+    """Every line end of an event stream (CRLF, LF or CR) as LF; and a CR at the end, held back: it may be half of one.
+
+    Only new bytes may be given, with what was held back before them, so that no split changes what is read."""
+    held = b"\r" if data.endswith(b"\r") else b""
+    return data.removesuffix(b"\r").replace(b"\r\n", b"\n").replace(b"\r", b"\n"), held
+
+
 def retry_after_s(headers: Headers) -> float | None:
     """Seconds from `retry-after-ms` or `retry-after` (RFC 9110 10.2.3, delta form), else None. At most an hour."""
     found: Mapping[bytes, bytes] = dict(headers)

@@ -18,6 +18,7 @@ from waterline.providers.base import (
     ProviderFault,
     StreamReader,
     fault_kind,
+    line_feeds,
     retry_after_s,
 )
 
@@ -136,6 +137,7 @@ class OpenAIStream:
         self._choices = choices
         self._ended: set[int] = set()
         self._rest = b""
+        self._held = b""  # a CR at the end of what came
         self._open: set[int] = set()
         self._out: list[bytes] = []
         self.began = False
@@ -153,10 +155,12 @@ class OpenAIStream:
         return out
 
     def feed(self, data: bytes) -> bytes:
+        if self._held:
+            data, self._held = self._held + data, b""
+        if b"\r" in data:
+            data, self._held = line_feeds(data)
         if self._rest:
             data = self._rest + data
-        if b"\r" in data:
-            data = data.replace(b"\r\n", b"\n")
         end = data.rfind(b"\n\n")
         if end < 0:
             self._rest = data
@@ -171,13 +175,19 @@ class OpenAIStream:
         return self.pending
 
     def _read(self, event: bytes) -> None:
-        payload = event[6:] if event.startswith(b"data: ") and b"\n" not in event else _data_of(event)
+        if event.startswith(b"data: ") and b"\n" not in event:
+            payload = event[6:]
+        else:
+            event = event.strip(b"\n")  # an empty line too many belongs to no event
+            payload = _data_of(event)
         if not payload:
             return  # a comment (keep-alive) or an empty event
         if payload == b"[DONE]":
             self.done = True
             return
         try:
+            if not payload.isascii():
+                payload.decode()  # fields that we do not know are not checked by the decoder
             chunk = _decode_chunk(payload)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise ProviderFault("garbage", f"the stream has an event that is not a chunk: {error}") from error
@@ -202,7 +212,7 @@ class OpenAIStream:
             if text or delta.tool_calls or delta.function_call or delta.audio:
                 self.began = True
                 self.chunks += 1
-        if choice.finish_reason is not None:
+        if choice.finish_reason:  # some servers write "" where there is none yet
             self.finish_reason = choice.finish_reason
             self.began = True
             self._open.discard(choice.index)
@@ -222,7 +232,7 @@ def _data_of(event: bytes) -> bytes:
 def _fault_of_event(payload: bytes) -> ProviderFault:
     try:
         error = _decode_error(payload).error
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         error = "an error event that cannot be read"
     if isinstance(error, str):
         return ProviderFault("unavailable", error[:500])
@@ -247,6 +257,8 @@ class OpenAIWire:
 
     def answer(self, body: bytes) -> Answer:
         try:
+            if not body.isascii():
+                body.decode()
             read = _decode_completion(body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise ProviderFault("garbage", f"the answer is not a chat completion: {error}") from error

@@ -150,3 +150,44 @@ def test_garbage_answer_is_a_fault(body):
 )
 def test_fault_kinds(status, body, kind):
     assert OpenAI().fault(status, [(b"retry-after", b"2")], body).kind == kind
+
+
+# Found by tests/fuzz.
+
+
+@pytest.mark.parametrize("end", [b"\r\n", b"\r", b"\n"])
+@pytest.mark.parametrize("between", [1, 2, 3])
+def test_every_kind_of_line_end_reads_the_same_at_every_split(end, between):
+    data = b": hello\n\n".replace(b"\n", end) + chunk("a").strip().replace(b"\n", end) + end * (1 + between)
+    data += chunk("b", "stop") + DONE
+    expected = chunk("a") + chunk("b", "stop")
+    assert read(data, [])[1] == expected
+    for at in range(len(data)):
+        assert read(data, [at])[1] == expected, at
+    assert read(data, list(range(len(data))))[1] == expected
+
+
+def test_a_cr_before_a_line_end_splits_no_event_differently():
+    data = chunk("a")[:-2] + b"\r\r\n" + chunk("b", "stop")
+    assert {read(data, [at])[1] for at in range(len(data))} == {chunk("a") + chunk("b", "stop")}
+
+
+def test_an_empty_finish_reason_is_none_so_that_a_cut_stream_is_not_whole():
+    stream, _ = read(chunk("half an", "") + chunk(" answer", ""), [])
+    assert not stream.finished
+    stream, _ = read(chunk("half an", "") + chunk(" answer", "stop"), [])
+    assert stream.finished
+
+
+def test_bytes_that_are_no_utf_8_are_garbage_even_where_we_do_not_look():
+    bad = chunk("a")[:-3] + b',"x":"\xff"}\n\n'
+    with pytest.raises(ProviderFault, match="not a chunk"):
+        read(bad, [])
+    with pytest.raises(ProviderFault, match="utf-8"):
+        OpenAI().answer(b'{"choices":[{"message":{"content":"a"},"finish_reason":"stop"}],"\xff":1}')
+
+
+def test_an_error_event_that_cannot_be_read_is_still_an_error_event():
+    with pytest.raises(ProviderFault) as caught:
+        read(b'data: {"error":{"message":"over\\ud800loaded"}}\n\n', [])
+    assert caught.value.kind in ("unavailable", "garbage")

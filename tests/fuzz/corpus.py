@@ -1,0 +1,148 @@
+"""What the fuzzer begins with: small valid examples of everything, and the pieces that parsers trip over."""
+
+import json
+from typing import Any
+
+
+def _event(data: Any) -> bytes:
+    return b"data: " + (data if isinstance(data, bytes) else json.dumps(data).encode()) + b"\n\n"
+
+
+def _chunk(delta: dict[str, Any], finish: str | None = None, index: int = 0, **more: Any) -> bytes:
+    choice = {"index": index, "delta": delta, "finish_reason": finish}
+    return _event({"id": "c", "object": "chat.completion.chunk", "model": "m", "choices": [choice], **more})
+
+
+_USAGE = {
+    "prompt_tokens": 9,
+    "completion_tokens": 5,
+    "prompt_tokens_details": {"cached_tokens": 4},
+    "completion_tokens_details": {"reasoning_tokens": 2},
+}
+_CALL = {"tool_calls": [{"index": 0, "id": "t", "function": {"name": "f", "arguments": '{"a":'}}]}
+_DONE = _event(b"[DONE]")
+_PLAIN = (
+    _chunk({"role": "assistant", "content": ""})
+    + _chunk({"content": "Olá\r\n \u2028"}, usage=None)
+    + _chunk({"content": "!"}, "stop")
+    + _event({"choices": [], "usage": _USAGE})
+    + _DONE
+)
+OPENAI_STREAMS = [
+    _PLAIN,
+    _PLAIN.replace(b"\n", b"\r\n"),
+    b": keep-alive\n\n" + _PLAIN.replace(b"data: ", b"data:") + _chunk({"content": "after"}),
+    b"event: message\nid: 1\nretry: 5\n" + _PLAIN,
+    _chunk(_CALL) + _chunk({"tool_calls": [{"index": 0, "function": {"arguments": "1}"}}]}, "tool_calls") + _DONE,
+    _chunk({"content": "a"}) + _chunk({"content": "b"}, index=1) + _chunk({}, "stop") + _chunk({}, "length", 1) + _DONE,
+    _chunk({"reasoning_content": "hm"}) + _chunk({"refusal": "no"}, "content_filter"),
+    _chunk({"content": "half"}) + _event({"error": {"message": "overloaded", "type": "server_error", "code": 529}}),
+    _event({"error": "rate limited"}),
+    b'data: {"choices":[{"index":0,\ndata: "delta":{"content":"two lines"},"finish_reason":"stop"}]}\n\n' + _DONE,
+]
+
+
+def _named(*events: dict[str, Any]) -> bytes:
+    return b"".join(b"event: %b\ndata: %b\n\n" % (e["type"].encode(), json.dumps(e).encode()) for e in events)
+
+
+_START = {
+    "type": "message_start",
+    "message": {"id": "m", "model": "c", "content": [], "usage": {"input_tokens": 9, "output_tokens": 1}},
+}
+_TEXT = {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}
+_SAY = {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "ol\u00e1\r\n"}}
+_CLOSE = {"type": "content_block_stop", "index": 0}
+_FINISH = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 7}}
+_STOP = {"type": "message_stop"}
+_USE = {"type": "tool_use", "id": "t", "name": "f", "input": {}}
+_TOOL = {"type": "content_block_start", "index": 1, "content_block": _USE}
+_JSON = {"type": "content_block_delta", "index": 1, "delta": {"type": "input_json_delta", "partial_json": '{"q":1}'}}
+_THOUGHT = {"type": "thinking", "thinking": "", "signature": ""}
+_THINK = {"type": "content_block_start", "index": 0, "content_block": _THOUGHT}
+_HM = {"type": "content_block_delta", "index": 0, "delta": {"type": "thinking_delta", "thinking": "hm"}}
+_SIGN = {"type": "content_block_delta", "index": 0, "delta": {"type": "signature_delta", "signature": "s"}}
+_SPOKEN = _named(_START, {"type": "ping"}, _TEXT, _SAY, _CLOSE, _FINISH, _STOP)
+ANTHROPIC_STREAMS = [
+    _SPOKEN,
+    _SPOKEN.replace(b"\n", b"\r\n"),
+    b": hello\n\n" + _SPOKEN.replace(b"data: ", b"data:"),
+    _named(_START, _TEXT, _SAY, _CLOSE, _TOOL, _JSON, {**_CLOSE, "index": 1}, _FINISH, _STOP),
+    _named(_START, _THINK, _HM, _SIGN, _CLOSE, _FINISH, _STOP),
+    _named(_START, _TEXT, _SAY, {"type": "error", "error": {"type": "overloaded_error", "message": "busy"}}),
+    _named(_START, _TEXT, _SAY, {"type": "news"}, _CLOSE),
+]
+
+_CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+RESPONSES = [
+    b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok",
+    b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok",
+    _CHUNKED + b"3;ext=1\r\nabc\r\n4\r\ndefg\r\n0\r\nx-trailer: 1\r\n\r\n",
+    _CHUNKED + b"5\r\nhello\r\n0\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nevil",
+    b"HTTP/1.1 200 OK\r\n\r\nuntil the end",
+    b"HTTP/1.0 200 OK\r\ncontent-type: text/plain\r\n\r\nold",
+    b"HTTP/1.1 204 No Content\r\nserver: x\r\n\r\n",
+    b"HTTP/1.1 429 Too Many\r\nretry-after: 3\r\ncontent-length: 0\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\ncontent-length: 5\r\n\r\nabcde",
+    b"HTTP/1.1 101 Switching\r\nupgrade: x\r\nconnection: upgrade\r\n\r\nzz",
+    b"HTTP/1.1 302 Found\r\nlocation: http://169.254.169.254/\r\ncontent-length: 0\r\n\r\n",
+]
+
+_CHAT = {
+    "model": "main",
+    "messages": [{"role": "system", "content": "be kind"}, {"role": "user", "content": "ol\u00e1 \U0001f600"}],
+}
+_PARTS = [
+    {"type": "text", "text": "see"},
+    {"type": "image_url", "image_url": {"url": "data:image/png;base64,aGk="}},
+    {"type": "file", "file": {"file_data": "data:application/pdf;base64,aGk=", "filename": "a.pdf"}},
+]
+_TOOLS = [{"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}]
+_LOOP = [
+    {"role": "user", "content": "x"},
+    {"role": "assistant", "tool_calls": [{"id": "t", "type": "function", "function": {"name": "f", "arguments": ""}}]},
+    {"role": "tool", "tool_call_id": "t", "content": "42"},
+]
+REQUESTS = [
+    json.dumps(said, ensure_ascii=plain).encode()
+    for plain in (True, False)
+    for said in (
+        {**_CHAT, "stream": True, "stream_options": {"include_usage": True}, "max_tokens": 5},
+        {**_CHAT, "n": 2, "max_completion_tokens": 7, "temperature": 0.5, "stop": ["a"], "seed": 1},
+        {**_CHAT, "messages": [{"role": "user", "content": _PARTS}], "user": "u", "metadata": {"user_id": "u"}},
+        {**_CHAT, "messages": _LOOP, "tools": _TOOLS, "tool_choice": "required", "parallel_tool_calls": False},
+        {**_CHAT, "response_format": {"type": "json_schema", "json_schema": {"name": "s", "schema": {}}}},
+        {**_CHAT, "waterline": {"variables": {"a": "b"}}, "x_unknown": {"a": [1, 2.50, None, True]}},
+        {"model": "e", "input": ["a", "b"], "encoding_format": "float"},
+        {"model": "e", "input": "a", "dimensions": 3},
+    )
+]
+
+_CHOICE = {"index": 0, "message": {"role": "assistant", "content": "hi"}, "finish_reason": "stop"}
+ANSWERS = [
+    json.dumps(said).encode()
+    for said in (
+        {"id": "c", "object": "chat.completion", "model": "m", "choices": [_CHOICE], "usage": _USAGE},
+        {"choices": [{**_CHOICE, "message": {"role": "assistant", "content": None, "refusal": "no"}}]},
+        {"object": "list", "data": [{"embedding": [0.1, -2e-3], "index": 0}], "usage": {"prompt_tokens": 3}},
+        {"id": "m", "model": "c", "content": [{"type": "text", "text": "hi"}], "stop_reason": "end_turn",
+         "usage": {"input_tokens": 3, "output_tokens": 2, "cache_read_input_tokens": 1}},
+        {"id": "m", "model": "c", "stop_reason": "tool_use",
+         "content": [{"type": "tool_use", "id": "t", "name": "f", "input": {"a": [1]}}]},
+        {"error": {"message": "bad", "type": "invalid_request_error", "code": "context_length_exceeded"}},
+        {"type": "error", "error": {"type": "overloaded_error", "message": "busy"}},
+        {"error": "no"},
+    )
+]  # fmt: skip
+
+TOKENS = [
+    b"\r\n", b"\n", b"\r", b"\n\n", b"\r\n\r\n", b"\r\r\n", b"\0", b"\xff", b"\xc3", b"\xed\xa0\x80", b"\\u0000",
+    b"\\ud800", b"\\", b'"', b"{", b"}", b"[", b"]", b":", b",", b" ", b"null", b"true", b"-1", b"1e999", b"1e-999",
+    b"9" * 40, b"0x1", b"-0", b"NaN", b"data:", b"data: [DONE]\n\n", b"event: error\n", b"[DONE]", b": ping\n\n",
+    b'"usage":null', b',"usage":{"prompt_tokens":-5}', b'"finish_reason":"stop"', b'"content":"x"', b'"index":1',
+    b"[" * 300, b'{"a":' * 300, b"content-length: 3\r\n", b"content-length: +3\r\n", b"Content-Length : 3\r\n",
+    b"transfer-encoding: chunked\r\n", b"transfer-encoding: gzip\r\n", b"0\r\n\r\n", b"ffffffffffffffff1\r\n",
+    b"-1\r\n", b"HTTP/1.1 200 OK\r\n", b"HTTP/2.0 200 OK\r\n", b"connection: close\r\n", b" folded\r\n", b"x: y\n",
+    b'"model":"other"', b'"n":16', b'"max_tokens":1', b'"stream":true', b'"messages":[]', b'"image\\u005furl"',
+]  # fmt: skip

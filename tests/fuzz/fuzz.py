@@ -1,0 +1,320 @@
+"""Seeded mutational fuzzing of everything that parses what a stranger or a provider sent.
+
+    python tests/fuzz/fuzz.py --inputs 1000000 [--seed N] [--target NAME]
+
+An input is a seed of the corpus, mutated. What reads a stream must come to the same result at every split of it; what
+decodes must accept or refuse, the same way twice, and only by the errors it declares. The same seed gives the same
+inputs; a failure prints what reproduces it. Prints the count of each target.
+"""
+
+import argparse
+import asyncio
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from random import Random
+from typing import NamedTuple
+
+from corpus import ANSWERS, ANTHROPIC_STREAMS, OPENAI_STREAMS, REQUESTS, RESPONSES, TOKENS
+
+from waterline.core.errors import InvalidRequest
+from waterline.core.release import Route
+from waterline.core.request import Kind, decode_request
+from waterline.gateway.media import media_tokens
+from waterline.providers import upstream
+from waterline.providers.anthropic import Anthropic, AnthropicStream
+from waterline.providers.base import ProviderFault, StreamReader
+from waterline.providers.openai import OpenAI
+from waterline.providers.openai_wire import OpenAIStream
+from waterline.providers.upstream import Origin, Pool, UpstreamError
+
+MOST_BYTES = 4096
+EVERY_SPLIT_OF = 64  # one input in so many is also cut at every byte
+
+
+class Finding(AssertionError):
+    """Two readings differ, or an invariant is broken."""
+
+
+# --- inputs ------------------------------------------------------------------------------------------------------
+
+
+def mutate(rng: Random, seeds: list[bytes]) -> bytes:
+    """One to four changes of a seed; one input in thirty is the seed itself."""
+    data = bytearray(rng.choice(seeds))
+    for _ in range(rng.choice((0, *[1] * 12, *[2] * 9, *[3] * 5, *[4] * 3))):
+        at = rng.randrange(len(data) + 1)
+        to = min(len(data), at + rng.choice((1, 1, 2, 4, 16, 64)))
+        match rng.randrange(8):
+            case 0:
+                data[at:to] = b""
+            case 1:
+                data[at:at] = rng.choice(TOKENS)
+            case 2:
+                data[at:to] = rng.choice(TOKENS)
+            case 3:
+                data[at:at] = data[at:to] * rng.choice((1, 2, 8))
+            case 4:
+                del data[at:]
+            case 5:
+                other = rng.choice(seeds)
+                begin = rng.randrange(len(other))
+                data[at:to] = other[begin : begin + rng.choice((4, 32, 256))]
+            case 6 if data:
+                data[rng.randrange(len(data))] = rng.randrange(256)
+            case _ if data:
+                data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+    return bytes(data[:MOST_BYTES])
+
+
+def pieces(data: bytes, cuts: list[int]) -> Iterator[bytes]:
+    for start, end in pairwise(sorted({0, len(data), *cuts})):
+        yield data[start:end]
+
+
+def some_cuts(rng: Random, data: bytes) -> list[int]:
+    return [rng.randrange(len(data) + 1) for _ in range(rng.choice((1, 1, 2, 3, 8)))]
+
+
+# --- readers of streams ------------------------------------------------------------------------------------------
+
+Read = Callable[[bytes, list[int]], object]
+
+
+def read_stream(make: Callable[[], StreamReader]) -> Read:
+    def read(data: bytes, cuts: list[int]) -> object:
+        reader, out, fault = make(), b"", ""
+        try:
+            for piece in pieces(data, cuts):
+                out += reader.feed(piece)
+        except ProviderFault as error:
+            fault = f"{error.kind}: {error.message}"
+            out += reader.pending
+        state = (reader.began, reader.finished, reader.done, reader.finish_reason, reader.usage, reader.chunks)
+        if reader.finished and not fault and not reader.finish_reason:
+            raise Finding("a finished stream has no finish reason")
+        for event in out.split(b"\n\n")[:-1]:
+            if not event.startswith((b"data:", b"event:", b"id:", b"retry:", b":")) and b"\ndata:" not in event:
+                raise Finding(f"forwards {event!r}, which is no event")
+        return out, fault, state, "".join(reader.text)
+
+    return read
+
+
+class _Wire(asyncio.Transport):
+    """A socket that takes everything, and is closed by `abort`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ended = False
+
+    def write(self, data: object) -> None:
+        pass
+
+    def is_closing(self) -> bool:
+        return self.ended
+
+    def abort(self) -> None:
+        self.ended = True
+
+    close = abort
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def pause_reading(self) -> None:
+        pass
+
+    def resume_reading(self) -> None:
+        pass
+
+
+def read_response(pool: Pool) -> Read:
+    """The upstream client: one response on a fresh connection, which then ends."""
+    limits = upstream._Limits(60.0, 60.0, 60.0, False, pool.loop.time() + 3600.0)
+
+    def feed(data: bytes, cuts: list[int]) -> tuple[upstream.Response, bool]:
+        connection, wire = upstream._Connection(pool), _Wire()
+        connection.connection_made(wire)
+        response = connection.start(b"POST / HTTP/1.1\r\n", b"x", limits)
+        for piece in pieces(data, cuts):
+            if not wire.ended:
+                connection.data_received(piece)
+        kept = connection.usable and response._done and response.framed
+        pool._idle.pop(connection, None)
+        connection.connection_lost(None)
+        return response, kept
+
+    def read(data: bytes, cuts: list[int]) -> object:
+        response, kept = feed(data, cuts)
+        if response._error is None and not response._done:
+            raise Finding("a response neither ended nor failed")
+        if response._error is not None and not isinstance(response._error, UpstreamError):
+            raise Finding(f"fails with {response._error!r}")
+        body = b"".join(response._parts)
+        if len(body) > len(data):
+            raise Finding("a body is longer than what came")
+        if kept and data.endswith((b"\r", b"\n")) and feed(data[:-1], [])[1]:
+            kept = False  # an empty line after the end: a parser skips it, or it ends the connection; both are safe
+        status = response.status if response._head_in else 0
+        return status, body, type(response._error).__name__, kept, response.framed and response._done
+
+    return read
+
+
+def splits(read: Read, seeds: list[bytes], rng: Random) -> Callable[[int], bytes]:
+    def one(number: int) -> bytes:
+        data = mutate(rng, seeds)
+        _same(read, data, some_cuts(rng, data))
+        if number % EVERY_SPLIT_OF == 0:
+            _same(read, data, list(range(len(data))))
+        return data
+
+    return one
+
+
+def _same(read: Read, data: bytes, cuts: list[int]) -> None:
+    try:
+        whole, cut = read(data, []), read(data, cuts)
+        if whole != cut:
+            where = sorted(set(cuts)) if len(cuts) < 20 else "every byte"
+            raise Finding(f"read as {whole!r} in one piece, as {cut!r} cut at {where}")
+    except Exception as error:
+        error.add_note(f"input: {data!r}")
+        raise
+
+
+def every_split(read: Read, seeds: list[bytes]) -> int:
+    """Every way to cut each seed in two."""
+    count = 0
+    for data in seeds:
+        for at in range(len(data) + 1):
+            _same(read, data, [at])
+            count += 1
+    return count
+
+
+# --- decoders ----------------------------------------------------------------------------------------------------
+
+ROUTE = Route(provider="anthropic", model="m", max_tokens=100)
+
+
+def decode(kind: Kind, data: bytes) -> None:
+    """A request is refused, or what we act on is what the provider will read."""
+    try:
+        request = decode_request(kind, "/v1", data, 0)
+    except InvalidRequest as error:
+        if not 400 <= error.status < 500 or not error.message:
+            raise Finding(f"refused by {error.status} {error.message!r}") from error
+        return
+    again = decode_request(kind, "/v1", data, 0)
+    if again != request:
+        raise Finding("decoded differently the second time")
+    sent = OpenAI().request(request.fields, ROUTE)
+    media_tokens(sent, request.fields.get("messages"))
+    read = json.loads(sent)
+    acted = {"model": request.model, "stream": request.stream, "n": request.choices}
+    for name, value in acted.items():
+        said = read.get(name)
+        if said is not None and said != value and not (kind == "embeddings" and name == "stream"):
+            raise Finding(f"we act on {name} = {value!r}, the provider reads {said!r}")
+    lengths = {read.get(name) for name in ("max_tokens", "max_completion_tokens")} - {None}
+    if lengths and request.max_tokens not in lengths:
+        raise Finding(f"we act on {request.max_tokens} tokens, the provider reads {lengths}")
+    if kind == "chat":
+        try:
+            json.loads(Anthropic(lambda: 0).request(request.fields, ROUTE))
+        except ProviderFault as fault:
+            if fault.kind != "invalid":
+                raise Finding(f"a request that cannot be said is {fault.kind}") from fault
+
+
+def decode_answer(data: bytes) -> None:
+    for provider in (OpenAI(), Anthropic(lambda: 0)):
+        for read in (provider.answer, provider.embeddings):
+            try:
+                answer = read(data)
+            except ProviderFault:
+                continue
+            if read == provider.answer:
+                json.loads(answer.body.decode())
+        fault = provider.fault(200 + len(data) % 400, [(b"retry-after", data[:12])], data)
+        if len(fault.message) > 1100:
+            raise Finding("an error is told at any length")
+
+
+def decoders(check: Callable[[bytes], None], seeds: list[bytes], rng: Random) -> Callable[[int], bytes]:
+    def one(number: int) -> bytes:
+        data = mutate(rng, seeds)
+        try:
+            check(data)
+        except Exception as error:
+            error.add_note(f"input: {data!r}")
+            raise
+        return data
+
+    return one
+
+
+# --- running -----------------------------------------------------------------------------------------------------
+
+
+class Target(NamedTuple):
+    name: str
+    one: Callable[[int], bytes]  # the number of the input -> the input, checked
+    read: Read | None
+    seeds: list[bytes]
+
+
+def targets(seed: int) -> list[Target]:
+    """Needs a running loop (the upstream client's)."""
+    streams: list[tuple[str, Read, list[bytes]]] = [
+        ("openai stream", read_stream(lambda: OpenAIStream(forward_usage=False)), OPENAI_STREAMS),
+        ("openai stream, usage asked for", read_stream(lambda: OpenAIStream(forward_usage=True)), OPENAI_STREAMS),
+        ("anthropic stream", read_stream(lambda: AnthropicStream(0, forward_usage=True)), ANTHROPIC_STREAMS),
+        ("upstream response", read_response(Pool(Origin("fuzz", 80, tls=False))), RESPONSES),
+    ]
+    checks: list[tuple[str, Callable[[bytes], None], list[bytes]]] = [
+        ("chat request", lambda data: decode("chat", data), REQUESTS),
+        ("embeddings request", lambda data: decode("embeddings", data), REQUESTS),
+        ("plain answer", decode_answer, ANSWERS),
+    ]
+    found = [Target(n, splits(r, s, Random(f"{seed}:{n}")), r, s) for n, r, s in streams]
+    return found + [Target(n, decoders(c, s, Random(f"{seed}:{n}")), None, s) for n, c, s in checks]
+
+
+async def run(inputs: int, seed: int = 0, only: str = "") -> dict[str, int]:
+    """So many inputs in all, shared out evenly. Returns the count of each target; raises what was found."""
+    chosen = [t for t in targets(seed) if only in t.name]
+    counts = {}
+    for target in chosen:
+        done = every_split(target.read, target.seeds) if target.read is not None else 0
+        for number in range(-(-inputs // len(chosen))):
+            try:
+                target.one(number)
+            except Exception as error:
+                error.add_note(f"target: {target.name}, seed {seed}, input number {number}")
+                raise
+            done += 1
+        counts[target.name] = done
+    return counts
+
+
+def main() -> int:
+    asked = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    asked.add_argument("--inputs", type=int, default=100_000)
+    asked.add_argument("--seed", type=int, default=0)
+    asked.add_argument("--target", default="", help="only targets whose name holds this")
+    said = asked.parse_args()
+    began = time.monotonic()
+    counts = asyncio.run(run(said.inputs, said.seed, said.target))
+    for name, count in counts.items():
+        print(f"{count:>10,}  {name}")
+    print(f"{sum(counts.values()):>10,}  inputs in all, seed {said.seed}, {time.monotonic() - began:.0f} s, no finding")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
