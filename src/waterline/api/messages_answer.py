@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from waterline.api.translate import (
+from waterline.core.completion import (
     ChatUsage,
     Chunk,
     ChunkChoice,

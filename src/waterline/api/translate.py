@@ -4,109 +4,12 @@ The gateway's canonical form is OpenAI's chat completion: `serve` writes that, a
 caller's SDK expects. What was written to the trace before is the canonical form.
 """
 
-from collections.abc import Iterator
-from typing import Any, Protocol
-
-import msgspec
-from msgspec import Raw, Struct
+from typing import Protocol
 
 from waterline.api.sink import HttpSink
+from waterline.core.completion import UNREADABLE
 from waterline.core.errors import ProviderUnavailable, RequestError
 from waterline.gateway.faults import AfterContent
-
-UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-
-
-class PromptDetails(Struct):
-    cached_tokens: int | None = None
-    cache_write_tokens: int | None = None
-
-
-class CompletionDetails(Struct):
-    reasoning_tokens: int | None = None
-
-
-class ChatUsage(Struct):
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    prompt_tokens_details: PromptDetails | None = None
-    completion_tokens_details: CompletionDetails | None = None
-
-
-class FunctionPart(Struct):
-    name: str | None = None
-    arguments: str | None = None
-
-
-class ToolPart(Struct):
-    """A tool call, or a piece of one in a stream (`index` says of which)."""
-
-    index: int = 0
-    id: str | None = None
-    function: FunctionPart | None = None
-
-
-class Said(Struct):
-    """A message, or a delta of one."""
-
-    content: str | None = None
-    reasoning_content: str | None = None
-    refusal: str | None = None
-    tool_calls: list[ToolPart] | None = None
-    thinking_blocks: list[dict[str, Any]] | None = None  # Anthropic's, with their signatures
-
-
-class LogProbs(Struct):
-    content: list[Raw] | None = None
-
-
-class ChunkChoice(Struct):
-    delta: Said | None = None
-    finish_reason: str | None = None
-    logprobs: LogProbs | None = None
-    index: int = 0
-    anthropic: dict[str, Any] | None = None  # what only a Messages answer has a name for
-
-
-class Chunk(Struct):
-    """One event of a canonical stream. The last ones may have usage and no choices."""
-
-    model: str = ""
-    choices: list[ChunkChoice] = []
-    usage: ChatUsage | None = None
-    id: str = ""
-
-
-class CompletionChoice(Struct):
-    message: Said
-    finish_reason: str | None = None
-    logprobs: LogProbs | None = None
-    anthropic: dict[str, Any] | None = None
-
-
-class Completion(Struct):
-    """A canonical plain answer."""
-
-    choices: list[CompletionChoice]
-    model: str = ""
-    usage: ChatUsage | None = None
-    id: str = ""
-
-
-_decode_chunk = msgspec.json.Decoder(Chunk).decode
-decode_completion = msgspec.json.Decoder(Completion).decode  # raises one of UNREADABLE
-
-
-def chunks(events: bytes) -> Iterator[Chunk | None]:
-    """Whole canonical events, decoded; None for [DONE]. Comments are left out. Raises one of UNREADABLE."""
-    for event in events.split(b"\n\n"):
-        if event.startswith(b"data: ") and b"\n" not in event:
-            payload = event[6:]
-        else:
-            lines = [line[5:].removeprefix(b" ") for line in event.split(b"\n") if line.startswith(b"data:")]
-            payload = b"\n".join(lines)
-        if payload:
-            yield None if payload == b"[DONE]" else _decode_chunk(payload)
 
 
 class Translator(Protocol):
