@@ -32,9 +32,11 @@ from waterline.api.control import control_routes
 from waterline.api.http import Http
 from waterline.api.messages import Messages, MessagesSink, count_tokens
 from waterline.api.ops import Feedback, FeedbackBody, MetricsPage, ModelList, Readyz, healthz
+from waterline.api.responses import TREE, Responses, ResponseTree
 from waterline.api.sink import Callers
 from waterline.console.pages import console_app
 from waterline.control.plane import Plane
+from waterline.control.responses import StoredResponses
 from waterline.control.views import StatusView
 from waterline.core.app_spec import AppSpec, parse_spec
 from waterline.core.errors import InvalidRequest, Refused, UnknownModel, WaterlineError
@@ -141,6 +143,10 @@ class Waterline:
             self.keys.authenticate, clock_us, self.callers, self.metrics.count, cast(Application, console)
         )
         plane.add("POST", "/v1/chat/completions", Action.DATA_CALL, self._completions("chat"))
+        stored = StoredResponses(self.store, self._drain, clock_us)
+        responses = Responses(self.find, self.deps, settings.max_body_bytes, stored)
+        plane.add("POST", "/v1/responses", Action.DATA_CALL, responses)
+        plane.add_tree(TREE, Action.DATA_CALL, ResponseTree(stored, self.deps.digest_key))
         plane.add("POST", "/v1/embeddings", Action.DATA_CALL, self._completions("embeddings"))
         messages = Messages(self.find, self.deps, settings.max_body_bytes)
         plane.add("POST", "/v1/messages", Action.DATA_CALL, messages, MessagesSink)

@@ -38,10 +38,12 @@ def request_of(text: str) -> Body:
     value = _read(text)
     turns: list[Turn] = []
     if isinstance(value, dict):
+        if isinstance(value.get("instructions"), str):
+            turns.append(_made("instructions", value["instructions"]))
         turns += [_turn(m, "message") for m in _list(value.get("messages"))]
         if "input" in value:
             given = value["input"]
-            turns += [_made("input", _text(t)) for t in (given if isinstance(given, list) else [given])]
+            turns += [_item(t) for t in (given if isinstance(given, list) else [given])]
     return _body(text, value, turns)
 
 
@@ -130,6 +132,19 @@ def _turn(message: Any, role: str, note: str = "") -> Turn:
     if message.get("refusal"):
         text += f"\n{message['refusal']}"
     return _made(str(message.get("role") or role), text.strip("\n"), note or str(message.get("tool_call_id") or ""))
+
+
+def _item(given: Any) -> Turn:
+    """One input: a text to embed, or an item of the Responses API."""
+    if isinstance(given, dict) and "role" in given:
+        return _turn(given, "message")
+    if isinstance(given, dict) and given.get("type") == "function_call":
+        return _made(
+            "assistant", f"→ {given.get('name', '')} {given.get('arguments', '')}", str(given.get("call_id") or "")
+        )
+    if isinstance(given, dict) and given.get("type") == "function_call_output":
+        return _made("tool", _text(given.get("output")), str(given.get("call_id") or ""))
+    return _made("input", _text(given))
 
 
 def _text(content: Any) -> str:

@@ -14,7 +14,7 @@ from waterline.access import audit
 from waterline.access.keys import KeyRing, StoredKey
 from waterline.access.roles import PERSON_ROLES, Action, Principal, Role, allowed, require
 from waterline.access.stored import AuditRows
-from waterline.control import costs, replaying
+from waterline.control import costs, replaying, responses
 from waterline.control.views import (
     AppView,
     CostRow,
@@ -410,9 +410,9 @@ class Plane:
             if found is None:
                 raise Refused(f"There is no trace {trace_id[:40]}.", 404)
             row, events = found
-            sealed = replaying.Sealed(
-                row, events, traces.body(tx, trace_id, "request"), traces.body(tx, trace_id, "answer")
-            )
+            request, answer = traces.body(tx, trace_id, "request"), traces.body(tx, trace_id, "answer")
+            history, gap = responses.history_for_replay(tx, row, events, request)
+            sealed = replaying.Sealed(row, events, request, answer, history, gap)
             if not wanted and not row.release:
                 raise Refused(f"Trace {trace_id} was refused before a release was chosen; nothing to replay.")
             return sealed, self._resolved(tx, wanted or row.release, row.app)

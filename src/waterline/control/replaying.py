@@ -1,9 +1,12 @@
 """Replay of a stored trace: the requests are rendered again; on a reproducible route the question is asked again."""
 
+from typing import Any
+
 import msgspec
 from msgspec import Struct
 
 from waterline.control.views import ReplayedAttempt, ReplayView
+from waterline.core.errors import NotReplayable
 from waterline.core.release import Release
 from waterline.core.trace import Event, TraceRow
 from waterline.gateway.deps import Deps
@@ -23,6 +26,8 @@ class Sealed(Struct, frozen=True):
     events: list[Event]
     request: bytes | None
     answer: bytes | None
+    history: list[dict[str, Any]]  # messages before the call, where it continued a stored response
+    gap: str = ""  # why they cannot be had
 
 
 async def replay(
@@ -34,7 +39,9 @@ async def replay(
     deps: Deps,
 ) -> ReplayView:
     """Raises NotReplayable with the reason."""
-    attempts = rerender(sealed.row, sealed.events, sealed.request, release, providers, deps.digest_key)
+    if sealed.gap:
+        raise NotReplayable(f"NOT REPLAYABLE: what the call of {sealed.row.id} continued cannot be had. {sealed.gap}")
+    attempts = rerender(sealed.row, sealed.events, sealed.request, release, providers, deps.digest_key, sealed.history)
     same = all(a.same for a in attempts)
     if sealed.row.outcome != "answered" or sealed.answer is None:
         said = "There is no complete answer to compare."

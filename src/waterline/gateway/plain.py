@@ -29,6 +29,7 @@ def plain(fields: Fields) -> Fields:
 def _message(message: dict[str, Any], where: str) -> dict[str, Any] | None:
     """None: nothing is left of it."""
     message.pop(EXTENSION, None)
+    message.pop("thinking_blocks", None)
     for call in message.get("tool_calls", ()):
         call.pop(EXTENSION, None)
     content = message.get("content")

@@ -1,5 +1,7 @@
 """Render the upstream requests of a trace again and compare them, byte for byte, by their keyed digests."""
 
+from typing import Any
+
 from msgspec import Struct
 
 from waterline.core.errors import InvalidRequest, NotReplayable
@@ -7,13 +9,16 @@ from waterline.core.ids import keyed_digest
 from waterline.core.messages import decode_messages
 from waterline.core.release import Release
 from waterline.core.request import Request, decode_request
+from waterline.core.responses import complete, decode_responses
 from waterline.core.trace import Admitted, Attempted, CacheHit, Event, Received, TraceRow
 from waterline.gateway.render import RENDERER, prompt_variables, render
 from waterline.providers.base import Provider, ProviderFault
 
 
-def _decode(path: str, body: bytes, received_us: int) -> Request:
+def _decode(path: str, body: bytes, received_us: int, history: list[dict[str, Any]]) -> Request:
     """As the API did that is at this path."""
+    if path.endswith("/responses"):
+        return complete(decode_responses(path, body, received_us), history)
     if path.endswith("/messages"):
         return decode_messages(path, body, received_us)
     return decode_request("embeddings" if path.endswith("/embeddings") else "chat", path, body, received_us)
@@ -39,8 +44,10 @@ def rerender(
     release: Release,
     providers: dict[str, Provider],
     digest_key: bytes,
+    history: list[dict[str, Any]],
 ) -> list[Rendered]:
-    """Every attempt of the trace. `release`: the trace's own, or another one to see what would change.
+    """Every attempt of the trace. `release`: the trace's own, or another one to see what would change. `history`: the
+    messages before the call, where it continued a stored response.
 
     Raises NotReplayable with the reason."""
     received = next((e for e in events if isinstance(e, Received)), None)
@@ -57,7 +64,7 @@ def rerender(
     if received is None or admitted is None or not attempts:
         why = "it died before its outcome was written" if row.outcome == "interrupted" else "nothing was sent upstream"
         raise NotReplayable(f"NOT REPLAYABLE: trace {row.id} has no attempt: {why} (outcome {row.outcome}).")
-    request = _decode(received.path, body, row.started_us)
+    request = _decode(received.path, body, row.started_us, history)
     out = []
     for attempt in attempts:
         if attempt.renderer != RENDERER:

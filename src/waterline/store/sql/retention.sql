@@ -22,5 +22,8 @@ DELETE FROM feedback WHERE trace_id = :id
 -- name: delete_verdicts
 DELETE FROM verdicts WHERE target_kind = 'trace' AND target_id = :id
 
+-- name: delete_deleted_response
+DELETE FROM deleted_responses WHERE trace_id = :id
+
 -- name: delete_trace
 DELETE FROM traces WHERE n = :n

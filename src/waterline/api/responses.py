@@ -1,0 +1,181 @@
+"""POST /v1/responses, and what becomes of a stored one: GET, DELETE, its input items.
+
+Source: https://platform.openai.com/docs/api-reference/responses
+"""
+
+from typing import Any
+from urllib.parse import parse_qs
+
+import msgspec
+
+from waterline.access.roles import Principal
+from waterline.api.asgi import Exchange, claims
+from waterline.api.chat import Completions, FindServed
+from waterline.api.ops import reply
+from waterline.api.response_events import ResponseTranslator
+from waterline.api.translate import TranslatingSink
+from waterline.control.responses import Kept, ResponseNotFound, StoredResponses, history
+from waterline.core.errors import InvalidRequest, ProviderUnavailable, RateLimited, RequestError
+from waterline.core.ids import keyed_digest
+from waterline.core.request import Request
+from waterline.core.responses import complete, decode_responses
+from waterline.core.trace import Ended
+from waterline.gateway.deps import Deps
+from waterline.gateway.serve import refuse, serve
+
+TREE = "/v1/responses/"
+LARGEST_PAGE = 100
+_encode = msgspec.json.Encoder().encode
+
+
+class Responses(Completions):
+    """POST /v1/responses. The same way through the gateway as a chat completion, in other words."""
+
+    def __init__(self, find: FindServed, deps: Deps, max_body_bytes: int, stored: StoredResponses) -> None:
+        super().__init__("chat", find, deps, max_body_bytes)
+        self._stored = stored
+
+    async def __call__(self, exchange: Exchange, principal: Principal) -> None:
+        said = claims(exchange.headers, principal)
+        session = said.get(b"x-waterline-session", "")
+        trace_id = self._deps.next_id()
+        served = self._find(principal, session, trace_id)
+        body = b""
+        try:
+            body = await exchange.body(self._max_body_bytes)
+            asked = decode_responses(exchange.path, body, exchange.received_us)
+            asked.request.trace_id = trace_id
+            self._note(asked.request, said)
+            before: list[dict[str, Any]] = []
+            if asked.previous:
+                before = history(await self._chain(asked.previous, principal, asked.request.subject))
+            request = complete(asked, before)
+        except RequestError as error:
+            nothing = Request("chat", exchange.path, body[:4096], {}, "", exchange.received_us, session=session)
+            await refuse(nothing, served, principal, self._deps, exchange.sink, error)
+            return
+        sink = TranslatingSink(exchange.sink, ResponseTranslator(asked, trace_id))
+        await serve(request, served, principal, self._deps, sink)
+
+    async def _chain(self, previous: str, principal: Principal, subject: str) -> list[Kept]:
+        try:
+            return await self._stored.chain(previous, principal, subject)
+        except ResponseNotFound as error:
+            raise InvalidRequest(str(error), status=404, param="previous_response_id") from None
+
+
+class ResponseTree:
+    """/v1/responses/{id} and /v1/responses/{id}/input_items."""
+
+    def __init__(self, stored: StoredResponses, digest_key: bytes) -> None:
+        self._stored = stored
+        self._digest_key = digest_key
+
+    async def __call__(self, exchange: Exchange, principal: Principal, *, method: str, query: bytes) -> None:
+        said = claims(exchange.headers, principal).get(b"x-waterline-subject", "")
+        subject = keyed_digest(self._digest_key, said.encode()) if said else ""
+        response_id, _, rest = exchange.path.removeprefix(TREE).partition("/")
+        try:
+            match method, rest:
+                case "GET", "":
+                    out = self._shown(await self._stored.one(response_id, principal, subject), query)
+                case "DELETE", "":
+                    await self._stored.delete(response_id, principal, subject)
+                    out = {"id": response_id, "object": "response", "deleted": True}
+                case "GET", "input_items":
+                    out = _page(_input_items(await self._stored.chain(response_id, principal, subject)), query)
+                case _, "" | "input_items":
+                    raise InvalidRequest(f"{exchange.path[:200]} does not take {method}.", status=405)
+                case _:
+                    raise InvalidRequest(f"There is no {exchange.path[:200]} here.", status=404)
+        except ResponseNotFound as error:
+            raise InvalidRequest(str(error), status=404, param="response_id") from None
+        await reply(exchange.sink, _encode(out))
+
+    def _shown(self, kept: Kept, query: bytes) -> dict[str, Any]:
+        if parse_qs(query.decode("latin-1")).get("stream", ["false"])[-1] == "true":
+            raise InvalidRequest("A stored response is read whole; it is not streamed again.", param="stream")
+        return response_of(kept)
+
+
+def response_of(kept: Kept) -> dict[str, Any]:
+    """The response as its caller got it, made again from its trace."""
+    translator = ResponseTranslator(kept.asked, kept.row.id)
+    if not kept.row.stream:
+        translator.answer(kept.answer)
+    else:
+        translator.feed(kept.answer)
+    if not translator.response:  # it broke off, its caller left, or this server died
+        ended = next((e for e in kept.events if isinstance(e, Ended)), None)
+        why = ended.message if ended is not None and ended.message else f"The response was {kept.row.outcome}."
+        limited = ended is not None and ended.code == RateLimited.code
+        translator.broken(RateLimited(why) if limited else ProviderUnavailable(why))
+    return translator.response
+
+
+def _input_items(chain: list[Kept]) -> list[dict[str, Any]]:
+    """All that the last response of a chain was made from, oldest first: what went before it, and its own input."""
+    out: list[dict[str, Any]] = []
+    for kept in chain:
+        out += [_listed(item, f"{kept.row.id}_in{i}") for i, item in enumerate(kept.asked.items)]
+        if kept is not chain[-1]:
+            out += response_of(kept)["output"]
+    return out
+
+
+_SHORT = {"message": "msg", "function_call": "fc", "function_call_output": "fco", "reasoning": "rs"}
+
+
+def _listed(item: dict[str, Any], ending: str) -> dict[str, Any]:
+    kind = item["type"]
+    out = {"id": f"{_SHORT[kind]}_{ending}", **{name: value for name, value in item.items() if value is not None}}
+    if kind == "message":
+        assistant = item["role"] == "assistant"
+        out["status"] = "completed"
+        if isinstance(item["content"], str):
+            out["content"] = [{"type": "output_text" if assistant else "input_text", "text": item["content"]}]
+        out["content"] = [_part(part) for part in out["content"]]
+    elif kind != "reasoning":
+        out["status"] = "completed"
+    else:
+        out.setdefault("summary", [])
+    return out
+
+
+def _part(part: dict[str, Any]) -> dict[str, Any]:
+    """What the API's schema wants in a part, and callers may leave out."""
+    match part.get("type"):
+        case "output_text":
+            return {"annotations": [], "logprobs": [], **part}
+        case "input_image":
+            return {"detail": "auto", **part}
+        case _:
+            return part
+
+
+def _page(items: list[dict[str, Any]], query: bytes) -> dict[str, Any]:
+    """Newest first unless `order=asc`; `after` names the last item that the caller has seen."""
+    given = parse_qs(query.decode("latin-1"))
+    limit, order, after = (given.get(name, [default])[-1] for name, default in _PAGE_DEFAULTS)
+    if not (limit.isascii() and limit.isdigit()) or not 1 <= int(limit) <= LARGEST_PAGE:
+        raise InvalidRequest(f"`limit` is a whole number between 1 and {LARGEST_PAGE}.", param="limit")
+    if order not in ("asc", "desc"):
+        raise InvalidRequest("`order` is asc or desc.", param="order")
+    if order == "desc":
+        items = items[::-1]
+    if after:
+        at = next((i for i, item in enumerate(items) if item["id"] == after), None)
+        if at is None:
+            raise InvalidRequest(f"`after` names no item of this response: {after[:80]!r}.", param="after")
+        items = items[at + 1 :]
+    page = items[: int(limit)]
+    return {
+        "object": "list",
+        "data": page,
+        "has_more": len(items) > len(page),
+        "first_id": page[0]["id"] if page else "",
+        "last_id": page[-1]["id"] if page else "",
+    }
+
+
+_PAGE_DEFAULTS = (("limit", "20"), ("order", "desc"), ("after", ""))
