@@ -298,6 +298,8 @@ class Plane:
                     raise ValueError(f'route "{name}" falls back to "{missing[0]}", which is no route')
                 if route.prompt and route.prompt not in release.prompts:
                     raise ValueError(f'route "{name}" names the prompt "{route.prompt}", which is not there')
+            if problem := release.routing.problem(release.routes):
+                raise ValueError(problem)
         except (ValueError, KeyError) as error:  # ZoneInfoNotFoundError is a KeyError
             raise Refused(f"This release cannot be served: {error}.", 400) from None
         now = self._deps.clock_us()

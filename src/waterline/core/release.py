@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from waterline.core.defaults import with_default_objects
 from waterline.core.ids import sha256_hex
-from waterline.core.savings import Cache
+from waterline.core.savings import Cache, Routing
 
 FORMAT = 1
 ProviderKind = Literal["openai", "anthropic", "local", "simulated"]
@@ -58,6 +58,7 @@ class Release(Struct, frozen=True, omit_defaults=True):
     tools: dict[str, Any] = {}
     files: dict[str, str] = {}  # other declared files of the app (tool code, flows): path -> SHA-256
     cache: Cache = Cache()
+    routing: Routing = Routing()
 
 
 class StoredRelease(Struct, frozen=True):
@@ -105,3 +106,15 @@ def parse_release(manifest: bytes) -> Release:
             f"release format {release.format} is newer than this Waterline knows ({FORMAT}); upgrade Waterline"
         )
     return release
+
+
+def behaviour_digest(release: Release, routes: tuple[str, ...]) -> str:
+    """Of what these routes would say: models, prompts, parameters. Time-outs and names do not count."""
+    parts = []
+    for name in routes:
+        route = release.routes[name]
+        prompt = release.prompts.get(route.prompt)
+        parts.append(
+            [route.provider, route.model, route.base_url, route.digest, route.params, route.max_tokens, prompt]
+        )
+    return sha256_hex(msgspec.json.encode(parts, order="deterministic"))

@@ -1,6 +1,11 @@
 """What a release declares to make answers cheaper. All of it can change an answer, so it is part of the Release."""
 
+from collections.abc import Collection
+from typing import Literal
+
 from msgspec import Struct
+
+from waterline.core.difficulty import NAMES, VERSION, Difficulty
 
 
 class Cache(Struct, frozen=True, omit_defaults=True):
@@ -11,3 +16,45 @@ class Cache(Struct, frozen=True, omit_defaults=True):
     max_mb: int = 64  # of this app in one process; the least recently used go first
     shared: bool = False  # between the keys and subjects of an environment; groups never share
     tool_calls: bool = False  # answers that call tools are kept too
+
+
+Doubt = Literal["empty", "length", "refusal", "schema"]
+DOUBTS: tuple[Doubt, ...] = ("empty", "length", "refusal", "schema")
+
+
+class Rule(Struct, frozen=True, omit_defaults=True):
+    """Everything that is set must hold of the request; of a list, one entry."""
+
+    to: str
+    languages: tuple[str, ...] = ()
+    keywords: tuple[str, ...] = ()  # in the last message, case does not matter
+    tags: tuple[str, ...] = ()
+    min_chars: int | None = None  # of the last message
+    max_chars: int | None = None
+    tools: bool | None = None  # tools are offered, or not
+
+
+class Routing(Struct, frozen=True, omit_defaults=True):
+    """Which requests for `route` go to another one: first the rules in order, then the learned score."""
+
+    route: str = "main"
+    small: str = ""  # asked instead of `route` where the question is easy
+    rules: tuple[Rule, ...] = ()
+    learned: Difficulty | None = None
+    escalate_on: tuple[Doubt, ...] = DOUBTS  # answers of another route after which `route` is asked
+    refusals: tuple[str, ...] = ()  # what an answer says that gives up
+
+    @property
+    def on(self) -> bool:
+        return bool(self.rules) or self.learned is not None
+
+    def problem(self, routes: Collection[str]) -> str:
+        """Why this cannot be followed with these routes, or ""."""
+        if not self.on:
+            return ""
+        named = [self.route, *(rule.to for rule in self.rules), *([self.small] if self.learned is not None else [])]
+        if missing := [name for name in named if name not in routes]:
+            return f'routing names "{missing[0]}", which is no route'
+        if self.learned is not None and (self.learned.version != VERSION or len(self.learned.weights) != len(NAMES)):
+            return f"the learned router is of version {self.learned.version}, this Waterline knows {VERSION}"
+        return ""

@@ -50,6 +50,26 @@ class Attempted(Struct, frozen=True, tag="attempted", omit_defaults=True):
     retry_after_s: float | None = None
 
 
+class Routed(Struct, frozen=True, tag="routed", omit_defaults=True):
+    """Which route was chosen for a request, and why."""
+
+    offset_us: int
+    source: str  # the route that was asked for
+    to: str
+    rule: int | None = None  # 1-based; None: no rule fitted
+    score: float | None = None  # the learned difficulty; below the threshold the small model is asked
+    threshold: float | None = None
+
+
+class Escalated(Struct, frozen=True, tag="escalated", omit_defaults=True):
+    """The small model's answer was not good enough to be given."""
+
+    offset_us: int
+    source: str
+    to: str
+    reason: str
+
+
 class FellBack(Struct, frozen=True, tag="fell_back", omit_defaults=True):
     offset_us: int
     source: str
@@ -92,7 +112,9 @@ class Ended(Struct, frozen=True, tag="ended", omit_defaults=True):
     message: str = ""
 
 
-Event: TypeAlias = Received | Admitted | Attempted | FellBack | Answered | Settled | Ended | CacheHit
+Event: TypeAlias = (
+    Received | Admitted | Attempted | FellBack | Answered | Settled | Ended | CacheHit | Routed | Escalated
+)
 
 
 class TraceRow(Struct, frozen=True):

@@ -11,7 +11,7 @@ import msgspec
 from waterline.core.case import Case, Expect
 from waterline.core.errors import AppFolderError, Mistake
 from waterline.core.ids import sha256_hex
-from waterline.evals.language import LANGUAGES
+from waterline.core.language import LANGUAGES
 from waterline.evals.scorers import fold
 
 MAX_FILE_BYTES = 32 * 1024 * 1024

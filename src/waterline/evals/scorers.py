@@ -4,7 +4,7 @@
   `contains` means as a part of the text, not as a word. Numbers compare as written: "1.500" is not "1,500" and "8h30"
   is not "8:30"; a case that takes either says so in `contains_any`.
 * `regex` is searched in the answer as it is (case and accents count; write `(?i)`), in its first 20,000 characters.
-* `language` is judged by `language.identify`. Unsure is no failure where the answer has fewer than 12 words; in a
+* `language` is judged by `core/language.py`. Unsure is no failure where the answer has fewer than 12 words; in a
   longer one it is, because a long text that looks like none of the three is in another language.
 * `json`: the whole answer is one JSON object. In a ``` fence it fails with the reason "fenced", whether or not the
   fields are right, because the program that reads it would fail too. Nested objects hold at least what is expected,
@@ -21,7 +21,7 @@ import msgspec
 from msgspec import Struct
 
 from waterline.core.case import Case
-from waterline.evals.language import LANGUAGES, identify
+from waterline.core.language import LANGUAGES, identify
 
 VERSION = "1"  # goes into the JudgeRef of every verdict; raise it when a comparison changes
 _REGEX_CHARACTERS = 20_000

@@ -106,4 +106,8 @@ def may_be_kept(finish_reason: str, body: bytes, *, chat: bool, tool_calls: bool
         return True
     if finish_reason not in _COMPLETE and not (tool_calls and finish_reason in _TOOL_FINISH):
         return False
-    return tool_calls or _CALLS_TOOL.search(body) is None
+    return tool_calls or not calls_tool(body)
+
+
+def calls_tool(body: bytes) -> bool:
+    return _CALLS_TOOL.search(body) is not None

@@ -28,7 +28,8 @@ class Served:
         self.id = release_id
         self.release = release
         self.targets = targets
-        self.plain = not release.cache.exact  # nothing stands between a request and its provider
+        self.routed = release.routing.on
+        self.plain = not (release.cache.exact or self.routed)  # nothing stands between a request and its provider
         self.plans: dict[str, list[Target]] = {}
         for name, route in release.routes.items():
             plan = [targets[name], *(targets[f] for f in route.fallbacks)]

@@ -1,32 +1,94 @@
 """What stands between a request and its provider to make answers cheaper, where the release declares it."""
 
-from waterline.core.trace import CacheHit
+from typing import Any
+
+import msgspec
+
+from waterline.core.errors import RequestError
+from waterline.core.trace import CacheHit, Escalated, Routed
 from waterline.gateway.attempt import first_answer
-from waterline.gateway.cache import Kept, key_of, may_be_kept
+from waterline.gateway.cache import Kept, calls_tool, key_of, may_be_kept
 from waterline.gateway.call import Call
 from waterline.gateway.relay import SSE
 from waterline.gateway.render import render
+from waterline.gateway.route import Target
+from waterline.gateway.routing import choose, doubt
+from waterline.gateway.trail import Trail
 from waterline.providers.base import ProviderFault
 
+NOWHERE: list[Target] = []
 
-async def cheaper_answer(call: Call) -> bytes:
+
+def route(trail: Trail, plan: list[Target]) -> tuple[list[Target], list[Target]]:
+    """The plan to follow, and the plan to turn to when its answer is not good enough (empty: there is no better one).
+
+    Whoever is sent to another route still has the one that was asked for, and its fallbacks, behind it."""
+    served, request = trail.served, trail.request
+    routing = served.release.routing
+    if plan[0].name != routing.route or request.kind != "chat":
+        return plan, NOWHERE
+    choice = choose(routing, request)
+    threshold = routing.learned.threshold if routing.learned is not None and choice.score is not None else None
+    trail.events.append(Routed(trail.elapsed_us, plan[0].name, choice.to, choice.rule, choice.score, threshold))
+    if choice.to == plan[0].name:
+        return plan, NOWHERE
+    trail.deps.metrics.count("routed")
+    other = served.plans[choice.to]
+    return other + [target for target in plan if target not in other], plan
+
+
+async def cheaper_answer(call: Call, better: list[Target]) -> bytes:
     """As `first_answer`: the last bytes of a complete answer, not yet sent."""
     trail = call.trail
     request, cache = trail.request, trail.served.release.cache
     # Trials and evaluations repeat questions on purpose: their answers are always the model's own.
-    if trail.deps.purpose != "live" or request.cache == "bypass":
-        return await first_answer(call)
+    if not cache.exact or trail.deps.purpose != "live" or request.cache == "bypass":
+        return await _answer(call, better)
     key = _key(call)
     if key is None:
-        return await first_answer(call)
+        return await _answer(call, better)
     if request.cache != "refresh":
         kept = trail.app.answers.find(key, trail.deps.clock_us(), cache.ttl_s)
         if kept is not None:
             return await _again(call, key, kept)
     trail.deps.metrics.count("cache_miss")
-    last = await first_answer(call)
-    _keep(call, key, last)
+    own = (call.plan[0], *better[:1])  # what a fallback said is not what the route would have said
+    last = await _answer(call, better)
+    if trail.target in own:
+        _keep(call, key, last)
     return last
+
+
+async def _answer(call: Call, better: list[Target]) -> bytes:
+    """The chosen route's answer; where it is doubtful and nothing of it has left, the better route's.
+
+    A streamed answer leaves as it comes, so only plain ones can be taken back."""
+    last = await first_answer(call)
+    trail = call.trail
+    if not better or trail.request.stream or trail.target is not call.plan[0]:
+        return last
+    first, said = call.plan[0], (trail.target, trail.finish_reason, trail.text)
+    reason = _doubt(call, first, last)
+    if not reason:
+        return last
+    trail.events.append(Escalated(trail.elapsed_us, first.name, better[0].name, reason[:300]))
+    trail.deps.metrics.count("escalated")
+    call.plan = better
+    try:
+        return await first_answer(call)
+    except RequestError:
+        trail.target, trail.finish_reason, trail.text = said  # a doubtful answer is more than none
+        return last
+
+
+def _doubt(call: Call, target: Target, last: bytes) -> str:
+    trail = call.trail
+    if calls_tool(last):
+        return ""
+    form: Any = target.route.params.get("response_format")
+    if "response_format" in trail.request.fields:
+        form = msgspec.json.decode(trail.request.fields["response_format"])
+    return doubt(trail.served.release.routing, form, "".join(trail.text), trail.finish_reason)
 
 
 def _key(call: Call) -> str | None:
@@ -44,7 +106,7 @@ def _key(call: Call) -> str | None:
         request,
         trail.principal,
         trail.served.id,
-        target.name,
+        f"{request.model} {target.name}",
         rendered,
         shared=release.cache.shared,
         secret=trail.deps.digest_key,
@@ -66,10 +128,9 @@ async def _again(call: Call, key: str, kept: Kept) -> bytes:
 
 
 def _keep(call: Call, key: str, last: bytes) -> None:
-    """What a fallback said, or a budget cut short, is not what this route would have said."""
     trail = call.trail
     request, cache = trail.request, trail.served.release.cache
-    if trail.target is not call.plan[0] or trail.clamped_from is not None or trail.note:
+    if trail.clamped_from is not None or trail.note:  # a budget cut it short, or its end was not as it should be
         return
     body = b"".join((*trail.answer, last))
     if not may_be_kept(trail.finish_reason, body, chat=request.kind == "chat", tool_calls=cache.tool_calls):

@@ -12,7 +12,7 @@ from waterline.gateway.deps import Deps, Sink
 from waterline.gateway.faults import AfterContent
 from waterline.gateway.render import clock_variables, prompt_variables
 from waterline.gateway.route import Served, Target
-from waterline.gateway.savings import cheaper_answer
+from waterline.gateway.savings import NOWHERE, cheaper_answer, route
 from waterline.gateway.trail import Trail
 
 
@@ -21,14 +21,16 @@ async def serve(request: Request, served: Served, principal: Principal, deps: De
     app = deps.apps[principal.app]
     trail = Trail(request, served, principal, app, deps)
     try:
-        plan = served.plan(request.model)
-        clock, variables = _variables(trail, plan)
+        plan, better = served.plan(request.model), NOWHERE
+        if served.routed:
+            plan, better = route(trail, plan)
+        clock, variables = _variables(trail, plan + better)
         tokens = len(request.body) // BYTES_PER_TOKEN
         app.limits.admit(request.received_us / 1e6, tokens)
         try:
             trail.admitted(plan[0].name, clock)
             call = Call(trail, plan, variables, sink)
-            last = await (first_answer(call) if served.plain else cheaper_answer(call))
+            last = await (first_answer(call) if served.plain else cheaper_answer(call, better))
         finally:
             used = trail.usage.total_input + trail.usage.total_output
             app.limits.release(deps.clock_us() / 1e6, tokens, used, request.received_us / 1e6)

@@ -17,7 +17,7 @@ from waterline.core.case import Case
 from waterline.core.errors import AppFolderError, Mistake
 from waterline.core.prices import PriceTable
 from waterline.core.release import Release, Route
-from waterline.core.savings import Cache
+from waterline.core.savings import Cache, Routing
 from waterline.rollout.cases import read_cases
 from waterline.rollout.environment import AppToml, read_prices
 from waterline.rollout.folder import Folder
@@ -25,7 +25,7 @@ from waterline.rollout.keys import TOP, TOP_TABLES
 from waterline.rollout.prompts import read_prompts
 from waterline.rollout.reading import read_table
 from waterline.rollout.routes import FILE, NAME, NAME_RULE, read_routes
-from waterline.rollout.savings import read_cache
+from waterline.rollout.savings import read_cache, read_learned, read_routing
 from waterline.rollout.tools import read_tools
 
 _FOLDERS = ("prompts", "tools", "flows", "cases", "knowledge")
@@ -45,10 +45,13 @@ def built_in_prices(overrides: tuple[PriceOverride, ...] = ()) -> PriceTable:
     return PriceTable.parse(text, overrides)
 
 
-def check(folder: Path, *, model_digests: Mapping[str, str], known_drills: Collection[str]) -> Checked:
+def check(
+    folder: Path, *, model_digests: Mapping[str, str], known_drills: Collection[str], learned: bool = True
+) -> Checked:
     """Read an app folder. Raises AppFolderError with every mistake in it, in the order of files and lines.
 
-    `model_digests`: SHA-256 of the weights of each known local model, by name."""
+    `model_digests`: SHA-256 of the weights of each known local model, by name. `learned`: what was learned on the
+    app's own cases (router.json) is read too; it is not while it is being learned."""
     found = Folder(folder)
     if not folder.is_dir():
         raise AppFolderError([Mistake(str(folder), 0, "is not a folder", "Name the folder that holds app.toml")])
@@ -59,7 +62,7 @@ def check(folder: Path, *, model_digests: Mapping[str, str], known_drills: Colle
     app = _app_toml(found)
     routes: dict[str, Route] = {}
     spec = AppSpec(name="")
-    cache = Cache()
+    cache, routing = Cache(), Routing()
     name = purpose = ""
     declared: frozenset[str] | None = None
     if app is not None:
@@ -80,11 +83,25 @@ def check(folder: Path, *, model_digests: Mapping[str, str], known_drills: Colle
             prices=prices,
         )
         cache = read_cache(app)
+        routing = read_routing(app, routes, declared)
         app.not_yet()
     cases = read_cases(found, declared or None)  # without routes, that is the mistake
     if found.mistakes:
         raise AppFolderError(sorted(found.mistakes, key=lambda m: (m.file != FILE, m.file, m.line)))
-    release = Release(app=name, purpose=purpose, routes=routes, prompts=prompts, tools=tools, files=files, cache=cache)
+    release = Release(
+        app=name,
+        purpose=purpose,
+        routes=routes,
+        prompts=prompts,
+        tools=tools,
+        files=files,
+        cache=cache,
+        routing=routing,
+    )
+    if learned:
+        release = read_learned(found, release)
+    if found.mistakes:
+        raise AppFolderError(found.mistakes)
     _warn(found, release, spec, cases)
     return Checked(release, spec, cases, found.warnings)
 

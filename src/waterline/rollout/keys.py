@@ -118,6 +118,21 @@ CACHE: Keys = {
     "shared": Key("yes_no"),
     "tool_calls": Key("yes_no"),
 }
+ROUTING: Keys = {
+    "route": TEXT,
+    "small": TEXT,
+    "escalate_on": Key("texts"),
+    "refusals": Key("texts"),
+}
+RULE: Keys = {
+    "to": Key("text", required=True),
+    "languages": Key("texts"),
+    "keywords": Key("texts"),
+    "tags": Key("texts"),
+    "min_chars": Key("whole", low=0, high=LARGEST),
+    "max_chars": Key("whole", low=0, high=LARGEST),
+    "tools": Key("yes_no"),
+}
 # Tables of app.toml with fixed keys, by path. `models.<route>` is a table for each route.
 TABLES: Mapping[str, Keys] = {
     "": TOP,
@@ -131,12 +146,11 @@ TABLES: Mapping[str, Keys] = {
     "trial": TRIAL,
     "retention": RETENTION,
     "cache": CACHE,
+    "routing": ROUTING,
 }
 # Promised by the design, not by this version: accepted empty, so that nobody believes a guard is on.
 NOT_YET = ("guard", "knowledge")
-TOP_TABLES = (
-    "app", "environments", "models", "limits", "objectives", "forecast", "trial", "retention", "cache", *NOT_YET,
-)  # fmt: skip
+TOP_TABLES = (*dict.fromkeys(name.split(".")[0] for name in TABLES if name), *NOT_YET)
 
 PROMPT: Keys = {
     "role": Key("text", choices=("system", "developer", "user")),

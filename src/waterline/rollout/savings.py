@@ -1,7 +1,22 @@
-"""[cache] of app.toml: what makes answers cheaper."""
+"""What makes answers cheaper: [cache] and [routing] of app.toml, and router.json, which is learned."""
 
-from waterline.core.savings import Cache
+from collections.abc import Mapping
+from typing import Any, cast
+
+import msgspec
+
+from waterline.core.difficulty import NAMES, VERSION, Difficulty
+from waterline.core.language import LANGUAGES
+from waterline.core.release import Release, Route, behaviour_digest
+from waterline.core.savings import DOUBTS, Cache, Doubt, Routing, Rule
+from waterline.rollout import keys
 from waterline.rollout.environment import AppToml
+from waterline.rollout.folder import Folder
+from waterline.rollout.reading import Place, did_you_mean, read_table
+from waterline.rollout.routes import FILE
+
+ROUTER_FILE = "router.json"
+_TRAIN = "Run: waterline router train APP_DIR; or remove router.json"
 
 
 def read_cache(app: AppToml) -> Cache:
@@ -11,3 +26,110 @@ def read_cache(app: AppToml) -> Cache:
         key = next(iter(values))
         place.wrong(key, f"[cache] says {key}, but nothing is cached", "Write exact = true, or remove [cache]")
     return Cache(**values)
+
+
+def read_routing(app: AppToml, routes: Mapping[str, Route], declared: frozenset[str]) -> Routing:
+    """`declared`: every name of a route, those with mistakes too."""
+    values = app.read("routing", also=("rules",))
+    table = app.table.get("routing")
+    if not isinstance(table, dict):
+        return Routing()
+    place = app.place("routing")
+    name = values.get("route", Routing().route)
+    _route(place, "route", name, routes, declared)
+    small = values.get("small", "")
+    if small:
+        _route(place, "small", small, routes, declared)
+        if small == name:
+            place.wrong("small", f'[routing] small is the route itself, "{small}"', "Name a route of a cheaper model")
+    for number, doubt in enumerate(values.get("escalate_on", ())):
+        if doubt not in DOUBTS:
+            line = app.lines.line_of("routing", "escalate_on", number)
+            problem = f'[routing] escalate_on: "{doubt}" is none of {", ".join(DOUBTS)}'
+            app.folder.wrong(FILE, line, problem, did_you_mean(doubt, DOUBTS))
+    if values.get("refusals") and "refusal" not in values.get("escalate_on", DOUBTS):
+        place.wrong("refusals", "[routing] refusals are declared, but not looked for", 'Add "refusal" to escalate_on')
+    if any(not phrase.strip() for phrase in values.get("refusals", ())):
+        place.wrong("refusals", "[routing] refusals: a phrase is empty", "Remove it: every answer contains it")
+    rules = _rules(app, table.get("rules", []), name, routes, declared)
+    if not rules and not small and not app.folder.mistakes:
+        place.wrong("", "[routing] has neither rules nor a small route", 'Write small = "...", or [[routing.rules]]')
+    escalate_on = cast("tuple[Doubt, ...]", values.get("escalate_on", DOUBTS))
+    return Routing(name, small, rules, None, escalate_on, values.get("refusals", ()))
+
+
+def _route(place: Place, key: str, name: str, routes: Mapping[str, Route], declared: frozenset[str]) -> None:
+    if name not in declared:
+        place.wrong(key, f'{place.called(key)}: there is no route "{name}"', did_you_mean(name, declared))
+    elif name in routes and routes[name].embeddings:
+        place.wrong(key, f'{place.called(key)}: "{name}" answers embeddings', "Name a route that chats")
+
+
+def _rules(
+    app: AppToml, rows: Any, route: str, routes: Mapping[str, Route], declared: frozenset[str]
+) -> tuple[Rule, ...]:
+    if not isinstance(rows, list):
+        app.place("routing").wrong("rules", '"rules" is not a list of tables', "Write [[routing.rules]]")
+        return ()
+    found = [_rule(app, row, number, routes, declared) for number, row in enumerate(rows)]
+    return tuple(rule for rule in found if rule is not None)
+
+
+def _rule(app: AppToml, row: Any, number: int, routes: Mapping[str, Route], declared: frozenset[str]) -> Rule | None:
+    path = ("routing", "rules", number)
+    place = Place(
+        app.folder,
+        FILE,
+        "[[routing.rules]]",
+        lambda key: app.lines.line_of(*path, key) if key else app.lines.line_of(*path),
+    )
+    if not isinstance(row, dict):
+        place.wrong("", "a rule is not a table", "Write [[routing.rules]]")
+        return None
+    values = read_table(place, row, keys.RULE)
+    for language in values.get("languages", ()):
+        if language not in LANGUAGES:
+            known = ", ".join(LANGUAGES)
+            place.wrong("languages", f'the language "{language}" cannot be told', f"Write some of {known}")
+    for key in ("languages", "keywords", "tags"):
+        if key in values and not all(text.strip() for text in values[key] or ("",)):
+            place.wrong(key, f"{place.called(key)} is empty or has an empty text", "Remove it, or write what it means")
+    low, high = values.get("min_chars"), values.get("max_chars")
+    if low is not None and high is not None and low > high:
+        place.wrong("min_chars", f"min_chars ({low}) is more than max_chars ({high})", "No text fits: lower min_chars")
+    if "to" not in values:
+        return None
+    _route(place, "to", values["to"], routes, declared)
+    if len(values) == 1:
+        place.wrong("", "a rule without a condition takes every request", "Add one: keywords, max_chars, tools ...")
+    return Rule(**values)
+
+
+def read_learned(folder: Folder, release: Release) -> Release:
+    """The release with the learned router of router.json, if there is one."""
+    routing = release.routing
+    if not folder.has(ROUTER_FILE):
+        if routing.small:
+            folder.warnings.append(
+                f'[routing] small = "{routing.small}": nothing is learned yet, so only rules route. '
+                "Run: waterline router train APP_DIR"
+            )
+        return release
+    if not routing.small:
+        problem = "is there, but app.toml names no small route"
+        folder.wrong(ROUTER_FILE, 0, problem, 'Write [routing] small = "...", or remove router.json')
+        return release
+    text = folder.text(ROUTER_FILE)
+    if text is None:
+        return release
+    try:
+        learned = msgspec.json.decode(text.encode(), type=Difficulty)
+    except msgspec.MsgspecError as error:
+        folder.wrong(ROUTER_FILE, 1, f"is no learned router: {error}", _TRAIN)
+        return release
+    if learned.version != VERSION or len(learned.weights) != len(NAMES):
+        folder.wrong(ROUTER_FILE, 1, f"was learned for features of version {learned.version}, not {VERSION}", _TRAIN)
+    elif learned.routes != behaviour_digest(release, (routing.route, routing.small)):
+        problem = f'was learned with another "{routing.route}" or "{routing.small}" (model, prompt or parameters)'
+        folder.wrong(ROUTER_FILE, 1, problem, _TRAIN)
+    return msgspec.structs.replace(release, routing=msgspec.structs.replace(routing, learned=learned))

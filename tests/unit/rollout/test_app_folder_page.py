@@ -8,7 +8,7 @@ from app_folders import checked, write
 
 from waterline.core.app_spec import Limits, Objectives, Retention, Trial
 from waterline.core.release import Route
-from waterline.core.savings import Cache
+from waterline.core.savings import Cache, Routing
 from waterline.rollout import keys
 
 PAGE = (Path(__file__).parents[3] / "docs" / "reference" / "app-folder.md").read_text(encoding="utf-8")
@@ -24,6 +24,8 @@ KNOWN = {
     "`[trial]`": keys.TRIAL,
     "`[retention]`": keys.RETENTION,
     "`[cache]`": keys.CACHE,
+    "`[routing]`": keys.ROUTING,
+    "`[[routing.rules]]`": keys.RULE,
     "prompts/*.md": keys.PROMPT,
     "tools/*.json": keys.TOOL,
     "cases/*.jsonl": (*keys.CASE, *keys.EXPECT),
@@ -65,6 +67,7 @@ def test_the_page_says_the_defaults_that_the_code_has() -> None:
         "`[trial]`": Trial(),
         "`[retention]`": Retention(),
         "`[cache]`": Cache(),
+        "`[routing]`": Routing(),
     }
     compared = 0
     for name, of in defaults.items():

@@ -74,6 +74,11 @@ def app(name: str, old: str, new: str, line: int, says: str, remedy: str) -> Spo
     return Spoilt(name, "app.toml", line, says, remedy, {"app.toml": APP.replace(old, new, 1)})
 
 
+def cheaper(name: str, table: str, line: int, says: str, remedy: str) -> Spoilt:
+    """A table before [retention], which stands in line 39."""
+    return app(name, "[retention]", f"{table}\n[retention]", line, says, remedy)
+
+
 def prompt(name: str, text: str, line: int, says: str, remedy: str) -> Spoilt:
     return Spoilt(name, "prompts/agent.md", line, says, remedy, {"prompts/agent.md": text})
 
@@ -159,6 +164,34 @@ SPOILT = [
     app(
         "guard", "[retention]", "[guard]\npii = true\n[retention]", 39, "not available yet in this version", "Remove it"
     ),
+    cheaper("cache_off", "[cache]\nttl_s = 5", 40, "nothing is cached", "exact = true"),
+    cheaper("cache_ttl", "[cache]\nexact = true\nttl_s = 0", 41, "at least 1", "ttl_s"),
+    cheaper("routing_empty", "[routing]", 39, "neither rules nor a small route", "small"),
+    cheaper("routing_route", '[routing]\nroute = "man"\nsmall = "spare"', 40, 'no route "man"', 'Did you mean "main"?'),
+    cheaper("routing_small", '[routing]\nsmall = "spar"', 40, 'no route "spar"', 'Did you mean "spare"?'),
+    cheaper("routing_self", '[routing]\nsmall = "main"', 40, "the route itself", "cheaper model"),
+    cheaper("escalate", '[routing]\nsmall = "spare"\nescalate_on = ["emty"]', 41, "none of empty", 'mean "empty"?'),
+    cheaper(
+        "refusals",
+        '[routing]\nsmall = "spare"\nescalate_on = []\nrefusals = ["no"]',
+        42,
+        "not looked for",
+        '"refusal"',
+    ),
+    cheaper("refusal_empty", '[routing]\nsmall = "spare"\nrefusals = [" "]', 41, "a phrase is empty", "Remove it"),
+    cheaper("rule_to", '[[routing.rules]]\nto = "spar"\nmax_chars = 9', 40, 'no route "spar"', "spare"),
+    cheaper("rule_all", '[[routing.rules]]\nto = "spare"', 39, "takes every request", "Add one"),
+    cheaper("rule_nowhere", "[[routing.rules]]\nmax_chars = 9", 39, 'has no "to"', "Write to"),
+    cheaper("rule_language", '[[routing.rules]]\nto = "spare"\nlanguages = ["xx"]', 41, "cannot be told", "en, pt, es"),
+    cheaper("rule_empty", '[[routing.rules]]\nto = "spare"\nkeywords = [""]', 41, "empty text", "Remove it"),
+    cheaper(
+        "rule_bounds",
+        '[[routing.rules]]\nto = "spare"\nmin_chars = 9\nmax_chars = 8',
+        41,
+        "more than max_chars",
+        "lower",
+    ),
+    cheaper("rule_list", '[routing]\nrules = "x"\nsmall = "spare"', 40, "not a list of tables", "[[routing.rules]]"),
     app("app_url", "[retention]", '[app]\nurl = "localhost"\n[retention]', 40, "is not an address", "http://"),
     app("retention", "bodies_days = 30", 'on_trace_failure = "drop"', 40, "refuse, answer", "refuse"),
     prompt("variable_syntax", "Hi {{user name}}", 1, "{{user name}} is not a variable", "{{name}}"),

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from waterline.evals.language import LANGUAGES, identify
+from waterline.core.language import LANGUAGES, identify
 
 ENGLISH = """
 The school opens at eight in the morning.

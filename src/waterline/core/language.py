@@ -52,6 +52,8 @@ for _language, _words in (*_STOP_WORDS.items(), *_OTHERS.items()):
     for _word in dict.fromkeys(_words.split()):
         _HOLDERS.setdefault(_word, []).append(_language)
 
+_LANGUAGES_OF = {word: tuple(languages) for word, languages in _HOLDERS.items()}
+
 _MIN_SCORE, _MIN_DENSITY, _MIN_LEAD = 1.0, 0.15, 1.3
 
 
@@ -73,3 +75,8 @@ def identify(text: str) -> str | None:
     (best, score), (_, second) = ranked[0], ranked[1]
     sure = score >= _MIN_SCORE and score / len(found) >= _MIN_DENSITY and score >= _MIN_LEAD * second
     return best if sure and best in LANGUAGES else None
+
+
+def stop_word_languages(word: str) -> tuple[str, ...]:
+    """The languages of which a lower-case word is a stop word; empty for most words."""
+    return _LANGUAGES_OF.get(word, ())

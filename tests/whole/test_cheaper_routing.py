@@ -1,0 +1,199 @@
+"""Routing and escalation through the whole app; learning on cases with simulated models."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from whole_app import App, Release, Server, Sim
+
+from waterline.core.app_spec import PriceOverride
+from waterline.core.difficulty import NAMES, VERSION, Difficulty
+from waterline.core.release import Route
+from waterline.core.savings import Cache, Routing, Rule
+from waterline.providers.simulated_script import Answer, Fault, Target
+
+PRICES = tuple(
+    PriceOverride(model=model, provider="simulated", input=price, output=price)
+    for model, price in (("large", 3_000_000_000), ("little", 150_000_000))
+)
+LEARNED = Difficulty(VERSION, tuple(1.0 if n == "words" else 0.0 for n in NAMES), -2.0, 0.5)  # seven words are hard
+
+
+@pytest.fixture
+def routed(server: Server, sim: Sim) -> Any:
+    sim.play(
+        main=Target(answer=Answer(text="Said by the large one.")),
+        small=Target(answer=Answer(text="Said by the small.")),
+    )
+    made = iter(range(1000))
+
+    def make(routing: Routing, cache: Cache | None = None, **small: Any) -> App:
+        routes = {
+            "main": Route(provider="simulated", model="large", retries=0, total_s=8.0),
+            "small": Route(provider="simulated", model="little", retries=0, total_s=8.0, **small),
+        }
+        app = App(server, f"routed{next(made)}-{id(routing)}", routes, prices=PRICES)
+        app.install(Release(app=app.name, routes=routes, routing=routing, cache=cache or Cache()))
+        return app
+
+    return make
+
+
+def events(app: App, reply: Any, kind: str) -> list[dict[str, Any]]:
+    app.server.traces(app=app.name)
+    return [e for e in app.trace_of(reply)["events"] if e["type"] == kind]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_rule_sends_a_request_to_another_route_and_the_trace_says_which(routed: Any, stream: bool) -> None:
+    app = routed(Routing(rules=(Rule("small", max_chars=20),)))
+    short, long = app.chat("hello", stream=stream), app.chat("hello " * 10, stream=stream)
+    assert short.text == "Said by the small."
+    assert long.text == "Said by the large one."
+    (event,) = events(app, short, "routed")
+    assert (event["source"], event["to"], event["rule"]) == ("main", "small", 1)
+    (event,) = events(app, long, "routed")
+    assert (event["to"], event.get("rule")) == ("main", None)
+
+
+def test_the_learned_score_sends_easy_questions_to_the_small_model(routed: Any) -> None:
+    app = routed(Routing(small="small", learned=LEARNED))
+    easy, hard = app.chat("opening hours?"), app.chat("one two three four five six seven eight nine")
+    assert (easy.text, hard.text) == ("Said by the small.", "Said by the large one.")
+    (event,) = events(app, hard, "routed")
+    assert event["score"] > event["threshold"] == 0.5
+    assert float(easy.headers["x-waterline-cost-usd"]) < float(hard.headers["x-waterline-cost-usd"]) / 10
+
+
+def test_only_requests_for_the_routed_route_are_routed(routed: Any) -> None:
+    app = routed(Routing(rules=(Rule("main", max_chars=1000),), route="small"))
+    assert app.chat("hello").text == "Said by the large one."
+    assert not events(app, app.chat("hello"), "routed")
+    assert app.chat("hello", model="small").text == "Said by the large one."
+
+
+@pytest.mark.parametrize(
+    ("target", "why"),
+    [
+        (Target(answer=Answer(text=" ")), "empty"),
+        (Target(answer=Answer(text="I am sorry, I do not know.")), "refusal"),
+        (Target(answer=Answer(text="one two three four five six"), tokens=100), "length"),
+    ],
+)
+def test_a_doubtful_plain_answer_is_asked_again_of_the_large_model_and_both_are_paid(
+    routed: Any, sim: Sim, target: Target, why: str
+) -> None:
+    app = routed(Routing(rules=(Rule("small", max_chars=99),), refusals=("i do not know",)))
+    sim.play(main=Target(answer=Answer(text="Said.")), small=target)
+    reply = app.chat("hello", **({"max_tokens": 2} if why == "length" else {}))
+    assert reply.text == "Said."
+    (event,) = events(app, reply, "escalated")
+    assert (event["source"], event["to"]) == ("small", "main")
+    assert event["reason"].startswith(why)
+    attempts = events(app, reply, "attempted")
+    assert [a["route"] for a in attempts] == ["small", "main"]
+    assert app.trace_of(reply)["row"]["model"] == "large"
+    alone = float(app.chat("hello", model="small").headers["x-waterline-cost-usd"])
+    assert float(reply.headers["x-waterline-cost-usd"]) > alone > 0
+    replayed = app.server.ask("POST", f"/api/traces/{reply.trace}/replay", {})
+    assert [a["route"] for a in replayed["attempts"]] == ["small", "main"]
+    assert replayed["same"] is True
+
+
+def test_when_the_large_model_fails_too_the_first_answer_is_given(routed: Any, sim: Sim) -> None:
+    app = routed(Routing(rules=(Rule("small", max_chars=99),), refusals=("not know",)))
+    down = Target(faults=(Fault(kind="http", status=503),))
+    sim.play(main=down, small=Target(answer=Answer(text="I do not know.")))
+    reply = app.chat("hello")
+    assert (reply.status, reply.text) == (200, "I do not know.")
+
+
+def test_a_streamed_answer_that_has_left_is_never_taken_back(routed: Any, sim: Sim) -> None:
+    app = routed(Routing(rules=(Rule("small", max_chars=99),), refusals=("not know",)))
+    sim.play(main=Target(answer=Answer(text="Said.")), small=Target(answer=Answer(text="I do not know.")))
+    assert app.chat("hello", stream=True).text == "I do not know."
+    assert sim.asked("main") == 0
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_behind_a_small_route_that_is_down_stands_the_one_that_was_asked_for(
+    routed: Any, sim: Sim, stream: bool
+) -> None:
+    app = routed(Routing(rules=(Rule("small", max_chars=99),)))
+    down = Target(faults=(Fault(kind="http", status=503),))
+    sim.play(main=Target(answer=Answer(text="Said.")), small=down)
+    assert app.chat("hello", stream=stream).text == "Said."
+
+
+def test_an_escalated_answer_is_cached_for_who_asked_for_the_large_model_only(routed: Any, sim: Sim) -> None:
+    app = routed(Routing(rules=(Rule("small", max_chars=99),), refusals=("not know",)), Cache(exact=True))
+    sim.play(main=Target(answer=Answer(text="Said.")), small=Target(answer=Answer(text="I do not know.")))
+    app.chat("hello")
+    assert app.chat("hello").headers["x-waterline-cache"] == "hit"
+    assert "x-waterline-cache" not in app.chat("hello", model="small").headers
+
+
+def test_a_release_whose_routing_names_no_route_is_refused(routed: Any, server: Server) -> None:
+    with pytest.raises(AssertionError, match="which is no route"):
+        routed(Routing(rules=(Rule("smal", max_chars=99),)))
+
+
+APP = """\
+name = "learner"
+[models.main]
+provider = "simulated"
+model = "large"
+base_url = "{address}/main/v1"
+fallbacks = ["small"]
+[models.small]
+provider = "simulated"
+model = "little"
+base_url = "{address}/small/v1"
+[routing]
+small = "small"
+"""
+PRICE = '[[price]]\nprovider = "simulated"\nmodel = "{0}"\ninput = {1}\noutput = {1}\n'
+
+
+def waterline(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "waterline", *arguments], capture_output=True, text=True, timeout=300)
+
+
+def test_training_asks_both_models_and_the_next_release_routes_by_what_was_learned(tmp_path: Path, sim: Sim) -> None:
+    """Long questions are too hard for the small model. Few cases claim nothing."""
+    right, wrong = Answer(text="The answer is 42."), Answer(match="detail", text="Who knows.")
+    sim.play(main=Target(answer=right), small=Target(answer=right, rules=(wrong,)))
+    folder = tmp_path / "learner"
+    (folder / "cases").mkdir(parents=True)
+    (folder / "app.toml").write_text(APP.format(address=sim.address))
+    (folder / "prices.toml").write_text(PRICE.format("large", 3) + PRICE.format("little", 0.15))
+
+    def write_cases(n: int) -> None:
+        easy = [f"what is number {i}" for i in range(n // 2)]
+        hard = [
+            f"tell me in every detail, and with reasons, what number {i} has been for all of us" for i in range(n // 2)
+        ]
+        lines = [json.dumps({"id": t, "input": t, "expect": {"contains": ["42"]}}) for t in easy + hard]
+        (folder / "cases" / "c.jsonl").write_text("\n".join(lines))
+
+    write_cases(20)
+    few = waterline("router", "train", str(folder), "--json")
+    assert few.returncode == 2, few.stderr
+    assert not (folder / "router.json").exists()
+    write_cases(140)
+    done = waterline("router", "train", str(folder), "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert (found["small_quality"], found["large_quality"]) == (
+        0.5,
+        1.0,
+    )  # its fallback would have hidden the difference
+    assert found["chosen"]["share"] == 0.5
+    assert found["chosen"]["loss"]["high"] < 0.05
+    assert 0.4 < found["chosen"]["cost"] < 0.7
+    checked = waterline("check", str(folder))
+    assert checked.returncode == 0, checked.stderr
+    assert "nothing is learned yet" not in checked.stdout
