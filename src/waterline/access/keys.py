@@ -20,7 +20,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from waterline.access.roles import PERSON_ROLES, Action, Principal, Role, require
-from waterline.core.errors import InvalidApiKey, Refused
+from waterline.access.throttle import WrongKeys
+from waterline.core.errors import InvalidApiKey, MissingApiKey, Refused
 
 __all__ = ["SYSTEM", "Act", "KeyRing", "KeyStore", "MemoryKeys", "NewKey", "Principal", "StoredKey", "hide_keys"]
 
@@ -130,6 +131,7 @@ class KeyRing:
     def __init__(self, store: KeyStore, clock_us: Callable[[], int]) -> None:
         self._store = store
         self._clock_us = clock_us
+        self._wrong = WrongKeys(clock_us)
         self._changing = asyncio.Lock()
         self._keys: dict[str, StoredKey] = {}
         # Raw header value -> principal and expiry. Only good keys enter, so a stranger cannot fill it. Looking up a
@@ -144,8 +146,9 @@ class KeyRing:
 
     # --- who is calling
 
-    def authenticate(self, headers: Headers) -> Principal:
+    def authenticate(self, headers: Headers, address: str = "") -> Principal:
         """Who sent these headers. Raises InvalidApiKey; its message says which way the key is bad and never holds it.
+        From an `address` that sent too many wrong ones, RateLimited instead; a right one is not held up by that.
 
         Both `Authorization: Bearer` and `x-api-key` are read. An SDK may send another vendor's token in the one and
         ours in the other, so the one that looks like ours counts; two different ones of ours are refused."""
@@ -168,7 +171,12 @@ class KeyRing:
             hit = None
         if hit is not None and self._clock_us() < hit[1]:
             return hit[0]
-        return self._read(bearer, x_api_key)
+        try:
+            return self._read(bearer, x_api_key)
+        except MissingApiKey:
+            raise
+        except InvalidApiKey as error:
+            raise self._wrong.answer(error, address) from None
 
     def _read(self, bearer: bytes | None, x_api_key: bytes | None) -> Principal:
         from_bearer = _bearer_token(bearer)
@@ -180,7 +188,7 @@ class KeyRing:
         if not token:
             if bearer is not None and bearer.strip().lower() not in (b"", b"bearer"):
                 raise InvalidApiKey("The Authorization header is not of the form `Bearer wl-...`.")
-            raise InvalidApiKey(
+            raise MissingApiKey(
                 "No API key was sent. Send it as `Authorization: Bearer wl-...` or `x-api-key: wl-...`; "
                 "`waterline key create` makes one."
             )

@@ -10,10 +10,8 @@ Requests with an API key instead of a cookie need none of this: no browser sends
 
 import hashlib
 import hmac
-import ipaddress
 import re
 import secrets
-from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -25,7 +23,8 @@ from waterline.access import audit
 from waterline.access.keys import Act, KeyRing
 from waterline.access.roles import Principal
 from waterline.access.stored import AuditRows
-from waterline.core.errors import InvalidApiKey, PermissionDenied, RateLimited
+from waterline.access.throttle import Throttle
+from waterline.core.errors import InvalidApiKey, PermissionDenied
 from waterline.core.ids import sha256_hex
 from waterline.store import keys as rows
 from waterline.store.db import Store, Tx
@@ -174,7 +173,7 @@ class Sessions:
         self._clock_us = clock_us
         self._hours = hours
         self._idle_hours = idle_hours
-        self._throttle = LoginThrottle(clock_us)
+        self._throttle = Throttle(clock_us)
 
     async def login(self, key: str, address: str, old_token: str = "") -> Login:
         """A new session for whoever pasted this personal key; the browser's old session (its token) ends.
@@ -318,59 +317,3 @@ def _plain_origin(url: str) -> str:
     return f"{parts.scheme}://{host}" + (
         f":{port}" if port and port != {"http": 80, "https": 443}[parts.scheme] else ""
     )
-
-
-# --- too many failures -------------------------------------------------------------------------------------------
-
-
-class LoginThrottle:
-    """At most `failures` failed logins in `window_s` from one address (IPv6: one /64). Bounded: of too many
-    addresses the least recent is forgotten. A key cannot be guessed anyway; this keeps noise and load down."""
-
-    def __init__(
-        self, clock_us: Callable[[], int], *, failures: int = 10, window_s: int = 300, addresses: int = 10_000
-    ) -> None:
-        self._clock_us = clock_us
-        self._failures = failures
-        self._window_us = window_s * 1_000_000
-        self._addresses = addresses
-        self._seen: OrderedDict[str, deque[int]] = OrderedDict()
-
-    def check(self, address: str) -> None:
-        """Raises RateLimited while there are too many recent failures."""
-        times = self._seen.get(_network(address))
-        if times is None:
-            return
-        now_us = self._clock_us()
-        while times and times[0] <= now_us - self._window_us:
-            times.popleft()
-        if len(times) >= self._failures:
-            wait_s = max(1, -(-(times[0] + self._window_us - now_us) // 1_000_000))
-            raise RateLimited(
-                f"{len(times)} failed logins from this address in {self._window_us // 60_000_000} minutes. "
-                f"Try again in {wait_s} seconds.",
-                retry_after_s=wait_s,
-            )
-
-    def failed(self, address: str) -> None:
-        network = _network(address)
-        times = self._seen.setdefault(network, deque(maxlen=self._failures))
-        times.append(self._clock_us())
-        self._seen.move_to_end(network)
-        if len(self._seen) > self._addresses:
-            self._seen.popitem(last=False)
-
-    def passed(self, address: str) -> None:
-        self._seen.pop(_network(address), None)
-
-
-def _network(address: str) -> str:
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return address[:64]
-    if parsed.version == 4:
-        return str(parsed)
-    if parsed.ipv4_mapped is not None:
-        return str(parsed.ipv4_mapped)
-    return str(ipaddress.ip_network((parsed, 64), strict=False))

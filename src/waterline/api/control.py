@@ -66,16 +66,18 @@ class InvoiceBody(msgspec.Struct, forbid_unknown_fields=True):
     until: str = ""
 
 
-def control_routes(plane: Plane, authenticate: Callable[[Any], Principal]) -> list[Route]:
+def control_routes(plane: Plane, authenticate: Callable[[Any, str], Principal]) -> list[Route]:
     """Every route of the control plane. A principal is found first; the plane checks its right."""
 
     def route(path: str, answer: Answer, *methods: str, status: int = 200) -> Route:
         async def endpoint(request: Request) -> Response:
             try:
-                who = authenticate(request.scope["headers"])
+                address = request.client.host if request.client else ""
+                who = authenticate(request.scope["headers"], address)
                 return _respond(await answer(who, request), status)
             except RequestError as error:
-                return Response(error_body(error), error.status, media_type="application/json")
+                later = {"retry-after": str(error.retry_after_s)} if error.retry_after_s is not None else None
+                return Response(error_body(error), error.status, later, media_type="application/json")
             except Refused as error:
                 refused = InvalidRequest(str(error), status=error.status)
                 return Response(error_body(refused), error.status, media_type="application/json")

@@ -31,7 +31,7 @@ from waterline.access.sessions import (
 from waterline.console.shown import FILTERS
 from waterline.control.plane import Plane
 from waterline.core.app_spec import plain
-from waterline.core.errors import InvalidApiKey, Refused, RequestError
+from waterline.core.errors import InvalidApiKey, RateLimited, Refused, RequestError
 from waterline.settings import Settings
 
 MAX_FORM_BYTES = 64 << 10
@@ -149,10 +149,11 @@ class Frame:
     # --- who asks ------------------------------------------------------------------------------------------------
 
     async def visit(self, request: Request) -> Visit:
-        """By API key if one is sent (a browser never does that by itself), else by cookie. Raises InvalidApiKey."""
+        """By API key if one is sent (a browser never does that by itself), else by cookie. Raises InvalidApiKey, or
+        RateLimited after too many wrong keys."""
         headers = request.scope["headers"]
         if any(name in (b"authorization", b"x-api-key") for name, _ in headers):
-            return Visit(self._keys.authenticate(headers), "", "")
+            return Visit(self._keys.authenticate(headers, request.client.host if request.client else ""), "", "")
         return await self.sessions.visit(self.token(request))
 
     def token(self, request: Request) -> str:
@@ -177,6 +178,8 @@ class Frame:
                 return self._respond(request, visit, await page.draw(ask))
             except InvalidApiKey as error:
                 return self.sign_in(request, error)
+            except RateLimited as error:
+                return await self.too_often(request, error)
             except (RequestError, Refused) as error:
                 return self.failure(request, visit, error.status, str(error), getattr(error, "code", "refused"))
 
@@ -267,11 +270,20 @@ class Frame:
             visit = await self.visit(request)
         except InvalidApiKey as unknown:
             return self.sign_in(request, unknown)
+        except RateLimited as limited:
+            return await self.too_often(request, limited)
         if error.status_code == 405:
             said = f"{request.url.path[:200]} does not take {request.method}."
         else:
             said = f"There is no page {request.url.path[:200]}."
         return self.failure(request, visit, error.status_code, said, "not_found")
+
+    async def too_often(self, request: Request, error: Exception) -> Response:
+        assert isinstance(error, RateLimited)
+        response = self.failure(request, None, error.status, error.message, error.code)
+        if error.retry_after_s is not None:
+            response.headers["retry-after"] = str(error.retry_after_s)
+        return response
 
     async def crash(self, request: Request, error: Exception) -> Response:
         said = "It is in the server's log. Nothing that was answered or stored is touched by it."

@@ -18,6 +18,7 @@ from waterline.console import audit_pages, key_pages, load_line_pages, overview,
 from waterline.console.frame import Frame, Page, SecurityHeaders
 from waterline.console.login import login_page, logout, sign_in
 from waterline.control.plane import Plane
+from waterline.core.errors import RateLimited
 from waterline.settings import Settings
 from waterline.store.db import Store
 
@@ -76,7 +77,7 @@ def console_app(
             Mount("/static", _Static(directory=str(resources.files("waterline.console").joinpath("static")))),
         ],
         middleware=[Middleware(SecurityHeaders)],
-        exception_handlers={HTTPException: frame.http_error, Exception: frame.crash},
+        exception_handlers={HTTPException: frame.http_error, RateLimited: frame.too_often, Exception: frame.crash},
     )
 
 

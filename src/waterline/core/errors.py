@@ -5,6 +5,7 @@
     │   ├── InvalidRequest           400  invalid_request
     │   │   └── ContextLengthExceeded 400 context_length_exceeded
     │   ├── InvalidApiKey            401  invalid_api_key
+    │   │   └── MissingApiKey        401  invalid_api_key
     │   ├── PermissionDenied         403  permission_denied
     │   ├── BlockedByGuard           403  blocked_by_guard
     │   ├── UnknownModel             404  unknown_model
@@ -69,6 +70,10 @@ class InvalidApiKey(RequestError):
 
     status = 401
     code = "invalid_api_key"
+
+
+class MissingApiKey(InvalidApiKey):
+    """No key was sent at all: nobody guessed."""
 
 
 class PermissionDenied(RequestError):

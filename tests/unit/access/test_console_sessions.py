@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from waterline.access import sessions as s
 from waterline.access.keys import SYSTEM, KeyRing, MemoryKeys, NewKey
 from waterline.access.roles import Principal, Role
-from waterline.access.sessions import LoginThrottle, MemorySessions, Sessions, StoredSessions, Visit
+from waterline.access.sessions import MemorySessions, Sessions, StoredSessions, Visit
 from waterline.access.stored import AuditRows, StoredKeys
+from waterline.access.throttle import Throttle
 from waterline.core.errors import InvalidApiKey, PermissionDenied, RateLimited
 from waterline.store import audit_log
 from waterline.store import keys as rows
@@ -149,7 +150,7 @@ async def test_an_odd_key_at_login_is_an_invalid_key(house: House, key: str) -> 
 
 
 def test_the_throttle_counts_a_64_of_ipv6_as_one_and_mapped_ipv4_as_ipv4() -> None:
-    throttle = LoginThrottle(Clock(), failures=2)
+    throttle = Throttle(Clock(), failures=2)
     throttle.failed("2001:db8::1")
     throttle.failed("2001:db8::2")
     throttle.failed("::ffff:192.0.2.1")
@@ -162,7 +163,7 @@ def test_the_throttle_counts_a_64_of_ipv6_as_one_and_mapped_ipv4_as_ipv4() -> No
 
 
 def test_the_throttle_remembers_a_bounded_number_of_addresses() -> None:
-    throttle = LoginThrottle(Clock(), failures=1, addresses=100)
+    throttle = Throttle(Clock(), failures=1, addresses=100)
     for n in range(1000):
         throttle.failed(f"10.0.{n // 250}.{n % 250}")
     assert len(throttle._seen) == 100
@@ -174,7 +175,7 @@ def test_the_throttle_remembers_a_bounded_number_of_addresses() -> None:
 def test_a_session_keeps_its_place_in_the_window_not_the_last_failure() -> None:
     """Failures leave the window one by one: a steady drip below the rate is never closed."""
     clock = Clock()
-    throttle = LoginThrottle(clock, failures=3, window_s=300)
+    throttle = Throttle(clock, failures=3, window_s=300)
     for _ in range(20):
         throttle.check("192.0.2.1")
         throttle.failed("192.0.2.1")
