@@ -24,7 +24,7 @@ FILE_NAME = "waterline.toml"
 MASTER_KEY_FILE = "master.key"
 MASTER_KEY_BYTES = 32
 PREFIX = "WATERLINE_"
-PROVIDER_KINDS = ("openai", "anthropic", "local", "simulated")
+PROVIDER_KINDS = ("openai", "anthropic", "gemini", "local", "simulated")
 CLIENT_VARIABLES = ("WATERLINE_URL", "WATERLINE_KEY")  # read by the command line, not by the server
 
 Value: TypeAlias = str | int | dict[str, str]

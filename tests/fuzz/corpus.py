@@ -73,6 +73,28 @@ ANTHROPIC_STREAMS = [
     _named(_START, _TEXT, _SAY, {"type": "news"}, _CLOSE),
 ]
 
+
+def _gemini(*parts: dict[str, Any], finish: str = "", **more: Any) -> bytes:
+    candidate = {
+        "content": {"parts": parts, "role": "model"},
+        "index": 0,
+        **({"finishReason": finish} if finish else {}),
+    }
+    return _event({"candidates": [candidate], "modelVersion": "g", "responseId": "r", **more})
+
+
+_COUNTED = {"usageMetadata": {"promptTokenCount": 9, "cachedContentTokenCount": 4, "candidatesTokenCount": 5}}
+_FOUND = {"functionCall": {"name": "f", "args": {"a": [1]}}, "thoughtSignature": "c2ln"}
+_HEARD = _gemini({"text": "Ol\u00e1\r\n"}) + _gemini({"text": "!"}, finish="STOP", **_COUNTED)
+GEMINI_STREAMS = [
+    _HEARD,
+    _HEARD.replace(b"\n", b"\r\n"),
+    _gemini({"text": "hm", "thought": True}) + _gemini(_FOUND) + _gemini(finish="STOP", **_COUNTED),
+    _gemini({"text": "hi"}) + _event({"error": {"code": 503, "status": "UNAVAILABLE", "message": "busy"}}),
+    _gemini({"text": "hi"}) + _gemini(finish="MALFORMED_FUNCTION_CALL"),
+    _event({"promptFeedback": {"blockReason": "SAFETY"}, "usageMetadata": {"promptTokenCount": 4}}),
+]
+
 _CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 RESPONSES = [
     b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok",
@@ -133,6 +155,12 @@ ANSWERS = [
         {"error": {"message": "bad", "type": "invalid_request_error", "code": "context_length_exceeded"}},
         {"type": "error", "error": {"type": "overloaded_error", "message": "busy"}},
         {"error": "no"},
+        {"candidates": [{"content": {"parts": [{"text": "hi"}, {"functionCall": {"name": "f", "args": {}}}]},
+                         "finishReason": "STOP"}], "usageMetadata": {"promptTokenCount": 3}, "responseId": "r"},
+        {"promptFeedback": {"blockReason": "SAFETY"}, "modelVersion": "g"},
+        {"embeddings": [{"values": [0.1, -2e-3]}], "usageMetadata": {"promptTokenCount": 3}},
+        {"error": {"code": 429, "message": "no", "status": "RESOURCE_EXHAUSTED",
+                   "details": [{"@type": "a/google.rpc.RetryInfo", "retryDelay": "3s"}]}},
     )
 ]  # fmt: skip
 

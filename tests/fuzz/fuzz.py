@@ -13,11 +13,12 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import pairwise
 from random import Random
 from typing import NamedTuple
 
-from corpus import ANSWERS, ANTHROPIC_STREAMS, OPENAI_STREAMS, REQUESTS, RESPONSES, TOKENS
+from corpus import ANSWERS, ANTHROPIC_STREAMS, GEMINI_STREAMS, OPENAI_STREAMS, REQUESTS, RESPONSES, TOKENS
 
 from waterline.core.errors import InvalidRequest
 from waterline.core.release import Route
@@ -25,7 +26,8 @@ from waterline.core.request import Kind, decode_request
 from waterline.gateway.media import media_tokens
 from waterline.providers import upstream
 from waterline.providers.anthropic import Anthropic, AnthropicStream
-from waterline.providers.base import ProviderFault, StreamReader
+from waterline.providers.base import Provider, ProviderFault, StreamReader
+from waterline.providers.gemini import Gemini, GeminiStream
 from waterline.providers.openai import OpenAI
 from waterline.providers.openai_wire import OpenAIStream
 from waterline.providers.upstream import Origin, Pool, UpstreamError
@@ -89,6 +91,7 @@ def read_stream(make: Callable[[], StreamReader]) -> Read:
         try:
             for piece in pieces(data, cuts):
                 out += reader.feed(piece)
+            out += reader.end()
         except ProviderFault as error:
             fault = f"{error.kind}: {error.message}"
             out += reader.pending
@@ -229,11 +232,17 @@ def decode(kind: Kind, data: bytes) -> None:
         except ProviderFault as fault:
             if fault.kind != "invalid":
                 raise Finding(f"a request that cannot be said is {fault.kind}") from fault
+    try:
+        json.loads(Gemini(lambda: 0).request(request.fields, ROUTE))
+    except ProviderFault as fault:
+        if fault.kind != "invalid":
+            raise Finding(f"a request that cannot be said is {fault.kind}") from fault
 
 
 def decode_answer(data: bytes) -> None:
-    for provider in (OpenAI(), Anthropic(lambda: 0)):
-        for read in (provider.answer, provider.embeddings):
+    providers: list[Provider] = [OpenAI(), Anthropic(lambda: 0), Gemini(lambda: 0)]
+    for provider in providers:
+        for read in (provider.answer, partial(provider.embeddings, asked={}, route=ROUTE)):
             try:
                 answer = read(data)
             except ProviderFault:
@@ -274,6 +283,7 @@ def targets(seed: int) -> list[Target]:
         ("openai stream", read_stream(lambda: OpenAIStream(forward_usage=False)), OPENAI_STREAMS),
         ("openai stream, usage asked for", read_stream(lambda: OpenAIStream(forward_usage=True)), OPENAI_STREAMS),
         ("anthropic stream", read_stream(lambda: AnthropicStream(0, forward_usage=True)), ANTHROPIC_STREAMS),
+        ("gemini stream", read_stream(lambda: GeminiStream(0, forward_usage=True)), GEMINI_STREAMS),
         ("upstream response", read_response(Pool(Origin("fuzz", 80, tls=False))), RESPONSES),
     ]
     checks: list[tuple[str, Callable[[bytes], None], list[bytes]]] = [

@@ -21,8 +21,9 @@ from waterline.core.money import NANO, Price
 DAY_US = 86_400_000_000
 # A snapshot of a model: its id, then the date. "-2024-07-18" (OpenAI), "-20250514" (Anthropic).
 SNAPSHOT = re.compile(r"-20\d\d(?:-\d\d-\d\d|\d\d\d\d)\Z")
-# Google and Anthropic also answer OpenAI's wire format, so a route of kind "openai" may name their models.
-SOLD_BY: Mapping[str, tuple[str, ...]] = {"openai": ("openai", "google", "anthropic")}
+# Google and Anthropic also answer OpenAI's wire format, so a route of kind "openai" may name their models. The table
+# lists a seller (google), a route names an API (gemini); an app's prices.toml may say either.
+SOLD_BY: Mapping[str, tuple[str, ...]] = {"openai": ("openai", "google", "anthropic"), "gemini": ("gemini", "google")}
 FREE: Mapping[str, Price] = {
     "local": Price(0, 0, 0, 0, 0, 0, 0, version="local"),
     "simulated": Price(0, 0, 0, 0, 0, 0, 0, version="simulated"),

@@ -15,7 +15,7 @@ from waterline.core.ids import sha256_hex
 from waterline.core.savings import Cache, Routing
 
 FORMAT = 1
-ProviderKind = Literal["openai", "anthropic", "local", "simulated"]
+ProviderKind = Literal["openai", "anthropic", "gemini", "local", "simulated"]
 
 
 class Prompt(Struct, frozen=True, omit_defaults=True):

@@ -17,6 +17,7 @@ from waterline.core.errors import (
 )
 from waterline.core.ids import keyed_digest
 from waterline.core.money import Usage
+from waterline.core.request import Request
 from waterline.core.trace import Attempted, FellBack
 from waterline.gateway.budget import Reservation
 from waterline.gateway.call import BYTES_PER_TOKEN, Call
@@ -152,7 +153,7 @@ async def _attempt(call: Call, target: Target) -> bytes:
                 trail.finish_reason, trail.chunks = reader.finish_reason, reader.chunks
                 trail.text = reader.text
         else:
-            answer = await _read(response, target, request.kind == "embeddings")
+            answer = await _read(response, target, request)
             usage = answer.usage or Usage(
                 input=len(body) // BYTES_PER_TOKEN, output=len(answer.text) // BYTES_PER_TOKEN, estimated=True
             )
@@ -241,7 +242,7 @@ async def _send(call: Call, target: Target, body: bytes) -> Response:
     stream = call.trail.request.stream
     patience_s = left_s if target is call.plan[-1] else left_s * FIRST_SHARE
     return await link.pool.send(
-        link.head(call.trail.request.kind),
+        link.head(call.trail.request.kind, stream),
         body,
         first_byte=min(route.first_token_s, patience_s) if stream else patience_s,
         idle=route.idle_s,
@@ -250,9 +251,11 @@ async def _send(call: Call, target: Target, body: bytes) -> Response:
     )
 
 
-async def _read(response: Response, target: Target, embeddings: bool) -> Answer:
+async def _read(response: Response, target: Target, request: Request) -> Answer:
     body = await response.read(MAX_ANSWER_BYTES)
-    return target.provider.embeddings(body) if embeddings else target.provider.answer(body)
+    if request.kind == "embeddings":
+        return target.provider.embeddings(body, request.fields, target.route)
+    return target.provider.answer(body)
 
 
 class _Event:

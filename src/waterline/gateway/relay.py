@@ -33,6 +33,7 @@ async def relay(call: Call, target: Target, response: Response, reader: StreamRe
                 trail.answer.append(held)
                 await sink.write(held)
                 held = b""
+        held += reader.end()
         if not (reader.done or reader.finished):
             raise ProviderFault("truncated", "the stream ended before the answer was complete")
     except (UpstreamError, ProviderFault) as error:

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Awaitable, Callable, Mapping
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from msgspec import Struct
 
@@ -18,17 +18,21 @@ class Link(Struct, frozen=True):
 
     pool: Pool
     chat: bytes
+    stream: bytes
     embeddings: bytes
 
-    def head(self, kind: Kind) -> bytes:
+    def head(self, kind: Kind, stream: bool) -> bytes:
+        if stream:
+            return self.stream
         return self.chat if kind == "chat" else self.embeddings
 
 
 class Upstream:
     """`link` is cheap once it is known; a local model's address is known only when its process answers."""
 
-    def __init__(self, provider: Provider, secret: str, address: Callable[[], Awaitable[str]]) -> None:
+    def __init__(self, provider: Provider, secret: str, address: Callable[[], Awaitable[str]], model: str = "") -> None:
         self.provider = provider
+        self._model = model  # where the provider's paths name it
         self._secret = secret
         self._address = address
         self._linked_to = ""
@@ -39,7 +43,7 @@ class Upstream:
         """Raises ConnectFailed if there is no address (a local model that does not start)."""
         address = await self._address()
         if self._link is None or address != self._linked_to:
-            old, self._link = self._link, link_to(address, self.provider, self._secret)
+            old, self._link = self._link, link_to(address, self.provider, self._secret, self._model)
             self._linked_to = address
             if old is not None:
                 old.pool.close()
@@ -55,12 +59,15 @@ class Upstream:
             self._link = None
 
 
-def link_to(base_url: str, provider: Provider, secret: str) -> Link:
+def link_to(base_url: str, provider: Provider, secret: str, model: str) -> Link:
     pool = Pool(Origin.from_url(base_url))
     path = urlsplit(base_url).path.rstrip("/")
     headers = provider.headers(secret)
-    embeddings = pool.head("POST", path + provider.embeddings_path, headers) if provider.embeddings_path else b""
-    return Link(pool, pool.head("POST", path + provider.chat_path, headers), embeddings)
+
+    def head(wanted: str) -> bytes:
+        return pool.head("POST", path + wanted.replace("{model}", quote(model, safe="")), headers) if wanted else b""
+
+    return Link(pool, head(provider.chat_path), head(provider.stream_path), head(provider.embeddings_path))
 
 
 class Upstreams:
@@ -98,15 +105,16 @@ class Upstreams:
         provider = self._providers[route.provider]
         url = self._url(name, route, provider)
         secret_name = route.api_key_env or provider.default_key_env
+        model = route.model if "{model}" in provider.chat_path else ""
         key = (
-            (route.provider, url, secret_name)
+            (route.provider, url, secret_name, model)
             if url
             else (route.provider, route.digest or route.model, str(route.reproducible), str(route.context))
         )
         found = self._known.get(key)
         if found is None:
             secret = self._secret(secret_name) if secret_name and not self._redirect else ""
-            found = self._known[key] = Upstream(provider, secret, self._addresser(route, url))
+            found = self._known[key] = Upstream(provider, secret, self._addresser(route, url), model)
         return found
 
     def _url(self, name: str, route: Route, provider: Provider) -> str:

@@ -257,6 +257,9 @@ class AnthropicStream:
             raise ProviderFault("garbage", f"an event of the stream is larger than {MAX_EVENT_BYTES} bytes")
         return self.pending
 
+    def end(self) -> bytes:
+        return b""
+
     def _read(self, event: bytes) -> None:
         if len(event) > MAX_EVENT_BYTES:
             raise ProviderFault("garbage", f"an event of the stream is larger than {MAX_EVENT_BYTES} bytes")
@@ -442,7 +445,7 @@ class Anthropic:
     kind: ProviderKind = "anthropic"
     default_base_url = "https://api.anthropic.com/v1"
     default_key_env = "ANTHROPIC_API_KEY"
-    chat_path = "/messages"
+    chat_path = stream_path = "/messages"
     embeddings_path = ""
 
     def __init__(self, clock: Callable[[], int]) -> None:
@@ -472,7 +475,7 @@ class Anthropic:
         usage = _buckets(read.usage) if read.usage is not None else None
         return Answer(body=_encode(completion), usage=usage, finish_reason=finish, text=text)
 
-    def embeddings(self, body: bytes) -> Answer:
+    def embeddings(self, body: bytes, asked: Fields, route: Route) -> Answer:
         raise ProviderFault("invalid", "Anthropic offers no embeddings. Use a route to another provider.", status=400)
 
     def stream(self, *, forward_usage: bool, choices: int = 1) -> StreamReader:

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from waterline.core.release import Route
-from waterline.providers.base import Fields, ProviderFault
+from waterline.providers.base import Fields, ProviderFault, data_url
 
 IMAGE_TYPES = ("image/jpeg", "image/png", "image/gif", "image/webp")
 EFFORTS = ("low", "medium", "high", "xhigh", "max")
@@ -185,21 +185,13 @@ def _text(part: dict[str, Any]) -> dict[str, Any]:
     return {"type": "text", "text": part["text"], **beyond}
 
 
-def _data_url(url: str) -> tuple[str, str] | None:
-    """Media type and base64 of a data: URL."""
-    head, found, data = url.partition(",")
-    if not found or not head.endswith(";base64"):
-        return None
-    return head.removeprefix("data:").removesuffix(";base64").split(";")[0].lower(), data
-
-
 def _image(part: dict[str, Any], where: str) -> dict[str, Any]:
     image = part.get("image_url")
     url = image.get("url") if isinstance(image, dict) else image
     if not isinstance(url, str):
         raise _invalid(f"{where}.image_url has no url.")
     if url.startswith("data:"):
-        read = _data_url(url)
+        read = data_url(url)
         if read is None or read[0] not in IMAGE_TYPES:
             raise _invalid(f"{where} is an image that Anthropic does not take. Use base64 of {', '.join(IMAGE_TYPES)}.")
         source = {"type": "base64", "media_type": read[0], "data": read[1]}
@@ -213,7 +205,7 @@ def _image(part: dict[str, Any], where: str) -> dict[str, Any]:
 def _file(part: dict[str, Any], where: str) -> dict[str, Any]:
     file = part.get("file")
     data = file.get("file_data") if isinstance(file, dict) else None
-    read = _data_url(data) if isinstance(data, str) else None
+    read = data_url(data) if isinstance(data, str) else None
     if not isinstance(file, dict) or read is None or read[0] != "application/pdf":
         raise _invalid(f"{where} is a file that Anthropic does not take. Use file_data with base64 of application/pdf.")
     source = {"type": "base64", "media_type": read[0], "data": read[1]}

@@ -76,6 +76,10 @@ class StreamReader(Protocol):
         Events read before the fault in the same call are not lost: they are in `pending`."""
         ...
 
+    def end(self) -> bytes:
+        """The body has ended. Events that could only be told now; usually none."""
+        ...
+
     @property
     def pending(self) -> bytes:
         """Complete events read before a fault was raised, not yet returned."""
@@ -86,7 +90,8 @@ class Provider(Protocol):
     kind: ProviderKind
     default_base_url: str  # empty: there is none, the address comes from elsewhere
     default_key_env: str
-    chat_path: str  # appended to the path of the base URL
+    chat_path: str  # appended to the path of the base URL; in each path, {model} is the route's model
+    stream_path: str  # for a streamed answer
     embeddings_path: str  # empty: not offered
 
     def headers(self, secret: str) -> list[tuple[bytes, bytes]]:
@@ -103,7 +108,9 @@ class Provider(Protocol):
         """Read a 200. Raises ProviderFault("garbage") if it is no answer."""
         ...
 
-    def embeddings(self, body: bytes) -> Answer: ...
+    def embeddings(self, body: bytes, asked: Fields, route: Route) -> Answer:
+        """Read a 200. `asked`: the caller's fields."""
+        ...
 
     def stream(self, *, forward_usage: bool, choices: int = 1) -> StreamReader:
         """`forward_usage`: whether the caller asked for the usage event (else it is read and stripped).
@@ -122,6 +129,14 @@ def line_feeds(data: bytes) -> tuple[bytes, bytes]:
     Only new bytes may be given, with what was held back before them, so that no split changes what is read."""
     held = b"\r" if data.endswith(b"\r") else b""
     return data.removesuffix(b"\r").replace(b"\r\n", b"\n").replace(b"\r", b"\n"), held
+
+
+def data_url(url: str) -> tuple[str, str] | None:
+    """Media type and base64 of a data: URL; None for any other."""
+    head, found, data = url.partition(",")
+    if not found or not head.startswith("data:") or not head.endswith(";base64"):
+        return None
+    return head.removeprefix("data:").removesuffix(";base64").split(";")[0].lower(), data
 
 
 def retry_after_s(headers: Headers) -> float | None:

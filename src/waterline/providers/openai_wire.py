@@ -174,6 +174,9 @@ class OpenAIStream:
             self._read(event)
         return self.pending
 
+    def end(self) -> bytes:
+        return b""
+
     def _read(self, event: bytes) -> None:
         if event.startswith(b"data: ") and b"\n" not in event:
             payload = event[6:]
@@ -243,7 +246,7 @@ def _fault_of_event(payload: bytes) -> ProviderFault:
 class OpenAIWire:
     """The translation is the identity."""
 
-    chat_path = "/chat/completions"
+    chat_path = stream_path = "/chat/completions"
     embeddings_path = "/embeddings"
 
     def headers(self, secret: str) -> list[tuple[bytes, bytes]]:
@@ -272,7 +275,7 @@ class OpenAIWire:
             text=first.message.content or first.message.refusal or "",
         )
 
-    def embeddings(self, body: bytes) -> Answer:
+    def embeddings(self, body: bytes, asked: Fields, route: Route) -> Answer:
         try:
             read = _decode_embeddings(body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

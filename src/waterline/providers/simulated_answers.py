@@ -1,8 +1,9 @@
-"""What the simulated provider says: pure functions from a request and a declaration to bytes of either dialect.
+"""What the simulated provider says: pure functions from a request and a declaration to bytes of any dialect.
 
 Tokens, so that anyone can count them: a prompt has ceil(bytes / 4), the bytes being the JSON values of `messages`,
-`tools`, `functions`, `system` and `input` as they were sent. An answer has as many as it has pieces, each a run of
-white space and at most twelve other characters (`cut`); streamed, every piece is one event.
+`tools`, `functions`, `system` and `input` (Gemini's `contents`, `tools`, `systemInstruction`) as they were sent. An
+answer has as many as it has pieces, each a run of white space and at most twelve other characters (`cut`); streamed,
+every piece is one event (Gemini sends a tool call whole).
 """
 
 import hashlib
@@ -157,7 +158,7 @@ def _text_of(content: Any) -> str:
 
 
 def tools_of(ask: Ask) -> dict[str, Any]:
-    """Name -> JSON schema of the tools that a request offers, in either dialect."""
+    """Name -> JSON schema of the tools that a request offers, in any dialect."""
     if not bytes(ask.tools):
         return {}
     try:
@@ -165,11 +166,13 @@ def tools_of(ask: Ask) -> dict[str, Any]:
     except msgspec.DecodeError:
         return {}
     found: dict[str, Any] = {}
+    tools = [one for tool in tools for one in tool.get("functionDeclarations", [tool])]
     for tool in tools:
         inner = tool.get("function")
         own = inner if isinstance(inner, dict) else tool
         if isinstance(own.get("name"), str):
-            found[own["name"]] = own.get("parameters") or own.get("input_schema") or {}
+            names = ("parameters", "input_schema", "parametersJsonSchema", "parameters_json_schema")
+            found[own["name"]] = next((own[name] for name in names if own.get(name)), {})
     return found
 
 

@@ -1,9 +1,10 @@
 """The simulated provider's server: raw ASGI on uvicorn, with a hand on the connection for the faults HTTP cannot say.
 
     POST /<target>/v1/chat/completions, /v1/embeddings, /v1/messages     GET /<target>/v1/models
+    POST /<target>/v1beta/models/<model>:generateContent, :streamGenerateContent, :batchEmbedContents, :embedContent
     GET /sim/stats, GET /sim/health, POST /sim/script (TOML or JSON)
 
-The `/v1` may be left out. The prefix names the target; without one it is "default".
+The `/v1` or `/v1beta` may be left out. The prefix names the target; without one it is "default".
 """
 
 import asyncio
@@ -17,7 +18,8 @@ import sys
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
-from typing import Any
+from typing import Any, Literal
+from urllib.parse import unquote
 
 import msgspec
 import uvicorn
@@ -25,11 +27,14 @@ from msgspec import Struct
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from waterline.providers import simulated_answers as answers
+from waterline.providers import simulated_gemini as gemini
 from waterline.providers.simulated_answers import Ask, Bill, Events, Head, Message, Said
 from waterline.providers.simulated_script import Fault, Script, ScriptError, Target, parse_script
 
+Dialect = Literal["openai", "anthropic", "gemini"]
 MAX_BODY_BYTES = 64 << 20
 MAX_TARGETS = 256  # prefixes that are told apart; more count as "default"
+GEMINI_ACTIONS = ("generateContent", "streamGenerateContent", "batchEmbedContents", "embedContent")
 KEPT_BODIES = 1000
 KEPT_SECONDS = 3600
 FOREVER_S = 3600.0
@@ -241,10 +246,14 @@ class _Call(Struct):
     send: Send
     play: _Play
     tally: TargetStats
-    anthropic: bool
+    dialect: Dialect
     number: int
     streamed: bool
     fault: Fault | None
+
+    @property
+    def thinks(self) -> bool:
+        return self.play.target.reasoning_tokens > 0
 
     @property
     def fault_kind(self) -> str:
@@ -276,10 +285,13 @@ class _Call(Struct):
         await self.write(body, more=False)
 
     async def error(self, status: int, message: str = "", code: str = "", retry_after_s: float | None = None) -> None:
-        if self.anthropic:
-            body = answers.anthropic_error(status, message)
-        else:
-            body = answers.openai_error(status, message, code)
+        match self.dialect:
+            case "anthropic":
+                body = answers.anthropic_error(status, message)
+            case "gemini":
+                body, retry_after_s = gemini.error(status, message, retry_after_s), None
+            case "openai":
+                body = answers.openai_error(status, message, code)
         await self.whole(status, body, retry_after_s=retry_after_s)
 
 
@@ -310,14 +322,12 @@ class SimulatedApp:
         if path.startswith("/sim/"):
             await self._control(scope["method"], path, body, send)
             return
-        for suffix in ("/chat/completions", "/messages", "/embeddings", "/models"):
-            if path.endswith(suffix):
-                prefix = path.removesuffix(suffix).removesuffix("/v1").strip("/")
-                break
-        else:
+        found = _place(path)
+        if found is None:
             message = f"Unknown path {path}. Known: [/target]/v1/chat/completions, messages, embeddings, models."
             await _reply(send, 404, answers.openai_error(404, message))
             return
+        prefix, suffix = found
         name = prefix or "default"
         if name not in self.plays and len(self.plays) >= MAX_TARGETS:
             name = "default"
@@ -347,7 +357,8 @@ class SimulatedApp:
         tally.bodies.append(hashlib.sha256(body or b"").hexdigest())
         if len(tally.bodies) > 2 * KEPT_BODIES:
             del tally.bodies[:-KEPT_BODIES]
-        call = _Call(scope["state"]["connection"], send, play, tally, suffix == "/messages", play.number, False, None)
+        dialect: Dialect = "gemini" if ":" in suffix else "anthropic" if suffix == "/messages" else "openai"
+        call = _Call(scope["state"]["connection"], send, play, tally, dialect, play.number, False, None)
         try:
             await self._ask(call, scope, suffix, path, body)
         except Left:
@@ -363,10 +374,17 @@ class SimulatedApp:
             await call.error(413, f"The request is larger than {MAX_BODY_BYTES} bytes.")
             return
         try:
-            ask = answers.decode_ask(body)
-            messages = answers.decode_messages(ask.messages) if bytes(ask.messages) else []
+            if call.dialect == "gemini":
+                model, _, action = suffix.removeprefix("/models/").rpartition(":")
+                ask, messages = gemini.read_ask(unquote(model), action, body, thinks=call.thinks)
+            else:
+                ask = answers.decode_ask(body)
+                messages = answers.decode_messages(ask.messages) if bytes(ask.messages) else []
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             await call.error(400, f"We could not parse the JSON body of your request: {error}")
+            return
+        except gemini.Wrong as error:
+            await call.error(400, str(error))
             return
         call.streamed = bool(ask.stream)
         call.tally.streamed += call.streamed
@@ -383,7 +401,7 @@ class SimulatedApp:
         if target.context_tokens and prompt > target.context_tokens:
             await _too_long(call, prompt, target.context_tokens)
             return
-        said = [] if suffix == "/embeddings" else _say(call, ask, messages)
+        said = [] if _embeds(suffix) else _say(call, ask, messages)
         bill = answers.bill(prompt, target, said)
         wait_s = call.play.refusal_s(bill.prompt + bill.output, now)
         if wait_s is not None:
@@ -391,12 +409,12 @@ class SimulatedApp:
             told = target.limits.retry_after_s if target.limits.retry_after_s is not None else max(1, -(-wait_s // 1))
             await call.error(429, retry_after_s=told if target.limits.retry_after else None)
             return
-        await self._in_turn(call, ask, said, bill)
+        await self._in_turn(call, suffix, ask, said, bill)
 
-    async def _in_turn(self, call: _Call, ask: Ask, said: list[Said], bill: Bill) -> None:
+    async def _in_turn(self, call: _Call, suffix: str, ask: Ask, said: list[Said], bill: Bill) -> None:
         slots = call.play.slots
         if slots is not None and slots.full:
-            await call.error(529 if call.anthropic else 503)
+            await call.error(529 if call.dialect == "anthropic" else 503)
             return
         call.play.running += 1
         try:
@@ -406,7 +424,7 @@ class SimulatedApp:
                 if said:
                     await _answer(call, ask, said, bill)
                 else:
-                    await _embed(call, ask, bill)
+                    await _embed(call, ask, bill, suffix.rpartition(":")[2])
             finally:
                 if slots is not None:
                     slots.release()
@@ -435,6 +453,21 @@ class SimulatedApp:
             case _:
                 message = "Known: GET /sim/stats, GET /sim/health, POST /sim/script."
                 await _reply(send, 404, answers.encode({"error": {"message": message}}))
+
+
+def _place(path: str) -> tuple[str, str] | None:
+    """The target's prefix, and what is asked of it: a path's end, or "/models/<model>:<action>"."""
+    for suffix in ("/chat/completions", "/messages", "/embeddings", "/models"):
+        if path.endswith(suffix):
+            return path.removesuffix(suffix).removesuffix("/v1").strip("/"), suffix
+    head, models, rest = path.rpartition("/models/")
+    if models and rest.rpartition(":")[2] in GEMINI_ACTIONS:
+        return head.removesuffix("/v1beta").removesuffix("/v1").strip("/"), models + rest
+    return None
+
+
+def _embeds(suffix: str) -> bool:
+    return suffix.endswith(("/embeddings", ":batchEmbedContents", ":embedContent"))
 
 
 _WE_CLOSE = ("refuse_connection", "reset_before_headers", "cut", "wrong_content_length")
@@ -472,17 +505,17 @@ def _invalid(
     headers = dict(scope["headers"])
     if target.api_key:
         bearer = headers.get(b"authorization", b"").removeprefix(b"Bearer ")
-        if target.api_key.encode() not in (bearer, headers.get(b"x-api-key")):
-            return 401, ""
+        if target.api_key.encode() not in (bearer, headers.get(b"x-api-key"), headers.get(b"x-goog-api-key")):
+            return (400, gemini.BAD_KEY) if call.dialect == "gemini" else (401, "")
     if not ask.model:
         return 400, "you must provide a model parameter", "missing_required_parameter"
     if target.only_models and ask.model not in target.models:
         return 404, f"The model `{ask.model}` does not exist or you do not have access to it."
-    if suffix == "/embeddings":
+    if _embeds(suffix):
         return None if bytes(ask.input) else (400, "Missing required parameter: 'input'.")
     if not messages:
         return 400, "messages: at least one message is required", "missing_required_parameter"
-    if call.anthropic:
+    if call.dialect == "anthropic":
         if b"anthropic-version" not in headers:
             return 400, "anthropic-version: header is required"
         if ask.max_tokens is None or ask.max_tokens < 1:
@@ -496,8 +529,12 @@ def _invalid(
 
 
 async def _too_long(call: _Call, prompt: int, most: int) -> None:
-    if call.anthropic:
+    if call.dialect == "anthropic":
         await call.error(400, f"prompt is too long: {prompt} tokens > {most} maximum")
+        return
+    if call.dialect == "gemini":
+        said = f"The input token count ({prompt}) exceeds the maximum number of tokens allowed ({most})."
+        await call.error(400, said)
         return
     message = (
         f"This model's maximum context length is {most} tokens. However, your messages resulted in {prompt} tokens."
@@ -506,7 +543,7 @@ async def _too_long(call: _Call, prompt: int, most: int) -> None:
 
 
 def _say(call: _Call, ask: Ask, messages: list[Message]) -> list[Said]:
-    count = 1 if call.anthropic else max(1, min(ask.n or 1, 128))
+    count = 1 if call.dialect == "anthropic" else max(1, min(ask.n or 1, 128))
     u = call.chance(1)
     said = [answers.say(ask, call.play.target, messages, u, choice) for choice in range(count)]
     if call.fault is not None and call.fault.kind == "content_filter":
@@ -525,6 +562,8 @@ async def _fail(call: _Call, fault: Fault, ask: Ask) -> bool:
             status = 401 if fault.kind == "unauthorized" else fault.status or 500
             if fault.body is not None:
                 await call.whole(status, fault.body.encode(), retry_after_s=fault.retry_after_s)
+            elif fault.kind == "unauthorized" and call.dialect == "gemini":
+                await call.error(400, gemini.BAD_KEY)
             else:
                 await call.error(status, retry_after_s=fault.retry_after_s)
         case "context_length":
@@ -543,10 +582,16 @@ async def _fail(call: _Call, fault: Fault, ask: Ask) -> bool:
     return True
 
 
-async def _embed(call: _Call, ask: Ask, bill: Bill) -> None:
+async def _embed(call: _Call, ask: Ask, bill: Bill, action: str) -> None:
     inputs = msgspec.json.decode(bytes(ask.input) or b'""')
     batch = inputs if isinstance(inputs, list) and not (inputs and isinstance(inputs[0], int)) else [inputs]
     size = max(1, min(ask.dimensions or call.play.target.dimensions, 4096))
+    if call.dialect == "gemini":
+        vectors = [answers.embedding(str(item), size) for item in batch]
+        await call.connection.pause(_first_token_s(call))
+        usage = None if call.fault_kind == "missing_usage" else bill
+        await _deliver(call, gemini.embeddings(vectors, action, usage))
+        return
     data = []
     for index, item in enumerate(batch):
         text = item if isinstance(item, str) else answers.encode(item).decode()
@@ -571,25 +616,34 @@ def _first_token_s(call: _Call) -> float:
 async def _answer(call: _Call, ask: Ask, said: list[Said], bill: Bill) -> None:
     usage = None if call.fault_kind == "missing_usage" else bill
     identity = f"{call.play.seed & 0xFFFFFF:06x}{call.number:08x}"
-    head = Head(f"{'msg_' if call.anthropic else 'chatcmpl-'}{identity}", int(time.time()), ask.model)
+    head = Head(_PREFIX[call.dialect] + identity, int(time.time()), ask.model)
     if call.streamed:
-        if call.anthropic:
-            events = answers.anthropic_events(head, said[0], usage)
-        else:
-            events = answers.openai_events(head, ask, said, usage)
+        match call.dialect:
+            case "anthropic":
+                events = answers.anthropic_events(head, said[0], usage)
+            case "gemini":
+                events = gemini.events(head, said, usage, thinks=call.thinks)
+            case "openai":
+                events = answers.openai_events(head, ask, said, usage)
         await _stream(call, events)
         return
     pieces = sum(len(one.pieces) for one in said)
     await call.connection.pause(_first_token_s(call) + pieces * call.play.target.per_token_ms / 1000)
     if call.fault_kind == "error_event":
-        await call.error(529 if call.anthropic else 500)
+        await call.error(529 if call.dialect == "anthropic" else 500)
         return
-    if call.anthropic:
-        body = answers.anthropic_plain(head, said[0], usage)
-    else:
-        body = answers.openai_plain(head, ask, said, usage)
+    match call.dialect:
+        case "anthropic":
+            body = answers.anthropic_plain(head, said[0], usage)
+        case "gemini":
+            body = gemini.plain(head, said, usage, thinks=call.thinks)
+        case "openai":
+            body = answers.openai_plain(head, ask, said, usage)
     await _deliver(call, body)
     call.tally.output_tokens += bill.output
+
+
+_PREFIX: dict[Dialect, str] = {"openai": "chatcmpl-", "anthropic": "msg_", "gemini": "gm"}
 
 
 async def _deliver(call: _Call, body: bytes) -> None:
@@ -652,11 +706,11 @@ async def _end(call: _Call, events: Events, out: bytes, sent: int) -> None:
             await call.write(out, more=True)
             await call.connection.close(reset=False)
         case "error_event":
-            error = answers.anthropic_error(529) if call.anthropic else answers.openai_error(500)
-            event = b"event: error\ndata: " if call.anthropic else b"data: "
-            await call.write(out + event + error + b"\n\n", more=False)
+            await call.write(out + _error_event(call.dialect) + b"\n\n", more=False)
         case "malformed_event":
-            broken = (events.content[sent] if sent < len(events.content) else events.begin)[:-12] + b"\n\n"
+            broken = (events.content[sent] if sent < len(events.content) else events.begin or events.done)[
+                :-12
+            ] + b"\n\n"
             rest = b"".join(events.content[sent + 1 :])
             await call.write(out + broken + rest + tail + events.done, more=False)
         case "missing_done":
@@ -667,6 +721,16 @@ async def _end(call: _Call, events: Events, out: bytes, sent: int) -> None:
         case _:
             call.tally.output_tokens += call.play.target.reasoning_tokens
             await call.write(out + tail + events.done, more=False)
+
+
+def _error_event(dialect: Dialect) -> bytes:
+    match dialect:
+        case "anthropic":
+            return b"event: error\ndata: " + answers.anthropic_error(529)
+        case "gemini":
+            return b"data: " + gemini.error(503)
+        case "openai":
+            return b"data: " + answers.openai_error(500)
 
 
 class SimulatedServer(uvicorn.Server):

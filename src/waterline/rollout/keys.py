@@ -47,7 +47,7 @@ TOP: Keys = {
 }
 APP: Keys = {"command": TEXT, "url": TEXT}
 ENVIRONMENTS: Keys = {"names": Key("texts")}
-PROVIDERS = ("openai", "anthropic", "local", "simulated")
+PROVIDERS = ("openai", "anthropic", "gemini", "local", "simulated")
 ROUTE: Keys = {
     "provider": Key("text", choices=PROVIDERS, required=True),
     "model": Key("text", required=True),
@@ -157,7 +157,7 @@ PROMPT: Keys = {
     "defaults": Key("table"),
 }
 PRICE: Keys = {
-    "provider": Key("text", choices=("openai", "anthropic", "google", "local", "simulated"), required=True),
+    "provider": Key("text", choices=("openai", "anthropic", "google", "gemini", "local", "simulated"), required=True),
     "model": Key("text", required=True),
     "input": Key("usd", low=0, high=LARGEST_USD, required=True),
     "output": Key("usd", low=0, high=LARGEST_USD, required=True),

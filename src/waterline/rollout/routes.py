@@ -99,6 +99,9 @@ class _Reader:
         if provider == "local" and model is not None and model not in self.model_digests:
             known = ", ".join(sorted(self.model_digests)) or "none"
             self.wrong(name, "model", f'there is no local model "{model}"', f"Known local models: {known}")
+        if provider == "gemini" and model is not None and "/" in model:
+            short = model.rsplit("/", 1)[-1]
+            self.wrong(name, "model", f'"{model}" is a path, not the name of a model', f'Write model = "{short}"')
         if values.get("reproducible") and provider not in ("local", None):
             self.wrong(
                 name,

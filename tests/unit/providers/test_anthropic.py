@@ -562,7 +562,7 @@ def test_an_error_without_a_body_is_known_by_its_status(body: bytes) -> None:
 def test_embeddings_are_not_offered() -> None:
     assert PROVIDER.embeddings_path == ""
     with pytest.raises(ProviderFault, match="no embeddings"):
-        PROVIDER.embeddings(b"{}")
+        PROVIDER.embeddings(b"{}", {}, ROUTE)
 
 
 # --- against the simulated provider -----------------------------------------------------------------------------

@@ -98,6 +98,7 @@ def price(name: str, row: str, line: int, says: str, remedy: str) -> Spoilt:
 
 
 MAIN = 'model = "gpt-4o-mini"\n'
+OPENAI, GEMINI = 'provider = "openai"\n' + MAIN, 'provider = "gemini"\nmodel = "models/gemini-3.8-flash"\n'
 ROW = '[[price]]\nprovider = "openai"\nmodel = "m"\ninput = 1\n'
 SPOILT = [
     app("toml_syntax", 'owner = "lead', "owner = lead", 3, "TOML syntax", "toml.io"),
@@ -117,6 +118,7 @@ SPOILT = [
     app("missing_provider", 'provider = "openai"\n', "", 8, 'has no "provider"', "provider ="),
     app("missing_model", MAIN, "", 8, 'has no "model"', "model ="),
     app("empty_model", MAIN, 'model = ""\n', 10, '"[models.main] model" is empty', "model ="),
+    app("gemini_path", OPENAI, GEMINI, 10, "is a path", 'model = "gemini-3.8-flash"'),
     app("unknown_local", '"qwen2.5-coder-1.5b"', '"qwen9"', 21, 'no local model "qwen9"', "smollm2-135m"),
     app("reproducible_remote", "max_tokens = 64", "reproducible = true", 13, "cannot be reproducible", "Remove it"),
     app("api_key", "max_tokens = 64", 'api_key = "x"', 13, "would put a secret", "come from the environment"),
