@@ -1,6 +1,7 @@
 """POST /v1/responses and what becomes of a response, with the official `openai` package, unchanged."""
 
 import json
+import os
 import sqlite3
 from typing import Any
 
@@ -8,7 +9,9 @@ import openai
 import pytest
 from whole_app import App, Limits, Server, eventually, send
 
+from waterline.core.errors import Refused
 from waterline.core.release import Route
+from waterline.providers import models
 from waterline.providers.simulated_script import Answer, Fault, Target, Tool, When
 
 PROVIDERS = {
@@ -387,3 +390,30 @@ def test_the_console_shows_what_was_asked_and_answered(make_app, sim):
     app = make_app()
     made = client(app).responses.create(model="main", input=[{"role": "user", "content": "is it shown?"}])
     assert eventually(lambda: SAID in app.server.trace(made.id[5:])["answer"])
+
+
+@pytest.mark.model
+def test_a_local_model_answers_responses_and_can_be_continued(server):
+    pytest.importorskip("xllamacpp", reason="the extra `local` is not installed")
+    try:
+        models.resolve("smollm2-135m", models.models_dir(os.environ))
+    except Refused as refused:
+        pytest.skip(str(refused))
+    route = Route(
+        provider="local", model="smollm2-135m", max_tokens=24, reproducible=True, first_token_s=60, total_s=90
+    )
+    app = App(server, "local-responses", {"main": route})
+    api = client(app, timeout=120)
+    first = api.responses.create(model="main", input="Write one sentence about the sea.")
+    assert first.output_text
+    assert first.usage.output_tokens > 0
+    events = list(api.responses.create(model="main", input="Again.", previous_response_id=first.id, stream=True))
+    last = events[-1].response
+    assert events[-1].type in ("response.completed", "response.incomplete")
+    assert last.output_text == "".join(e.delta for e in events if e.type == "response.output_text.delta") != ""
+    assert app.server.ask("POST", f"/api/traces/{last.id[5:]}/replay", {})["same"] is True  # the answer too
+    schema = {"type": "object", "properties": {"mood": {"enum": ["calm", "rough"]}}, "required": ["mood"],
+              "additionalProperties": False}  # fmt: skip
+    form: Any = {"format": {"type": "json_schema", "name": "sea", "schema": schema}}
+    made = api.responses.create(model="main", input="The sea today?", text=form)
+    assert json.loads(made.output_text)["mood"] in ("calm", "rough")

@@ -3,6 +3,7 @@
 Source: https://platform.openai.com/docs/api-reference/responses
 """
 
+import asyncio
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -14,7 +15,7 @@ from waterline.api.chat import Completions, FindServed
 from waterline.api.ops import reply
 from waterline.api.response_events import ResponseTranslator
 from waterline.api.translate import TranslatingSink
-from waterline.control.responses import Kept, ResponseNotFound, StoredResponses, history
+from waterline.control.responses import Kept, ResponseNotFound, StoredResponses
 from waterline.core.errors import InvalidRequest, ProviderUnavailable, RateLimited, RequestError
 from waterline.core.ids import keyed_digest
 from waterline.core.request import Request
@@ -48,7 +49,7 @@ class Responses(Completions):
             self._note(asked.request, said)
             before: list[dict[str, Any]] = []
             if asked.previous:
-                before = history(await self._chain(asked.previous, principal, asked.request.subject))
+                before = await self._history(asked.previous, principal, asked.request.subject)
             request = complete(asked, before)
         except RequestError as error:
             nothing = Request("chat", exchange.path, body[:4096], {}, "", exchange.received_us, session=session)
@@ -57,9 +58,9 @@ class Responses(Completions):
         sink = TranslatingSink(exchange.sink, ResponseTranslator(asked, trace_id))
         await serve(request, served, principal, self._deps, sink)
 
-    async def _chain(self, previous: str, principal: Principal, subject: str) -> list[Kept]:
+    async def _history(self, previous: str, principal: Principal, subject: str) -> list[dict[str, Any]]:
         try:
-            return await self._stored.chain(previous, principal, subject)
+            return await self._stored.history(previous, principal, subject)
         except ResponseNotFound as error:
             raise InvalidRequest(str(error), status=404, param="previous_response_id") from None
 
@@ -83,7 +84,8 @@ class ResponseTree:
                     await self._stored.delete(response_id, principal, subject)
                     out = {"id": response_id, "object": "response", "deleted": True}
                 case "GET", "input_items":
-                    out = _page(_input_items(await self._stored.chain(response_id, principal, subject)), query)
+                    chain = await self._stored.chain(response_id, principal, subject)
+                    out = _page(await asyncio.to_thread(_input_items, chain), query)
                 case _, "" | "input_items":
                     raise InvalidRequest(f"{exchange.path[:200]} does not take {method}.", status=405)
                 case _:

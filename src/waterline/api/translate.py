@@ -49,7 +49,8 @@ class TranslatingSink:
             self._head = (status, content_type, [h for h in headers if h[0] != b"content-length"])
 
     async def write(self, data: bytes) -> None:
-        said = self._translated(data)
+        alone = data[:1] == b":" and data.find(b"\n\n") == len(data) - 2  # a comment that keeps a connection alive
+        said = data if alone else self._translated(data)
         if said:
             await self.inner.write(said)
 

@@ -18,7 +18,7 @@ from waterline.store.db import Store, Tx
 T = TypeVar("T")
 PREFIX = "resp_"
 LONGEST_CHAIN = 500  # responses
-LARGEST_CHAIN = 64 << 20  # bytes of calls and answers
+LARGEST_CHAIN = 32 << 20  # bytes of calls and answers
 
 
 class ResponseNotFound(WaterlineError):
@@ -47,6 +47,12 @@ class StoredResponses:
     async def chain(self, response_id: str, who: Principal, subject: str) -> list[Kept]:
         """The response and those before it, oldest first. Raises ResponseNotFound."""
         return await self._found(lambda tx: chain(tx, response_id, lambda row: _owns(who, subject, row)))
+
+    async def history(self, response_id: str, who: Principal, subject: str) -> list[dict[str, Any]]:
+        """What was said in its chain, as messages of a chat completion. Raises ResponseNotFound."""
+        return await self._found(
+            lambda tx: history(chain(tx, response_id, lambda row: _owns(who, subject, row)))  # off the event loop
+        )
 
     async def one(self, response_id: str, who: Principal, subject: str) -> Kept:
         """Raises ResponseNotFound."""

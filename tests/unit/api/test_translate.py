@@ -1,0 +1,89 @@
+"""The sink of every API beside chat completions."""
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+
+from waterline.api.response_events import ResponseTranslator
+from waterline.api.sink import HttpSink
+from waterline.api.translate import TranslatingSink
+from waterline.core.errors import ProviderUnavailable
+from waterline.core.responses import decode_responses
+from waterline.gateway.faults import AfterContent
+
+SSE = b"text/event-stream; charset=utf-8"
+PLAIN = b'{"model":"m","choices":[{"message":{"content":"hi"},"finish_reason":"stop"}]}'
+HI = b'data: {"model":"m","choices":[{"index":0,"delta":{"content":"hi"}}]}\n\n'
+
+
+class Wire:
+    """What an HttpSink sent."""
+
+    def __init__(self) -> None:
+        self.sent: list[dict[str, Any]] = []
+        asked = decode_responses("/v1/responses", b'{"model":"main","input":"x"}', 0)
+        self.sink = TranslatingSink(HttpSink(self.send), ResponseTranslator(asked, "0" * 24))
+
+    async def send(self, message: dict[str, Any]) -> None:
+        self.sent.append(message)
+
+    @property
+    def body(self) -> bytes:
+        return b"".join(m.get("body", b"") for m in self.sent)
+
+
+def test_a_plain_answer_has_its_own_length_and_keeps_the_other_headers():
+    async def run() -> Wire:
+        wire = Wire()
+        await wire.sink.begin(200, b"application/json", [(b"content-length", b"1"), (b"x-waterline-trace", b"t")])
+        assert not wire.sink.started  # an error may still be a status
+        await wire.sink.end(PLAIN)
+        return wire
+
+    wire = asyncio.run(run())
+    headers = dict(wire.sent[0]["headers"])
+    assert headers[b"content-length"] == b"%d" % len(wire.body)
+    assert headers[b"x-waterline-trace"] == b"t"
+    assert json.loads(wire.body)["output"][0]["content"][0]["text"] == "hi"
+
+
+def test_a_plain_answer_that_cannot_be_said_is_an_error_before_anything_left():
+    async def run() -> Wire:
+        wire = Wire()
+        await wire.sink.begin(200, b"application/json", [])
+        with pytest.raises(ProviderUnavailable) as refused:
+            await wire.sink.end(b'{"choices":[{"message":{"content":"a","tool_calls":"none"}}]}')
+        await wire.sink.fail(refused.value, [])
+        return wire
+
+    assert asyncio.run(run()).sent[0]["status"] == 502
+
+
+def test_events_that_cannot_be_said_end_the_stream_and_no_other_route_is_asked():
+    async def run() -> Wire:
+        wire = Wire()
+        await wire.sink.begin(200, SSE, [])
+        await wire.sink.write(HI)
+        with pytest.raises(AfterContent) as broken:
+            await wire.sink.write(b'data: {"choices":[{"delta":{"tool_calls":7}}]}\n\n')
+        await wire.sink.fail(broken.value.error, [])
+        return wire
+
+    body = asyncio.run(run()).body
+    assert b"event: response.failed" in body
+    assert b"response.completed" not in body
+
+
+def test_comments_that_keep_a_connection_alive_are_passed_on():
+    async def run() -> Wire:
+        wire = Wire()
+        await wire.sink.begin(200, SSE, [])
+        await wire.sink.write(b": keep-alive\n\n")
+        await wire.sink.write(b": beside content\n\n" + HI)
+        return wire
+
+    body = asyncio.run(run()).body
+    assert body.startswith(b": keep-alive\n\nevent: response.created\n")
+    assert b"beside" not in body
