@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from waterline.core.defaults import with_default_objects
 from waterline.core.ids import sha256_hex
-from waterline.core.savings import Cache, Routing
+from waterline.core.savings import Cache, History, Routing
 
 FORMAT = 1
 ProviderKind = Literal["openai", "anthropic", "gemini", "local", "simulated"]
@@ -59,6 +59,7 @@ class Release(Struct, frozen=True, omit_defaults=True):
     files: dict[str, str] = {}  # other declared files of the app (tool code, flows): path -> SHA-256
     cache: Cache = Cache()
     routing: Routing = Routing()
+    history: History = History()
 
 
 class StoredRelease(Struct, frozen=True):

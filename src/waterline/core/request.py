@@ -35,6 +35,7 @@ class Request(Struct):
     deadline_ms: int | None = None
     idempotency_key: str = ""
     cache: CacheWish = ""
+    shortened: bytes = b""  # the messages as the release's history policy makes them; empty: not made yet
     trace_id: str = ""  # empty: the trace makes its own
     extended: bool = False  # `fields` hold what chat completions has no name for, under the key `anthropic`
 

@@ -18,6 +18,13 @@ class Cache(Struct, frozen=True, omit_defaults=True):
     tool_calls: bool = False  # answers that call tools are kept too
 
 
+class History(Struct, frozen=True, omit_defaults=True):
+    """Conversations longer than `max_tokens` are sent upstream with their older turns as a short note. 0: never."""
+
+    max_tokens: int = 0  # estimated: four bytes a token
+    keep_last: int = 8  # messages that stay as they are; up to twice as many, so that the prefix seldom changes
+
+
 Doubt = Literal["empty", "length", "refusal", "schema"]
 DOUBTS: tuple[Doubt, ...] = ("empty", "length", "refusal", "schema")
 

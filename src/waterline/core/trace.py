@@ -70,6 +70,14 @@ class Escalated(Struct, frozen=True, tag="escalated", omit_defaults=True):
     reason: str
 
 
+class Shortened(Struct, frozen=True, tag="shortened", omit_defaults=True):
+    """Older turns were sent as a note; replay makes the same one."""
+
+    offset_us: int
+    bytes_before: int  # of the messages
+    bytes_after: int
+
+
 class FellBack(Struct, frozen=True, tag="fell_back", omit_defaults=True):
     offset_us: int
     source: str
@@ -113,7 +121,7 @@ class Ended(Struct, frozen=True, tag="ended", omit_defaults=True):
 
 
 Event: TypeAlias = (
-    Received | Admitted | Attempted | FellBack | Answered | Settled | Ended | CacheHit | Routed | Escalated
+    Received | Admitted | Attempted | FellBack | Answered | Settled | Ended | CacheHit | Routed | Escalated | Shortened
 )
 
 

@@ -13,6 +13,8 @@ from msgspec import Raw
 from waterline.core.errors import InvalidRequest
 from waterline.core.release import Prompt, Release, Route
 from waterline.core.request import Request
+from waterline.core.savings import History
+from waterline.gateway.history import shorten
 from waterline.gateway.plain import plain
 from waterline.providers.base import Fields, Provider
 
@@ -70,6 +72,8 @@ def render(
         if name not in fields:
             fields[name] = Raw(_encode(value))
     if request.kind == "chat":
+        if release.history.max_tokens:
+            fields["messages"] = shortened(request, release.history)
         _put_prompt(fields, release, route, variables)
         _put_length(fields, route, max_tokens)
         if request.stream:
@@ -77,6 +81,13 @@ def render(
     if request.extended and route.provider != "anthropic":
         fields = plain(fields)
     return provider.request(fields, route)
+
+
+def shortened(request: Request, history: History) -> Raw:
+    """The messages under the release's history policy; made once a request."""
+    if not request.shortened:
+        request.shortened = shorten(bytes(request.fields["messages"]), history)
+    return Raw(request.shortened)
 
 
 def _put_prompt(fields: Fields, release: Release, route: Route, variables: dict[str, str]) -> None:

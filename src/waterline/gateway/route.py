@@ -29,7 +29,10 @@ class Served:
         self.release = release
         self.targets = targets
         self.routed = release.routing.on
-        self.plain = not (release.cache.exact or self.routed)  # nothing stands between a request and its provider
+        shortens = release.history.max_tokens > 0
+        self.plain = not (
+            release.cache.exact or self.routed or shortens
+        )  # nothing stands between a request and its provider
         self.plans: dict[str, list[Target]] = {}
         for name, route in release.routes.items():
             plan = [targets[name], *(targets[f] for f in route.fallbacks)]

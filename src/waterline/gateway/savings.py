@@ -5,12 +5,12 @@ from typing import Any
 import msgspec
 
 from waterline.core.errors import RequestError
-from waterline.core.trace import CacheHit, Escalated, Routed
+from waterline.core.trace import CacheHit, Escalated, Routed, Shortened
 from waterline.gateway.attempt import first_answer
 from waterline.gateway.cache import Kept, calls_tool, key_of, may_be_kept
 from waterline.gateway.call import Call
 from waterline.gateway.relay import SSE
-from waterline.gateway.render import render
+from waterline.gateway.render import render, shortened
 from waterline.gateway.route import Target
 from waterline.gateway.routing import choose, doubt
 from waterline.gateway.trail import Trail
@@ -41,6 +41,7 @@ async def cheaper_answer(call: Call, better: list[Target]) -> bytes:
     """As `first_answer`: the last bytes of a complete answer, not yet sent."""
     trail = call.trail
     request, cache = trail.request, trail.served.release.cache
+    _shorten(trail)
     # Trials and evaluations repeat questions on purpose: their answers are always the model's own.
     if not cache.exact or trail.deps.purpose != "live" or request.cache == "bypass":
         return await _answer(call, better)
@@ -57,6 +58,16 @@ async def cheaper_answer(call: Call, better: list[Target]) -> bytes:
     if trail.target in own:
         _keep(call, key, last)
     return last
+
+
+def _shorten(trail: Trail) -> None:
+    """The trace says that older turns were sent as a note; the rendering puts it in."""
+    request, history = trail.request, trail.served.release.history
+    if history.max_tokens and request.kind == "chat":
+        before, after = len(request.fields["messages"]), len(shortened(request, history))
+        if after < before:
+            trail.events.append(Shortened(trail.elapsed_us, before, after))
+            trail.deps.metrics.count("history_shortened")
 
 
 async def _answer(call: Call, better: list[Target]) -> bytes:

@@ -17,7 +17,7 @@ from waterline.core.case import Case
 from waterline.core.errors import AppFolderError, Mistake
 from waterline.core.prices import PriceTable
 from waterline.core.release import Release, Route
-from waterline.core.savings import Cache, Routing
+from waterline.core.savings import Cache, History, Routing
 from waterline.rollout.cases import read_cases
 from waterline.rollout.environment import AppToml, read_prices
 from waterline.rollout.folder import Folder
@@ -25,7 +25,7 @@ from waterline.rollout.keys import TOP, TOP_TABLES
 from waterline.rollout.prompts import read_prompts
 from waterline.rollout.reading import read_table
 from waterline.rollout.routes import FILE, NAME, NAME_RULE, read_routes
-from waterline.rollout.savings import read_cache, read_learned, read_routing
+from waterline.rollout.savings import read_cache, read_history, read_learned, read_routing
 from waterline.rollout.tools import read_tools
 
 _FOLDERS = ("prompts", "tools", "flows", "cases", "knowledge")
@@ -62,7 +62,7 @@ def check(
     app = _app_toml(found)
     routes: dict[str, Route] = {}
     spec = AppSpec(name="")
-    cache, routing = Cache(), Routing()
+    cache, routing, history = Cache(), Routing(), History()
     name = purpose = ""
     declared: frozenset[str] | None = None
     if app is not None:
@@ -84,6 +84,7 @@ def check(
         )
         cache = read_cache(app)
         routing = read_routing(app, routes, declared)
+        history = read_history(app, routes)
         app.not_yet()
     cases = read_cases(found, declared or None)  # without routes, that is the mistake
     if found.mistakes:
@@ -97,6 +98,7 @@ def check(
         files=files,
         cache=cache,
         routing=routing,
+        history=history,
     )
     if learned:
         release = read_learned(found, release)

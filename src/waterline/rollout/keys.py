@@ -133,6 +133,10 @@ RULE: Keys = {
     "max_chars": Key("whole", low=0, high=LARGEST),
     "tools": Key("yes_no"),
 }
+HISTORY: Keys = {
+    "max_tokens": Key("whole", low=200, high=100_000_000, required=True),
+    "keep_last": Key("whole", low=2, high=1000),
+}
 # Tables of app.toml with fixed keys, by path. `models.<route>` is a table for each route.
 TABLES: Mapping[str, Keys] = {
     "": TOP,
@@ -147,6 +151,7 @@ TABLES: Mapping[str, Keys] = {
     "retention": RETENTION,
     "cache": CACHE,
     "routing": ROUTING,
+    "history": HISTORY,
 }
 # Promised by the design, not by this version: accepted empty, so that nobody believes a guard is on.
 NOT_YET = ("guard", "knowledge")

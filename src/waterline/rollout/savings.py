@@ -1,4 +1,4 @@
-"""What makes answers cheaper: [cache] and [routing] of app.toml, and router.json, which is learned."""
+"""What makes answers cheaper: [cache], [routing] and [history] of app.toml, and router.json, which is learned."""
 
 from collections.abc import Mapping
 from typing import Any, cast
@@ -8,7 +8,7 @@ import msgspec
 from waterline.core.difficulty import NAMES, VERSION, Difficulty
 from waterline.core.language import LANGUAGES
 from waterline.core.release import Release, Route, behaviour_digest
-from waterline.core.savings import DOUBTS, Cache, Doubt, Routing, Rule
+from waterline.core.savings import DOUBTS, Cache, Doubt, History, Routing, Rule
 from waterline.rollout import keys
 from waterline.rollout.environment import AppToml
 from waterline.rollout.folder import Folder
@@ -26,6 +26,22 @@ def read_cache(app: AppToml) -> Cache:
         key = next(iter(values))
         place.wrong(key, f"[cache] says {key}, but nothing is cached", "Write exact = true, or remove [cache]")
     return Cache(**values)
+
+
+def read_history(app: AppToml, routes: Mapping[str, Route]) -> History:
+    """A table that is there declares it: `max_tokens` is required."""
+    if not app.table.get("history"):
+        return History()
+    history = History(**app.read("history"))
+    place = app.place("history")
+    for name, route in routes.items():
+        if route.context and history.max_tokens >= route.context:
+            problem = (
+                f"[history] max_tokens is {history.max_tokens}, but [models.{name}] has a context of {route.context}"
+            )
+            place.wrong("max_tokens", problem, "Lower it: the prompt and the answer need room too")
+            break
+    return history
 
 
 def read_routing(app: AppToml, routes: Mapping[str, Route], declared: frozenset[str]) -> Routing:

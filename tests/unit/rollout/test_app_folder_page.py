@@ -8,7 +8,7 @@ from app_folders import checked, write
 
 from waterline.core.app_spec import Limits, Objectives, Retention, Trial
 from waterline.core.release import Route
-from waterline.core.savings import Cache, Routing
+from waterline.core.savings import Cache, History, Routing
 from waterline.rollout import keys
 
 PAGE = (Path(__file__).parents[3] / "docs" / "reference" / "app-folder.md").read_text(encoding="utf-8")
@@ -26,6 +26,7 @@ KNOWN = {
     "`[cache]`": keys.CACHE,
     "`[routing]`": keys.ROUTING,
     "`[[routing.rules]]`": keys.RULE,
+    "`[history]`": keys.HISTORY,
     "prompts/*.md": keys.PROMPT,
     "tools/*.json": keys.TOOL,
     "cases/*.jsonl": (*keys.CASE, *keys.EXPECT),
@@ -68,6 +69,7 @@ def test_the_page_says_the_defaults_that_the_code_has() -> None:
         "`[retention]`": Retention(),
         "`[cache]`": Cache(),
         "`[routing]`": Routing(),
+        "`[history]`": History(),
     }
     compared = 0
     for name, of in defaults.items():

@@ -1,0 +1,184 @@
+"""A long conversation made shorter: older turns become one note that keeps what is open and what was said in figures.
+
+Extractive and deterministic: sentences are kept or left out, never rewritten, so replay gives the same bytes. The note
+stays in the user's voice: what a user wrote gains no authority by being summarised.
+
+The boundary moves in steps of `keep_last` messages. Between two steps a conversation only grows at its end, so the
+provider's prompt cache still fits.
+"""
+
+import re
+from collections.abc import Sequence
+
+import msgspec
+from msgspec import Raw, Struct
+
+from waterline.core.language import stop_word_languages
+from waterline.core.savings import History
+
+BYTES_PER_TOKEN = 4
+NOTE_SHARE = 4  # the note has at most this fraction of max_tokens
+SENTENCE_CHARS = 300
+_SENTENCE = re.compile(r"[^.!?\n]*(?:[.!?](?!\s|$)[^.!?\n]*)*(?:[.!?]+|\n|$)")
+_WORD = re.compile(r"[^\W\d_]+")
+# Users leave question marks out.
+_ASKS = re.compile(
+    r"^\s*(?:how|what|when|where|who|which|why|can you|could you|do you|is there|are there|qual|quais|quando|onde"
+    r"|quanto|quem|porque|por que|como|tem|há|cuál|cuánto|cuándo|dónde|quién|cómo|por qué|hay)\b",
+    re.IGNORECASE,
+)
+# An answer that puts the answer off: the question stays open, and the promise is kept.
+_PROMISES = re.compile(
+    r"\b(?:i(?:'ll| will| am going to)|we(?:'ll| will)|let me (?:check|ask|see)|get back to you|next step|remind"
+    r"|vou (?:verificar|confirmar|perguntar|ver|pedir|enviar)|vamos (?:verificar|confirmar|enviar)"
+    r"|entrar(?:ei|emos) em contacto|próximo passo|voy a (?:consultar|verificar|preguntar|enviar)"
+    r"|le (?:confirmo|aviso)|próximo paso)\b",
+    re.IGNORECASE,
+)
+_FACT = re.compile(r"\d|@|https?://|\b(?:my name is|i am called|me chamo|chamo-me|me llamo|mi nombre)\b", re.IGNORECASE)
+_NAME = re.compile(r"(?<=[\w,;:] )[A-ZÀ-ÖØ-Þ][\w'-]+")
+_decode = msgspec.json.Decoder(list[Raw]).decode
+_encode = msgspec.json.Encoder().encode
+
+
+class _Part(Struct):
+    text: str = ""
+
+
+class _Message(Struct):
+    role: str
+    content: str | list[_Part] | None = None
+    tool_calls: Raw = Raw()
+
+
+_read = msgspec.json.Decoder(_Message).decode
+
+
+class Sentence(Struct):
+    role: str
+    text: str
+    message: int  # its number in the conversation
+    rank: int  # 0 is kept first: open question, 1: promise, 2: a user's fact, 3: other fact
+
+
+def shorten(messages: bytes, history: History) -> bytes:
+    """The JSON list of messages, or a shorter one. System messages and the last `keep_last` stay as they are, whatever
+    their length; a tool's result is never parted from its call."""
+    if not history.max_tokens or len(messages) <= history.max_tokens * BYTES_PER_TOKEN:
+        return messages
+    raw = _decode(messages)
+    try:
+        read = [_read(message) for message in raw]
+    except msgspec.ValidationError:
+        return messages  # of a shape that only the provider knows
+    cut = _cut(read, history.keep_last)
+    left_out = [n for n in range(cut) if read[n].role not in ("system", "developer")]
+    if len(left_out) < 2:
+        return messages
+    note = _note(read, left_out, history)
+    kept = [raw[n] for n in range(cut) if read[n].role in ("system", "developer")]
+    tail = raw[cut:]
+    first = read[cut]
+    if first.role == "user" and isinstance(
+        first.content, str
+    ):  # two user messages in a row: not every model takes them
+        fields = msgspec.json.decode(tail[0], type=dict[str, Raw])
+        fields["content"] = Raw(_encode(f"{note}\n\n{first.content}"))
+        tail = [Raw(_encode(fields)), *tail[1:]]
+    else:
+        kept.append(Raw(_encode({"role": "user", "content": note})))
+    made = _encode([*kept, *tail])
+    return made if len(made) < len(messages) else messages
+
+
+def _cut(read: Sequence[_Message], keep_last: int) -> int:
+    """Where the kept end begins: at a multiple of `keep_last`, or before it, so that no tool call is split."""
+    cut = max(0, (len(read) - keep_last) // keep_last * keep_last)
+    while cut and read[cut].role in ("tool", "function"):
+        cut -= 1
+    return cut
+
+
+def _note(read: Sequence[_Message], left_out: Sequence[int], history: History) -> str:
+    sentences = _sentences(read, left_out)
+    room = history.max_tokens * BYTES_PER_TOKEN // NOTE_SHARE
+    chosen: list[Sentence] = []
+    for sentence in sorted(sentences, key=lambda s: (s.rank, -s.message)):  # the newest of a rank first
+        room -= len(sentence.text) + 12
+        if room < 0:
+            break
+        chosen.append(sentence)
+    lines = [f"[Earlier in this conversation: {len(left_out)} messages, shortened.]"]
+    for title, ranks in (("Still open:", (0,)), ("Promised:", (1,)), ("Said:", (2, 3))):
+        said = [s for s in sentences if s in chosen and s.rank in ranks]
+        lines += [title, *(f"- {s.role}: {s.text}" for s in said)] if said else []
+    return "\n".join(lines)
+
+
+def _sentences(read: Sequence[_Message], left_out: Sequence[int]) -> list[Sentence]:
+    """What is worth keeping, in the order in which it was said; the same sentence once, where it was said last."""
+    found: dict[str, Sentence] = {}
+    for n in left_out:
+        role = read[n].role
+        if role not in ("user", "assistant"):
+            continue
+        for text in split(_text(read[n])):
+            rank = _rank(read, n, role, text)
+            if rank is not None:
+                found.pop(text.casefold(), None)
+                found[text.casefold()] = Sentence(role, text, n, rank)
+    return list(found.values())
+
+
+def _rank(read: Sequence[_Message], at: int, role: str, text: str) -> int | None:
+    if asks(role, text):
+        return 0 if _open(read, at, role, text) else None
+    if role == "assistant" and _PROMISES.search(text):
+        return 1
+    if _FACT.search(text) or _NAME.search(text):
+        return 2 if role == "user" else 3
+    return None
+
+
+def _open(read: Sequence[_Message], at: int, role: str, question: str) -> bool:
+    """A question is answered where the other side later says something of it that is neither a question nor a promise.
+
+    When in doubt it is open: a question kept in vain costs a few tokens, a lost one a customer."""
+    wanted = _stems(question)
+    other = "assistant" if role == "user" else "user"
+    nearest = True
+    for message in read[at + 1 :]:
+        if message.role != other:
+            if message.role == role:
+                nearest = False
+            continue
+        for sentence in split(_text(message)):
+            if asks(other, sentence) or _PROMISES.search(sentence):
+                continue
+            if wanted & _stems(sentence):
+                return False
+            if role == "assistant" and nearest and (_FACT.search(sentence) or len(sentence) < 40):
+                return False  # "Which grade?" - "3rd"; "May I write to you?" - "Yes"
+    return True
+
+
+def asks(role: str, text: str) -> bool:
+    return "?" in text or (role == "user" and _ASKS.search(text) is not None)
+
+
+def _stems(text: str) -> set[str]:
+    """The first five letters of the words that carry meaning."""
+    words = (word.lower() for word in _WORD.findall(text))
+    return {word[:5] for word in words if len(word) > 2 and not stop_word_languages(word)}
+
+
+def split(text: str) -> list[str]:
+    """Sentences, trimmed; very long ones are cut."""
+    found = (match.group().strip() for match in _SENTENCE.finditer(text))
+    return [s if len(s) <= SENTENCE_CHARS else s[: SENTENCE_CHARS - 3] + "..." for s in found if s]
+
+
+def _text(message: _Message) -> str:
+    if isinstance(message.content, str):
+        return message.content
+    return "\n".join(part.text for part in message.content or () if part.text)
