@@ -16,6 +16,7 @@ from waterline.core.request import Request
 from waterline.core.savings import History
 from waterline.gateway.history import shorten
 from waterline.gateway.plain import plain
+from waterline.gateway.prompt_cache import steer
 from waterline.providers.base import Fields, Provider
 
 RENDERER = 1
@@ -75,6 +76,8 @@ def render(
         if release.history.max_tokens:
             fields["messages"] = shortened(request, release.history)
         _put_prompt(fields, release, route, variables)
+        if route.prompt_cache:
+            steer(fields, release, route)
         _put_length(fields, route, max_tokens)
         if request.stream:
             _ask_for_usage(fields)

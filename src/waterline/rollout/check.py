@@ -25,7 +25,7 @@ from waterline.rollout.keys import TOP, TOP_TABLES
 from waterline.rollout.prompts import read_prompts
 from waterline.rollout.reading import read_table
 from waterline.rollout.routes import FILE, NAME, NAME_RULE, read_routes
-from waterline.rollout.savings import read_cache, read_history, read_learned, read_routing
+from waterline.rollout.savings import early_variables, read_cache, read_history, read_learned, read_routing
 from waterline.rollout.tools import read_tools
 
 _FOLDERS = ("prompts", "tools", "flows", "cases", "knowledge")
@@ -139,6 +139,8 @@ def _warn(folder: Folder, release: Release, spec: AppSpec, cases: tuple[Case, ..
         if table.find(route.provider, route.model, _FOREVER_US) is None:
             then = "under the usd limits every call would be refused" if limited else "its cost is shown as unpriced"
             warn(f'[models.{name}] no price is known for {route.provider} "{route.model}": {then}')
+    for warning in early_variables(release, table):
+        warn(warning)
     if not cases:
         warn("cases/: there are none, so a trial cannot judge quality")
     for entry in sorted(folder.root.iterdir()):

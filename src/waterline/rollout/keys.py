@@ -66,6 +66,7 @@ ROUTE: Keys = {
     "context": Key("whole", low=0, high=100_000_000),
     "response_schema": TEXT,
     "embeddings": Key("yes_no"),
+    "prompt_cache": Key("yes_no"),
 }
 LIMITS: Keys = {
     "rpm": Key("whole", low=1, high=LARGEST),

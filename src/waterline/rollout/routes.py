@@ -109,6 +109,9 @@ class _Reader:
                 f'a route of provider "{provider}" cannot be reproducible',
                 'Remove it: only a "local" model answers the same twice',
             )
+        if values.get("prompt_cache") and (provider not in ("openai", "anthropic", None) or values.get("embeddings")):
+            what = "embeddings have" if values.get("embeddings") else f'provider "{provider}" has'
+            self.wrong(name, "prompt_cache", f"{what} no prompt cache that a request can steer", "Remove it")
         if values.get("embeddings") and provider == "anthropic":
             self.wrong(name, "embeddings", 'provider "anthropic" offers no embeddings', "Choose another provider")
 

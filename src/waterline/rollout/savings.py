@@ -1,12 +1,15 @@
 """What makes answers cheaper: [cache], [routing] and [history] of app.toml, and router.json, which is learned."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
 import msgspec
 
 from waterline.core.difficulty import NAMES, VERSION, Difficulty
 from waterline.core.language import LANGUAGES
+from waterline.core.money import usd
+from waterline.core.prices import PriceTable
 from waterline.core.release import Release, Route, behaviour_digest
 from waterline.core.savings import DOUBTS, Cache, Doubt, History, Routing, Rule
 from waterline.rollout import keys
@@ -16,6 +19,10 @@ from waterline.rollout.reading import Place, did_you_mean, read_table
 from waterline.rollout.routes import FILE
 
 ROUTER_FILE = "router.json"
+LONG_PROMPT_CHARS = 4096  # providers cache from about 1,024 tokens on
+CHARS_PER_TOKEN = 4
+LAST_DAY_US = 4_102_444_800_000_000  # 2100-01-01: a price of any date is a price
+_VARIABLE = re.compile(r"\{\{\s*[A-Za-z_][A-Za-z0-9_]*\s*\}\}")
 _TRAIN = "Run: waterline router train APP_DIR; or remove router.json"
 
 
@@ -119,6 +126,28 @@ def _rule(app: AppToml, row: Any, number: int, routes: Mapping[str, Route], decl
     if len(values) == 1:
         place.wrong("", "a rule without a condition takes every request", "Add one: keywords, max_chars, tools ...")
     return Rule(**values)
+
+
+def early_variables(release: Release, prices: PriceTable) -> Iterator[str]:
+    """What a variable that stands early in a long prompt costs: providers cache only what stands before it."""
+    for name, prompt in release.prompts.items():
+        first = _VARIABLE.search(prompt.text)
+        after = len(prompt.text) - first.start() if first is not None else 0
+        if first is None or len(prompt.text) < LONG_PROMPT_CHARS or after < len(prompt.text) // 4:
+            continue
+        tokens = after // CHARS_PER_TOKEN
+        costs = [
+            f'{usd(tokens * 1000 * (price.input - price.cached_input) // 1_000_000)} USD on "{route.model}"'
+            for route in release.routes.values()
+            if route.prompt == name
+            and (price := prices.find(route.provider, route.model, LAST_DAY_US))
+            and price.input > price.cached_input
+        ]
+        cost = f", {' and '.join(dict.fromkeys(costs))} a thousand requests" if costs else ""
+        yield (
+            f"prompts/{name}.md: {first.group()} stands at character {first.start()} of {len(prompt.text)}, so a "
+            f"provider cannot cache the {tokens} tokens after it{cost}. Put what changes at the end"
+        )
 
 
 def read_learned(folder: Folder, release: Release) -> Release:

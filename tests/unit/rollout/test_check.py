@@ -204,6 +204,14 @@ SPOILT = [
         "a context of 900",
         "Lower it",
     ),
+    app(
+        "prompt_cache",
+        "reproducible = true",
+        "prompt_cache = true",
+        22,
+        'provider "local" has no prompt cache',
+        "Remove",
+    ),
     app("app_url", "[retention]", '[app]\nurl = "localhost"\n[retention]', 40, "is not an address", "http://"),
     app("retention", "bodies_days = 30", 'on_trace_failure = "drop"', 40, "refuse, answer", "refuse"),
     prompt("variable_syntax", "Hi {{user name}}", 1, "{{user name}} is not a variable", "{{name}}"),
@@ -414,10 +422,21 @@ def test_the_error_lists_app_toml_first_and_then_by_line(tmp_path: Path) -> None
     assert "app.toml:1: " in str(caught.value)
 
 
+EARLY = "{{today}}\n" + "Rules. " * 2000
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [
         ({"app.toml": APP.replace('"gpt-4o-mini"\n', '"gpt-99"\n', 1)}, "every call would be refused"),
+        (
+            {"prompts/agent.md": EARLY},
+            "stands at character 0 of 14010, so a provider cannot cache the 3502 tokens after",
+        ),
+        (
+            {"prompts/agent.md": EARLY, "prices.toml": GOOD["prices.toml"] + "cached_input = 0.02\n"},
+            '0.28 USD on "gpt-4o-mini" a thousand requests',
+        ),
         ({"prompts/extra.md": "x"}, "prompts/extra.md: no route and no prompt uses it"),
         ({"prompts/agent.md": AGENT.replace("{{contact}}", "us")}, "which the text never uses"),
         ({"tools/book_visit.json": TOOL.replace('"write"', '"irreversible"')}, "asks for no confirmation"),
