@@ -52,9 +52,10 @@ def steer(fields: Fields, release: Release, route: Route) -> None:
     prompt = release.prompts.get(route.prompt)
     if route.provider == "openai":
         fields.setdefault("prompt_cache_key", Raw(_encode(cache_key(release.app, prompt.text if prompt else ""))))
-    elif route.provider == "anthropic" and not any(b'"cache_control"' in bytes(raw) for raw in fields.values()):
-        if not _mark_system(fields, prompt):
-            _mark_tools(fields)
+    if route.provider != "anthropic" or any(b'"cache_control"' in bytes(raw) for raw in fields.values()):
+        return
+    if not _mark_system(fields, prompt):
+        _mark_tools(fields)
 
 
 def _mark_system(fields: Fields, prompt: Prompt | None) -> bool:

@@ -1,6 +1,7 @@
 """Older turns become a note: what it keeps, what it never touches, and that it is the same every time."""
 
 import json
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -91,7 +92,7 @@ def test_the_note_speaks_with_the_users_authority_and_roles_still_take_turns() -
     assert "12345" in found[0]["content"]
     roles = [m["role"] for m in found]
     assert "system" not in roles
-    assert all(a != b for a, b in zip(roles, roles[1:], strict=False))
+    assert all(a != b for a, b in pairwise(roles))
 
 
 def test_a_tool_result_is_never_parted_from_its_call() -> None:
