@@ -12,11 +12,10 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import cast
-from zoneinfo import ZoneInfo
 
 import msgspec
 import uvicorn
@@ -35,15 +34,16 @@ from waterline.api.ops import Feedback, FeedbackBody, MetricsPage, ModelList, Re
 from waterline.api.responses import TREE, Responses, ResponseTree
 from waterline.api.sink import Callers
 from waterline.console.pages import console_app
+from waterline.control.budgets import Alerts
 from waterline.control.plane import Plane
 from waterline.control.responses import StoredResponses
 from waterline.control.views import StatusView
-from waterline.core.app_spec import AppSpec, parse_spec
+from waterline.core.app_spec import AppSpec, Limits, parse_spec
 from waterline.core.errors import InvalidRequest, Refused, UnknownModel, WaterlineError
 from waterline.core.ids import trace_id
 from waterline.core.prices import PriceTable
 from waterline.core.release import release_id
-from waterline.gateway.budget import bounds
+from waterline.gateway.budget import Preparation
 from waterline.gateway.deps import App, Deps
 from waterline.gateway.metrics import Metrics
 from waterline.gateway.route import Served, make_ready
@@ -96,6 +96,7 @@ class Waterline:
         )
         self.price_text = resources.files("waterline.core").joinpath("prices.toml").read_text(encoding="utf-8")
         self.metrics = Metrics()
+        self.alerts = Alerts(self.store, clock_us, self.metrics.count)
         self.callers = Callers()
         self.served: dict[str, Served] = {}
         counter, process = itertools.count(), int(self.boot, 16)
@@ -114,9 +115,10 @@ class Waterline:
         )
         for stored in self.store.read_sync(releases.current_specs):
             try:
-                self._apply(parse_spec(stored.bytes))
+                self._start_app(parse_spec(stored.bytes))
             except (msgspec.MsgspecError, ValueError, KeyError) as error:
                 log.error("app %s is not served: its environment record cannot be applied: %s", stored.app, error)
+        self.alerts.write_now()
         self.plane = Plane(
             store=self.store,
             keys=self.keys,
@@ -126,7 +128,8 @@ class Waterline:
             upstreams=self.upstreams,
             providers={str(kind): provider for kind, provider in self.providers.items()},
             master_key=settings.master_key,
-            prepare_spec=self._prepare_spec,
+            preparing=self._preparing,
+            key_budgets_changed=self._key_budgets_changed,
             status_changed=self._restate,
             drain=self._drain,
             status_now=self.status,
@@ -183,31 +186,52 @@ class Waterline:
             status = self.store.read_sync(lambda tx, i=served.id: self.plane.release_status(tx, i))  # type: ignore[misc]
             served.headers[1] = (b"x-waterline-status", status.encode())
 
-    def _apply(self, spec: AppSpec, spent: dict[int, int] | None = None) -> None:
-        """An environment record comes into force. What was spent is asked of the store, never forgotten.
-
-        `spent`: since which moment -> nano-USD, where it was asked before."""
+    def _start_app(self, spec: AppSpec) -> None:
+        """As it was when the server stopped: what was spent is asked of the store, never forgotten."""
         prices = PriceTable.parse(self.price_text, spec.prices)
-        app = self.deps.apps.get(spec.name)
-        if app is None:
-            app = self.deps.apps[spec.name] = App(spec, prices)
-        else:
-            app.apply(spec, prices)
-        known = spent or {}
-        app.budget.restore(
-            clock_us(), lambda since: known[since] if since in known else self.store.read_sync(self._spent(spec, since))
-        )
+        app = App(spec, prices, self.alerts.put)
+        keys = self.keys.budgets(spec.name)
+        made = app.budget.prepare(spec.limits, keys, clock_us())
+        made.restore(self.store.read_sync(lambda tx: self._spent(tx, spec.name, made)))
+        app.apply(spec, prices, keys, made)
+        app.budget.drop(made)
+        self.deps.apps[spec.name] = app
 
-    def _spent(self, spec: AppSpec, since_us: int) -> Callable[[Tx], int]:
-        return lambda tx: traces.spent(tx, spec.name, since_us, purpose=self.settings.purpose)
+    @contextlib.asynccontextmanager
+    async def _preparing(self, spec: AppSpec) -> AsyncIterator[Callable[[], None]]:
+        """What puts an environment record into force."""
+        prices = PriceTable.parse(self.price_text, spec.prices)
+        app = self.deps.apps.get(spec.name) or App(spec, prices, self.alerts.put)
+        async with self._counting(app, spec.limits) as made:
 
-    async def _prepare_spec(self, spec: AppSpec) -> Callable[[], None]:
-        """Ask the store, off the event loop, what a new record's periods have spent; the result puts it into force."""
-        await self._drain()
-        zone = ZoneInfo(spec.limits.timezone)
-        starts = [bounds(kind, clock_us(), zone)[0] for kind in ("day", "month")]
-        spent = {since: await self.store.read(self._spent(spec, since)) for since in starts}
-        return lambda: self._apply(spec, spent)
+            def apply() -> None:
+                app.apply(spec, prices, self.keys.budgets(spec.name), made)
+                self.deps.apps[spec.name] = app
+
+            yield apply
+
+    async def _key_budgets_changed(self, name: str) -> None:
+        app = self.deps.apps[name]
+        async with self._counting(app, app.spec.limits) as made:
+            app.budget.configure(app.spec.limits, self.keys.budgets(name), made)
+
+    @contextlib.asynccontextmanager
+    async def _counting(self, app: App, limits: Limits) -> AsyncIterator[Preparation]:
+        """Budgets that nobody has counted yet count from here on, and the store is asked, off the event loop, what was
+        spent before."""
+        made = app.budget.prepare(limits, self.keys.budgets(app.spec.name), clock_us())
+        try:
+            if made.ledgers:
+                await self._drain()
+                made.restore(await self.store.read(lambda tx: self._spent(tx, app.spec.name, made)))
+            yield made
+        finally:
+            app.budget.drop(made)
+
+    def _spent(self, tx: Tx, app: str, made: Preparation) -> list[dict[str, int]]:
+        """What the store has of each ledger, without the requests that the ledger counts itself."""
+        asked = [(ledger.scope, window.start_us, ledger.most_names + 1) for ledger, window in made.asked]
+        return [traces.spent_by(tx, app, *one, made.ids.copy, self.settings.purpose) for one in asked]
 
     async def _feedback(self, said: FeedbackBody, principal: Principal) -> str:
         try:
@@ -277,6 +301,7 @@ class Waterline:
 
     async def stop(self) -> None:
         self._listening.cancel()
+        await self.alerts.close()
         self.upstreams.close()
         await self.local.stop()
         self.spool.close()

@@ -27,6 +27,7 @@ ROUTES = [
     ("GET", "/api/cost/report?app={app}", None, A.OVERVIEW_READ),
     ("POST", "/api/cost/reconciliation", {"invoice": "day,model,usd\n2026-11-01,m,1\n"}, A.OVERVIEW_READ),
     ("GET", "/api/cost/forecast?app={app}", None, A.OVERVIEW_READ),
+    ("GET", "/api/budgets", None, A.OVERVIEW_READ),
     ("GET", "/api/traces", None, A.TRACES_READ),
     ("GET", "/api/traces?q=word", None, A.BODIES_READ),
     ("GET", "/api/traces/{trace}", None, A.TRACES_READ),

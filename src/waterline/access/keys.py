@@ -21,7 +21,9 @@ from msgspec.structs import replace
 
 from waterline.access.roles import PERSON_ROLES, Action, Principal, Role, require
 from waterline.access.throttle import WrongKeys
+from waterline.core.app_spec import UNLIMITED, Spending
 from waterline.core.errors import InvalidApiKey, MissingApiKey, Refused
+from waterline.core.money import usd
 
 __all__ = ["SYSTEM", "Act", "KeyRing", "KeyStore", "MemoryKeys", "NewKey", "Principal", "StoredKey", "hide_keys"]
 
@@ -32,6 +34,7 @@ ID_LENGTH = 11  # wl-1a2b3c4d
 KEY_LENGTH = ID_LENGTH + 43
 CACHE_SIZE = 4096
 NEVER = 2**63
+LARGEST_BUDGET = 10**18  # nano-USD: a thousand million USD
 
 _KEY = re.compile(rb"wl-[0-9a-f]{8}[A-Za-z0-9_-]{43}")
 _KEY_IN_TEXT = re.compile(r"(wl-[0-9a-f]{8})[A-Za-z0-9_-]{6,}")
@@ -56,9 +59,14 @@ class StoredKey(Struct, frozen=True):
     created_by: str
     expires_us: int | None = None
     revoked_us: int | None = None
+    branch: str = ""  # of the organisation; "": none
+    nano_usd_per_day: int | None = None  # the key's own hard budget
+    nano_usd_per_month: int | None = None
 
     def principal(self) -> Principal:
-        return Principal(self.id, self.kind, self.name, self.app, self.env, self.role, self.assert_identity)
+        return Principal(
+            self.id, self.kind, self.name, self.app, self.env, self.role, self.assert_identity, self.branch
+        )
 
     def usable(self, now_us: int) -> bool:
         return self.revoked_us is None and (self.expires_us is None or now_us < self.expires_us)
@@ -244,6 +252,14 @@ class KeyRing:
         self._bearer_hits.clear()
         self._x_api_key_hits.clear()
 
+    def budgets(self, app: str) -> dict[str, Spending]:
+        """The hard budgets that keys of this app carry, by key id; also of revoked ones: what they spent was spent."""
+        return {
+            key.id: Spending(key.nano_usd_per_day, key.nano_usd_per_month)
+            for key in self._keys.values()
+            if key.app == app and (key.nano_usd_per_day is not None or key.nano_usd_per_month is not None)
+        }
+
     # --- changes
 
     def list(self) -> tuple[StoredKey, ...]:
@@ -259,19 +275,31 @@ class KeyRing:
         env: str,
         assert_identity: bool = False,
         expires_us: int | None = None,
+        branch: str = "",
+        budget: Spending = UNLIMITED,
     ) -> NewKey:
         """Raises PermissionDenied, or Refused for a bad name or an expiry in the past."""
         require(by, Action.KEY_CREATE_APP)
         if assert_identity:
             require(by, Action.KEY_ASSERT_IDENTITY)
-        for what, value in (("app", app), ("environment", env)):
+        for what, value in (("an app", app), ("an environment", env), ("a branch", branch or "none")):
             if not _SLUG.fullmatch(value):
-                raise Refused(f"{value!r} is not a name of an {what}. Use lower-case letters, digits, - _ and .", 400)
+                raise Refused(f"{value!r} is not a name of {what}. Use lower-case letters, digits, - _ and .", 400)
         detail = {"kind": "app", "name": name, "app": app, "env": env}
         if assert_identity:
             detail["assert_identity"] = "yes"
+        if branch:
+            detail["branch"] = branch
+        for period, nano in (("day", budget.nano_usd_per_day), ("month", budget.nano_usd_per_month)):
+            if nano is not None:
+                if not 0 < nano <= LARGEST_BUDGET:
+                    raise Refused(f"A budget is more than 0 and at most {usd(LARGEST_BUDGET)} USD a {period}.", 400)
+                detail[f"usd_per_{period}"] = usd(nano, 9)
         async with self._changing:
-            new = self._make(by, "app", name, app=app, env=env, assert_identity=assert_identity, expires_us=expires_us)
+            new = self._make(
+                by, "app", name, app=app, env=env, assert_identity=assert_identity, expires_us=expires_us,
+                branch=branch, budget=budget,
+            )  # fmt: skip
             await self._store.add(new.stored, self._act(by, Action.KEY_CREATE_APP, new.stored, detail))
             self._put(new.stored)
         return new
@@ -352,6 +380,8 @@ class KeyRing:
         role: Role | None = None,
         assert_identity: bool = False,
         expires_us: int | None = None,
+        branch: str = "",
+        budget: Spending = UNLIMITED,
     ) -> NewKey:
         now_us = self._clock_us()
         if not name.strip() or len(name) > 80 or not name.isprintable() or set(name) & set("()"):
@@ -378,6 +408,9 @@ class KeyRing:
             created_us=now_us,
             created_by=by.name,
             expires_us=expires_us,
+            branch=branch,
+            nano_usd_per_day=budget.nano_usd_per_day,
+            nano_usd_per_month=budget.nano_usd_per_month,
         )
         return NewKey(text, stored)
 

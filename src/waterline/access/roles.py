@@ -120,6 +120,7 @@ class Principal(Struct, frozen=True):
     env: str = ""
     role: Role | None = None
     assert_identity: bool = False
+    branch: str = ""  # of the organisation
 
     @property
     def acts_as(self) -> Role | None:

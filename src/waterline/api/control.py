@@ -12,6 +12,7 @@ from waterline.access.audit import SealedEntry
 from waterline.access.roles import Principal
 from waterline.api.sink import error_body
 from waterline.control.plane import LoadLineBody, Plane
+from waterline.core.app_spec import Spending
 from waterline.core.errors import InvalidRequest, Refused, RequestError
 from waterline.store.traces import TraceFilter
 
@@ -49,6 +50,9 @@ class KeyBody(msgspec.Struct, forbid_unknown_fields=True):
     role: str = ""
     hours: int = 0
     assert_identity: bool = False
+    branch: str = ""
+    nano_usd_per_day: int | None = None
+    nano_usd_per_month: int | None = None
 
 
 class ReplayBody(msgspec.Struct, forbid_unknown_fields=True):
@@ -172,7 +176,10 @@ def control_routes(plane: Plane, authenticate: Callable[[Any, str], Principal]) 
 
     async def add_key(who: Principal, r: Request) -> Any:
         b = await _body(r, KeyBody)
-        return await plane.create_key(who, b.kind, b.name, b.app, b.env, b.role, b.hours, b.assert_identity)
+        budget = Spending(b.nano_usd_per_day, b.nano_usd_per_month)
+        return await plane.create_key(
+            who, b.kind, b.name, b.app, b.env, b.role, b.hours, b.assert_identity, b.branch, budget
+        )
 
     async def revoke_key(who: Principal, r: Request) -> Any:
         return await plane.revoke_key(who, r.path_params["key"], r.query_params.get("reason", ""))
@@ -207,6 +214,7 @@ def control_routes(plane: Plane, authenticate: Callable[[Any, str], Principal]) 
         route("/cost/report", cost_report),
         route("/cost/reconciliation", cost_reconciliation, "POST"),
         route("/cost/forecast", cost_forecast),
+        route("/budgets", lambda who, r: plane.budgets(who, r.query_params.get("app") or None)),
         route("/traces", traces),
         route("/traces/{trace}", trace),
         route("/traces/{trace}/replay", replay, "POST"),

@@ -1,4 +1,4 @@
-"""`waterline cost report|forecast|plan`."""
+"""`waterline cost report|forecast|plan|budgets`."""
 
 import time
 from pathlib import Path
@@ -9,6 +9,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from waterline.cli.budgets import budgets
 from waterline.cli.building import built_or_die
 from waterline.cli.client import Server, die, out, print_json
 from waterline.control.costs import budgets_of
@@ -22,6 +23,7 @@ from waterline.evals.forecast import declared_month
 from waterline.rollout.check import built_in_prices
 
 app = typer.Typer(no_args_is_help=True)
+app.command()(budgets)
 Json = Annotated[bool, typer.Option("--json")]
 Data = Annotated[Path | None, typer.Option("--data", help="Data folder of the server.")]
 LARGEST_PLAN = 1 << 20

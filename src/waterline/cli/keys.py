@@ -1,13 +1,14 @@
 """`waterline key create|list|revoke`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 
 from waterline.cli.client import Server, die, out, print_json
 from waterline.cli.times import when
+from waterline.core.money import nano_from_usd, usd
 
 app = typer.Typer(no_args_is_help=True)
 Json = Annotated[bool, typer.Option("--json")]
@@ -22,12 +23,17 @@ def create(
     role: Annotated[str, typer.Option("--role", help="A person's key: owner, developer, operator or viewer.")] = "",
     days: Annotated[int, typer.Option("--days", help="Valid for; 0: until revoked.")] = 0,
     assert_identity: Annotated[bool, typer.Option("--assert-identity", help="May say whom it speaks for.")] = False,
+    branch: Annotated[str, typer.Option("--branch", help="The branch of the organisation that uses it.")] = "",
+    usd_per_day: Annotated[str, typer.Option("--usd-per-day", help="A hard budget of its own, as 2.50.")] = "",
+    usd_per_month: Annotated[str, typer.Option("--usd-per-month", help="A hard budget of its own, as 20.")] = "",
     json: Json = False,
     data: Data = None,
 ) -> None:
     """Create a key, shown once: for an app (--app) or for a person (--role and --name)."""
     if bool(app_name) == bool(role):
         die("say for whom: --app APP for a program, or --role ROLE --name NAME for a person.", 2)
+    if role and (branch or usd_per_day or usd_per_month):
+        die("a branch and a budget are of an app's key (--app): a person's key asks no models.", 2)
     body = {
         "kind": "app" if app_name else "person",
         "app": app_name,
@@ -36,6 +42,9 @@ def create(
         "name": name or app_name,
         "hours": days * 24,
         "assert_identity": assert_identity,
+        "branch": branch,
+        "nano_usd_per_day": _nano(usd_per_day),
+        "nano_usd_per_month": _nano(usd_per_month),
     }
     made = Server.find(data).ask("POST", "/api/keys", body)
     if json:
@@ -45,6 +54,13 @@ def create(
     out.print("It is shown this once; only its hash is kept.", style="dim")
 
 
+def _nano(amount: str) -> int | None:
+    try:
+        return nano_from_usd(amount) if amount else None
+    except ValueError as error:
+        die(f"{error}. Write a budget as 20 or 2.50.", 2)
+
+
 @app.command("list")
 def list_(json: Json = False, data: Data = None) -> None:
     """Every key: its id, never its secret."""
@@ -52,17 +68,22 @@ def list_(json: Json = False, data: Data = None) -> None:
     if json:
         print_json(rows)
         return
-    table = Table("id", "for", "name", "rights", "created", "state")
+    table = Table("id", "for", "name", "rights", "branch", "budget, USD", "created", "state")
     for r in rows:
         whose = f"{r['app']}/{r['env']}" if r["kind"] == "app" else r["role"]
         state = f"revoked {when(r['revoked_us'])}" if r["revoked_us"] else "valid"
         if r["expires_us"] and not r["revoked_us"]:
             state = f"until {when(r['expires_us'])}"
         table.add_row(
-            r["id"], r["kind"], r["name"], whose + (" +identity" if r["assert_identity"] else ""),
-            when(r["created_us"]), state,
+            r["id"], r["kind"], r["name"], whose + (" +identity" if r["assert_identity"] else ""), r["branch"],
+            _budget(r), when(r["created_us"]), state,
         )  # fmt: skip
     out.print(table)
+
+
+def _budget(key: dict[str, Any]) -> str:
+    amounts = {"day": key["nano_usd_per_day"], "month": key["nano_usd_per_month"]}
+    return ", ".join(f"{usd(nano)} a {period}" for period, nano in amounts.items() if nano is not None)
 
 
 @app.command()

@@ -5,8 +5,11 @@ Action first (a test walks all of them against the role matrix); each act that c
 in its own transaction.
 """
 
+import asyncio
 import hmac
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -15,6 +18,7 @@ from waterline.access.keys import KeyRing, StoredKey
 from waterline.access.roles import PERSON_ROLES, Action, Principal, Role, allowed, require
 from waterline.access.stored import AuditRows
 from waterline.control import costs, replaying, responses
+from waterline.control.budgets import BudgetView, budget_views
 from waterline.control.views import (
     AppView,
     CostRow,
@@ -31,7 +35,7 @@ from waterline.control.views import (
     TracePage,
     TraceView,
 )
-from waterline.core.app_spec import AppSpec, parse_spec, spec_id
+from waterline.core.app_spec import UNLIMITED, AppSpec, Spending, parse_spec, spec_id
 from waterline.core.errors import NotReplayable, Refused
 from waterline.core.ids import is_trace_id, sha256_hex
 from waterline.core.prices import PriceTable
@@ -39,6 +43,7 @@ from waterline.core.release import Release, StoredRelease, parse_release, releas
 from waterline.core.rollout import Move
 from waterline.core.verdict import JudgeRef, Outcome, Ref, Verdict
 from waterline.gateway.deps import App, Deps
+from waterline.gateway.ledger import KINDS
 from waterline.gateway.upstreams import Upstreams
 from waterline.providers.base import Provider
 from waterline.rollout.diff import diff
@@ -47,6 +52,7 @@ from waterline.rollout.moves import Moves, parse_weight
 from waterline.store import audit_log, load_lines, releases, rollouts, traces, verdicts
 from waterline.store.db import Store, StoreConflict, Tx
 
+T = TypeVar("T")
 SEAWORTHY, EXPERIMENTAL = "seaworthy", "experimental"
 FEEDBACK_PASSES = {"accepted": Outcome.PASS, "copied": Outcome.PASS, "edited": Outcome.FAIL, "rejected": Outcome.FAIL}
 MAX_MANIFEST_BYTES = 8 << 20
@@ -74,7 +80,8 @@ class Plane:
         upstreams: Upstreams,
         providers: dict[str, Provider],
         master_key: bytes,
-        prepare_spec: Callable[[AppSpec], Awaitable[Callable[[], None]]],
+        preparing: Callable[[AppSpec], AbstractAsyncContextManager[Callable[[], None]]],
+        key_budgets_changed: Callable[[str], Coroutine[Any, Any, None]],
         status_changed: Callable[[str], None],
         drain: Callable[[], Awaitable[None]],
         status_now: Callable[[], Awaitable[StatusView]],
@@ -87,7 +94,9 @@ class Plane:
         self._upstreams = upstreams
         self._providers = providers
         self._master_key = master_key
-        self._prepare_spec = prepare_spec
+        self._preparing = preparing
+        self._key_budgets_changed = key_budgets_changed
+        self._under_way: set[asyncio.Task[Any]] = set()
         self._status_changed = status_changed
         self._drain = drain
         self._status_now = status_now
@@ -149,6 +158,15 @@ class Plane:
         known, now = self._known_app(app), self._deps.clock_us()
         await self._drain()
         return await self._store.read(lambda tx: costs.app_forecast(tx, known.spec, known.prices, now))
+
+    async def budgets(self, who: Principal, app: str | None) -> list[BudgetView]:
+        """Every budget: of the apps and of their branches, keys and subjects (those that used most of theirs)."""
+        require(who, Action.OVERVIEW_READ)
+        found = [known.budget for name, known in sorted(self._deps.apps.items()) if app in (None, name)]
+        for budget in found:
+            budget.roll(self._deps.clock_us())
+        lines = [(budget.app, line) for budget in found for line in budget.lines()]
+        return await self._store.read(lambda tx: budget_views(tx, lines, app))
 
     async def traces(
         self, who: Principal, where: traces.TraceFilter, before: str = "", limit: int = 50, count: bool = False
@@ -316,7 +334,7 @@ class Plane:
 
         new = await self._store.write(write)
         if release.app not in self._deps.apps:
-            (await self._prepare_spec(record))()
+            await self._to_the_end(self._put_into_force(record))
         view = await self._store.read(lambda tx: self._release_view(made, self._seaworthy(tx)))
         return msgspec.structs.replace(view, new=new)
 
@@ -332,12 +350,16 @@ class Plane:
         if env not in spec.environments:
             names = ", ".join(spec.environments)
             raise Refused(f'App "{app}" has no environment "{env}". It has: {names}.', 404)
-        put_into_force = await self._prepare_spec(spec)
-        move = await self._moves.promote(
-            who, app=app, env=env, release=stored.id, weight_bp=parse_weight(weight), why=why,
-            evidence=evidence or (SEAWORTHY if stored.id in good else EXPERIMENTAL),
-            spec=stored.spec, apply=put_into_force,
-        )  # fmt: skip
+
+        async def _step() -> Move:
+            async with self._preparing(spec) as put_into_force:
+                return await self._moves.promote(
+                    who, app=app, env=env, release=stored.id, weight_bp=parse_weight(weight), why=why,
+                    evidence=evidence or (SEAWORTHY if stored.id in good else EXPERIMENTAL),
+                    spec=stored.spec, apply=put_into_force,
+                )  # fmt: skip
+
+        move = await self._to_the_end(_step())
         self._status_changed(app)
         return move
 
@@ -350,7 +372,6 @@ class Plane:
         except (msgspec.MsgspecError, UnicodeDecodeError, ValueError, KeyError) as error:
             raise Refused(f"This is no environment record: {error}.", 400) from None
         self._known_app(spec.name)
-        apply = await self._prepare_spec(spec)
 
         def write(tx: Tx) -> None:
             now = self._deps.clock_us()
@@ -358,8 +379,7 @@ class Plane:
             releases.set_current_spec(tx, spec.name, made, now, who.name)
             self._audit(tx, who, Action.LIMITS_WRITE, spec.name, {"environment_record": made, "why": why[:500]})
 
-        await self._store.write(write)
-        apply()
+        await self._to_the_end(self._put_into_force(spec, write))
         self._status_changed(spec.name)
         return spec
 
@@ -380,8 +400,9 @@ class Plane:
         return await self._moves.pin(who, app=app, env=env, session=session, release=stored.id, why=why)
 
     async def create_key(
-        self, who: Principal, kind: str, name: str, app: str, env: str, role: str, hours: int, assert_identity: bool
-    ) -> KeyView:
+        self, who: Principal, kind: str, name: str, app: str, env: str, role: str, hours: int, assert_identity: bool,
+        branch: str = "", budget: Spending = UNLIMITED,
+    ) -> KeyView:  # fmt: skip
         """The key itself is in the answer, this once."""
         require(who, Action.KEY_CREATE_PERSON if kind == "person" else Action.KEY_CREATE_APP)
         expires_us = self._deps.clock_us() + hours * 3_600_000_000 if hours else None
@@ -394,8 +415,11 @@ class Plane:
             if env not in spec.environments:
                 raise Refused(f'App "{app}" has no environment "{env}". It has: {", ".join(spec.environments)}.', 404)
             made = await self.keys.create_app_key(
-                who, name=name, app=app, env=env, assert_identity=assert_identity, expires_us=expires_us
-            )
+                who, name=name, app=app, env=env, assert_identity=assert_identity, expires_us=expires_us,
+                branch=branch, budget=budget,
+            )  # fmt: skip
+            if budget != UNLIMITED:
+                await self._to_the_end(self._key_budgets_changed(app))
         return msgspec.structs.replace(_key_view(made.stored), key=made.text)
 
     async def revoke_key(self, who: Principal, key_id: str, why: str) -> KeyView:
@@ -478,6 +502,19 @@ class Plane:
 
         return await self._store.write(write)
 
+    async def _put_into_force(self, spec: AppSpec, write: Callable[[Tx], None] | None = None) -> None:
+        async with self._preparing(spec) as put_into_force:
+            if write is not None:
+                await self._store.write(write)
+            put_into_force()
+
+    async def _to_the_end(self, step: Coroutine[Any, Any, T]) -> T:
+        """A caller that leaves must not leave a change half made."""
+        task = asyncio.create_task(step)
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+        return await asyncio.shield(task)
+
     # --- parts -------------------------------------------------------------------------------------------------
 
     def release_status(self, tx: Tx, release: str) -> str:
@@ -505,15 +542,13 @@ class Plane:
     def _app_view(self, app: App, good: set[str]) -> AppView:
         spec, budget = app.spec, app.budget
         budget.roll(self._deps.clock_us())
-        periods = {p.kind: p for p in budget.periods}
-        day, month = periods.get("day"), periods.get("month")
+        day, month = (budget.of_app(kind) for kind in KINDS)
         environments = [EnvState(spec.name, env, *self._live.state(spec.name, env)) for env in spec.environments]
         main = environments[0].shares if environments else ()
         return AppView(
             spec.name, spec.purpose, spec.owner, environments,
             SEAWORTHY if main and all(s.release in good for s in main) else EXPERIMENTAL,
-            day.spent if day else 0, day.limit if day else None,
-            month.spent if month else 0, month.limit if month else None,
+            day.spent, day.limit, month.spent, month.limit,
         )  # fmt: skip
 
     def _release_view(self, stored: StoredRelease, good: set[str]) -> ReleaseView:
@@ -575,5 +610,6 @@ def _text(body: bytes | None) -> str | None:
 def _key_view(k: StoredKey) -> KeyView:
     return KeyView(
         k.id, k.kind, k.name, k.app, k.env, k.role or "", k.assert_identity, k.created_us, k.created_by,
-        k.expires_us, k.revoked_us,
+        k.expires_us, k.revoked_us, branch=k.branch, nano_usd_per_day=k.nano_usd_per_day,
+        nano_usd_per_month=k.nano_usd_per_month,
     )  # fmt: skip

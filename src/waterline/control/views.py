@@ -147,6 +147,9 @@ class KeyView(Struct, frozen=True):
     expires_us: int | None
     revoked_us: int | None
     key: str = ""  # only in the answer to its creation
+    branch: str = ""
+    nano_usd_per_day: int | None = None
+    nano_usd_per_month: int | None = None
 
 
 class LoadLineView(Struct, frozen=True):

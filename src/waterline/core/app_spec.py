@@ -13,6 +13,16 @@ from waterline.core.defaults import with_default_objects
 from waterline.core.ids import sha256_hex
 
 
+class Spending(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """Hard budgets of one name. None: not limited. Unit: nano-USD."""
+
+    nano_usd_per_day: int | None = None
+    nano_usd_per_month: int | None = None
+
+
+UNLIMITED = Spending()
+
+
 class Limits(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """None: not limited. Money in nano-USD (app.toml writes USD)."""
 
@@ -22,6 +32,18 @@ class Limits(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True
     nano_usd_per_month: int | None = None
     max_concurrency: int | None = None
     timezone: str = "UTC"
+    branch: Spending = Spending()  # of each branch, key and subject that has none of its own
+    key: Spending = Spending()
+    subject: Spending = Spending()
+    branches: dict[str, Spending] = {}  # by name
+
+    @property
+    def money(self) -> bool:
+        """Whether a hard budget is declared here (a key may carry one besides)."""
+        declared = (self.branch, self.key, self.subject, *self.branches.values())
+        amounts = [self.nano_usd_per_day, self.nano_usd_per_month]
+        amounts += [nano for one in declared for nano in (one.nano_usd_per_day, one.nano_usd_per_month)]
+        return any(nano is not None for nano in amounts)
 
 
 class Quality(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):

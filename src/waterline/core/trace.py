@@ -154,6 +154,7 @@ class TraceRow(Struct, frozen=True):
     price_version: str
     boot: str  # the process that served it
     idempotency_key: str = ""
+    branch: str = ""  # of the organisation, as the key says
 
 
 class AdmittedRecord(Struct, frozen=True, tag="a"):

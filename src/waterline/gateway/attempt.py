@@ -205,7 +205,7 @@ def _prepare(call: Call, target: Target) -> tuple[Reservation, bytes]:
     price = app.prices.find(route.provider, route.model, request.received_us, bound)
     trail.price_version = price.version if price is not None else ""
     hold = app.budget.reserve(
-        request.received_us,
+        trail.open_tab(),
         price,
         route.model,
         bound,

@@ -1,13 +1,13 @@
 """What `serve` is given. Everything with a clock, a disk or a socket behind it comes in through here."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
-from waterline.core.app_spec import AppSpec, Limits
+from waterline.core.app_spec import AppSpec, Limits, Spending
 from waterline.core.errors import RequestError
 from waterline.core.prices import PriceTable
 from waterline.core.trace import Purpose
-from waterline.gateway.budget import Budget
+from waterline.gateway.budget import Alert, Budget, Preparation
 from waterline.gateway.cache import AnswerCache
 from waterline.gateway.limits import AppLimits
 from waterline.gateway.metrics import Metrics
@@ -37,19 +37,19 @@ class Sink(Protocol):
 class App:
     """An app as the gateway knows it: its environment record, applied."""
 
-    def __init__(self, spec: AppSpec, prices: PriceTable) -> None:
+    def __init__(self, spec: AppSpec, prices: PriceTable, alert: Callable[[Alert], None] = lambda alert: None) -> None:
         self.spec = spec
         self.prices = prices
         self.limits = AppLimits(spec.name, spec.limits)
-        self.budget = Budget(spec.name, spec.limits)
         self.answers = AnswerCache()
+        self.budget = Budget(spec.name, spec.limits, alert=alert)
 
-    def apply(self, spec: AppSpec, prices: PriceTable) -> None:
-        """A new environment record; what was counted and spent stays."""
+    def apply(self, spec: AppSpec, prices: PriceTable, keys: Mapping[str, Spending], made: Preparation) -> None:
+        """A new environment record, with the budgets that the app's keys carry; what was counted and spent stays."""
         self.spec = spec
         self.prices = prices
         self.limits.update(spec.limits)
-        self.budget.configure(spec.limits)
+        self.budget.configure(spec.limits, keys, made)
 
     @property
     def declared(self) -> Limits:

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 from waterline.core.errors import UnknownModel
 from waterline.core.release import Release, Route
-from waterline.gateway.budget import AnswerLengths
 from waterline.gateway.health import Health
+from waterline.gateway.lengths import AnswerLengths
 from waterline.gateway.upstreams import Upstream
 
 

@@ -18,6 +18,7 @@ from waterline.core.trace import (
     TraceRow,
     encode_record,
 )
+from waterline.gateway.budget import Tab
 from waterline.gateway.deps import App, Deps
 from waterline.gateway.route import Served, Target
 from waterline.store.spool import SpoolUnavailable
@@ -38,6 +39,7 @@ class Trail:
         self.closed = False
         self.target: Target | None = None  # the one that answered, or was tried last
         self.attempts = 0
+        self.tab: Tab | None = None
         self.reserved = 0
         self.usage = NO_USAGE
         self.cost: int | None = 0
@@ -54,6 +56,15 @@ class Trail:
         self.events: list[Event] = [
             Received(0, request.path, len(request.body), stream=request.stream, deadline_ms=request.deadline_ms)
         ]
+
+    def open_tab(self) -> Tab:
+        """Every budget that this request draws on. Raises nothing: what they allow is asked by each attempt."""
+        tab = self.tab
+        if tab is None:
+            who, request = self.principal, self.request
+            tab = self.app.budget.open(self.id, request.received_us, who.branch, who.key_id, request.subject)
+            self.tab = tab
+        return tab
 
     @property
     def elapsed_us(self) -> int:
@@ -110,6 +121,8 @@ class Trail:
         if self.closed:
             return
         self.closed = True
+        if self.tab is not None:
+            self.tab.close()
         now = self.elapsed_us
         code, message = "", ""
         if error is not None:
@@ -162,4 +175,5 @@ class Trail:
             price_version=self.price_version,
             boot=self.deps.boot,
             idempotency_key=request.idempotency_key,
+            branch=principal.branch,
         )

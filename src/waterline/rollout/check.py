@@ -134,7 +134,7 @@ def _warn(folder: Folder, release: Release, spec: AppSpec, cases: tuple[Case, ..
         if name not in used and not any("{{>" in text and name in text for text in texts.values()):
             warn(f"prompts/{name}.md: no route and no prompt uses it")
     table = built_in_prices(spec.prices)
-    limited = spec.limits.nano_usd_per_day is not None or spec.limits.nano_usd_per_month is not None
+    limited = spec.limits.money
     for name, route in release.routes.items():
         if table.find(route.provider, route.model, _FOREVER_US) is None:
             then = "under the usd limits every call would be refused" if limited else "its cost is shown as unpriced"

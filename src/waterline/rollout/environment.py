@@ -4,7 +4,18 @@ from collections.abc import Collection, Mapping
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from waterline.core.app_spec import Command, Expected, Limits, Objectives, PriceOverride, Quality, Retention, Trial
+from waterline.core.app_spec import (
+    UNLIMITED,
+    Command,
+    Expected,
+    Limits,
+    Objectives,
+    PriceOverride,
+    Quality,
+    Retention,
+    Spending,
+    Trial,
+)
 from waterline.core.prices import first_day
 from waterline.rollout import keys
 from waterline.rollout.folder import Folder
@@ -13,6 +24,7 @@ from waterline.rollout.routes import FILE, NAME, NAME_RULE, is_http_url
 from waterline.rollout.toml_lines import TomlLines
 
 PRICES_FILE = "prices.toml"
+EACH = ("branch", "key", "subject")  # tables of [limits] that are about each one of a kind
 
 
 class AppToml:
@@ -64,7 +76,7 @@ class AppToml:
         return names
 
     def limits(self) -> Limits:
-        values = self.read("limits")
+        values = self.read("limits", also=(*EACH, "branches"))
         timezone = values.get("timezone", "UTC")
         if not _is_timezone(timezone):
             self.place("limits").wrong(
@@ -72,12 +84,44 @@ class AppToml:
                 f'there is no time zone "{timezone}"',
                 'Write an IANA name, such as "Europe/Lisbon"',
             )
+        self._day_within_month(values, "limits")
+        if not isinstance(self.table.get("limits", {}), dict):
+            return Limits()
+        each: dict[str, Any] = {scope: self._spending("limits", scope) for scope in EACH}
+        return Limits(**_in_nano(values), **each, branches=self._branches())
+
+    def _branches(self) -> dict[str, Spending]:
+        """The budgets of single branches, by name."""
+        table = self.table.get("limits", {}).get("branches", {})
+        place = self.place("limits", "branches")
+        if not isinstance(table, dict):
+            place.wrong("", '"limits.branches" is not a table', "Write a table for each: [limits.branches.porto]")
+            return {}
+        found = {}
+        for name in table:
+            if NAME.match(name):
+                found[name] = self._spending("limits", "branches", name)
+            else:
+                place.wrong(name, f'"{name}" is not a good name for a branch', NAME_RULE)
+        return found
+
+    def _spending(self, *path: str) -> Spending:
+        table: Any = self.table
+        for name in path:
+            table = table.get(name, {})
+        if not isinstance(table, dict):
+            self.place(*path).wrong("", f'"{".".join(path)}" is not a table', f"Write a table: [{'.'.join(path)}]")
+            return UNLIMITED
+        values = read_table(self.place(*path), table, keys.SPENDING)
+        self._day_within_month(values, *path)
+        return Spending(**_in_nano(values))
+
+    def _day_within_month(self, values: Mapping[str, Any], *path: str) -> None:
         day, month = values.get("usd_per_day"), values.get("usd_per_month")
         if day is not None and month is not None and day > month:
-            self.place("limits").wrong(
+            self.place(*path).wrong(
                 "usd_per_day", "usd_per_day is more than usd_per_month", "Lower it, or raise usd_per_month"
             )
-        return Limits(**_in_nano(values))
 
     def objectives(self) -> Objectives:
         values = self.read("objectives", also=("quality",))

@@ -76,6 +76,10 @@ LIMITS: Keys = {
     "max_concurrency": Key("whole", low=1, high=LARGEST),
     "timezone": TEXT,
 }
+SPENDING: Keys = {
+    "usd_per_day": Key("usd", above=0, high=LARGEST_USD),
+    "usd_per_month": Key("usd", above=0, high=LARGEST_USD),
+}
 OBJECTIVES: Keys = {
     "availability": Key("number", low=0, high=1),
     "ttft_ms_p95": Key("number", above=0),
@@ -145,6 +149,10 @@ TABLES: Mapping[str, Keys] = {
     "environments": ENVIRONMENTS,
     "models.<route>": ROUTE,
     "limits": LIMITS,
+    "limits.branch": SPENDING,
+    "limits.key": SPENDING,
+    "limits.subject": SPENDING,
+    "limits.branches.<branch>": SPENDING,
     "objectives": OBJECTIVES,
     "objectives.quality": QUALITY,
     "forecast": FORECAST,

@@ -23,6 +23,9 @@ class KeyRow(Struct, frozen=True):
     created_by: str
     expires_us: int | None = None
     revoked_us: int | None = None
+    branch: str = ""  # of the organisation; "": none
+    nano_usd_per_day: int | None = None  # the key's own hard budget
+    nano_usd_per_month: int | None = None
 
 
 class SessionRow(Struct, frozen=True):

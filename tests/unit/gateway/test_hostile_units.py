@@ -14,7 +14,7 @@ from waterline.core.app_spec import Limits
 from waterline.core.errors import BudgetExceeded, RateLimited
 from waterline.core.money import Price, Usage
 from waterline.core.trace import AdmittedRecord, Ended, OutcomeRecord, TraceRow, encode_record
-from waterline.gateway.budget import Budget
+from waterline.gateway.budget import Budget, Reservation
 from waterline.gateway.faults import fault_of
 from waterline.gateway.limits import AppLimits
 from waterline.providers.openai_wire import OpenAIStream
@@ -77,13 +77,17 @@ def test_a_token_limit_declared_in_flight_never_counts_below_nothing():
 
 def test_a_clock_that_jumps_a_day_ahead_and_back_spends_the_day_once():
     budget = Budget("a", Limits(nano_usd_per_day=10**9))
-    budget.reserve(NOON_US, PRICE, "m", 10, 60_000, 1, 64).settle(900_000_000)
+
+    def reserve(at_us: int) -> Reservation:
+        return budget.reserve(budget.open(f"t{at_us}", at_us, "", "wl-1", ""), PRICE, "m", 10, 60_000, 1, 64)
+
+    reserve(NOON_US).settle(900_000_000)
     budget.roll(NOON_US + DAY_US)
-    clamped = budget.reserve(NOON_US + 1, PRICE, "m", 10, 60_000, 1, 64)
+    clamped = reserve(NOON_US + 1)
     assert clamped.amount <= 100_000_000
     clamped.settle(clamped.amount)
     with pytest.raises(BudgetExceeded):
-        budget.reserve(NOON_US + 2, PRICE, "m", 10, 60_000, 1, 64)
+        reserve(NOON_US + 2)
 
 
 # --- providers ---------------------------------------------------------------------------------------------------

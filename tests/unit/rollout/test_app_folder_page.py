@@ -18,6 +18,8 @@ KNOWN = {
     "`[environments]`": keys.ENVIRONMENTS,
     "`[models.<route>]`": keys.ROUTE,
     "`[limits]`": keys.LIMITS,
+    "`[limits.branch]`, `[limits.key]`, `[limits.subject]`": keys.SPENDING,
+    "`[limits.branches.<branch>]`": keys.SPENDING,
     "`[objectives]`": keys.OBJECTIVES,
     "`[objectives.quality]`": keys.QUALITY,
     "`[forecast]`": keys.FORECAST,

@@ -3,13 +3,13 @@ INSERT INTO traces (
     id, app, env, purpose, release, route, provider, model, key_id, session, subject, tags, stream, started_us,
     first_token_us, duration_us, outcome, status, code, attempts,
     input, cached_input, cache_write, output, reasoning, audio_input, audio_output, estimated,
-    cost_nano_usd, reserved_nano_usd, price_version, boot, idempotency_key,
+    cost_nano_usd, reserved_nano_usd, price_version, boot, idempotency_key, branch,
     hour, latency_bucket, ttft_bucket, events
 ) VALUES (
     :id, :app, :env, :purpose, :release, :route, :provider, :model, :key_id, :session, :subject, :tags, :stream,
     :started_us, :first_token_us, :duration_us, :outcome, :status, :code, :attempts,
     :input, :cached_input, :cache_write, :output, :reasoning, :audio_input, :audio_output, :estimated,
-    :cost_nano_usd, :reserved_nano_usd, :price_version, :boot, :idempotency_key,
+    :cost_nano_usd, :reserved_nano_usd, :price_version, :boot, :idempotency_key, :branch,
     :hour, :latency_bucket, :ttft_bucket, :events
 )
 -- An outcome replaces what was open (or was thought interrupted); nothing ever replaces an outcome.
@@ -40,14 +40,14 @@ SELECT t.n AS n FROM traces t WHERE t.id = :id AND {text_missing}
 SELECT id, app, env, purpose, release, route, provider, model, key_id, session, subject, tags, stream, started_us,
     first_token_us, duration_us, outcome, status, code, attempts,
     input, cached_input, cache_write, output, reasoning, audio_input, audio_output, estimated,
-    cost_nano_usd, reserved_nano_usd, price_version, boot, idempotency_key, events
+    cost_nano_usd, reserved_nano_usd, price_version, boot, idempotency_key, branch, events
 FROM traces WHERE id = :id
 
 -- name: page
 SELECT t.id, t.app, t.env, t.purpose, t.release, t.route, t.provider, t.model, t.key_id, t.session, t.subject, t.tags,
     t.stream, t.started_us, t.first_token_us, t.duration_us, t.outcome, t.status, t.code, t.attempts,
     t.input, t.cached_input, t.cache_write, t.output, t.reasoning, t.audio_input, t.audio_output, t.estimated,
-    t.cost_nano_usd, t.reserved_nano_usd, t.price_version, t.boot, t.idempotency_key
+    t.cost_nano_usd, t.reserved_nano_usd, t.price_version, t.boot, t.idempotency_key, t.branch
 FROM traces t
 WHERE 1 = 1
     AND t.app = :app                                    --? app
@@ -138,6 +138,26 @@ SELECT CAST(COALESCE(SUM(
 FROM traces
 WHERE app = :app AND started_us >= :since_us AND purpose = :purpose
     AND env = :env --? env
+
+-- The same by who spent it; what has no name (no branch, no subject) is in no budget of that scope.
+-- name: spent_by
+SELECT CASE :scope WHEN 'branch' THEN branch WHEN 'key' THEN key_id WHEN 'subject' THEN subject ELSE app END AS who,
+    CAST(SUM(
+        CASE WHEN outcome IN ('open', 'interrupted') AND reserved_nano_usd > COALESCE(cost_nano_usd, 0)
+            THEN reserved_nano_usd ELSE COALESCE(cost_nano_usd, 0) END
+    ) AS BIGINT) AS nano_usd
+FROM traces
+WHERE app = :app AND started_us >= :since_us AND purpose = :purpose
+GROUP BY who
+ORDER BY nano_usd DESC
+LIMIT :limit
+
+-- name: spent_in
+SELECT CASE :scope WHEN 'branch' THEN branch WHEN 'key' THEN key_id WHEN 'subject' THEN subject ELSE app END AS who,
+    CASE WHEN outcome IN ('open', 'interrupted') AND reserved_nano_usd > COALESCE(cost_nano_usd, 0)
+        THEN reserved_nano_usd ELSE COALESCE(cost_nano_usd, 0) END AS nano_usd
+FROM traces
+WHERE id = :id AND app = :app AND started_us >= :since_us AND purpose = :purpose
 
 -- name: open_of_other_boots
 SELECT id FROM traces WHERE outcome = 'open' AND boot <> :boot ORDER BY id

@@ -1,0 +1,125 @@
+"""Budgets of branches, keys and subjects in the whole app: who draws on what, what a refusal says, what survives."""
+
+import json
+
+from whole_app import App, Limits, Route, Server, eventually
+
+from waterline.core.app_spec import AppSpec, Spending, encode_spec
+from waterline.providers.simulated_script import Answer, Target
+
+GOOD = Target(answer=Answer(text="word " * 30))
+PRICED = {"provider": "openai", "model": "gpt-4o-mini", "max_tokens": 200}
+ROOMY = 10**9
+NOTHING = 1_000  # nano-USD: not a single call
+
+
+def budgets(server: Server, app: App, scope: str) -> dict[str, dict[str, object]]:
+    """By name; of days."""
+    rows = server.ask("GET", "/api/budgets", app=app.name)
+    return {r["name"]: r for r in rows if r["scope"] == scope and r["period"] == "day"}
+
+
+def with_key(app: App, **more: object) -> App:
+    """The same app, called with another key."""
+    other = object.__new__(App)
+    other.__dict__.update(app.__dict__)
+    other.key = app.make_key(**more)["key"]
+    return other
+
+
+def put_into_force(app: App, limits: Limits) -> None:
+    record = encode_spec(AppSpec(name=app.name, limits=limits)).decode()
+    app.server.ask("POST", "/api/environment-records", {"spec": record, "reason": "a test"})
+
+
+def test_a_branch_without_room_is_refused_and_the_others_are_not(make_app, sim):
+    sim.play(main=GOOD)
+    limits = Limits(branch=Spending(nano_usd_per_day=ROOMY), branches={"porto": Spending(NOTHING)})
+    app = make_app(main=PRICED, limits=limits)
+    porto, lisbon = with_key(app, branch="porto"), with_key(app, branch="lisbon")
+    refused = porto.chat()
+    assert (refused.status, refused.code) == (402, "budget_exceeded")
+    said = refused.json["error"]["message"]
+    assert 'Branch "porto"' in said
+    assert "[limits.branches.porto]" in said
+    assert "wait until" in said
+    assert lisbon.chat().status == app.chat().status == 200
+    rows = app.server.traces(app=app.name)
+    lisbon_cost = next(r["cost_nano_usd"] for r in rows if app.server.trace(r["id"])["row"]["branch"] == "lisbon")
+    shown = budgets(app.server, app, "branch")
+    assert shown["lisbon"]["spent_nano_usd"] == lisbon_cost > 0
+    assert [a["level"] for a in shown["porto"]["alerts"]] == [50, 80, 100]
+
+
+def test_a_key_carries_a_budget_of_its_own_that_holds_after_a_restart(tmp_path, sim):
+    sim.play(main=GOOD)
+    server = Server(tmp_path / "d", f"{sim.address}/{{route}}")
+    try:
+        app = App(server, "a", {"main": Route(**PRICED)})
+        small = with_key(app, name="small", nano_usd_per_day=400_000)
+        answered = 0
+        while (reply := small.chat()).status == 200:
+            answered += 1
+            assert answered < 100
+        assert (reply.status, reply.code) == (402, "budget_exceeded")
+        assert "the key's own budget" in reply.json["error"]["message"]
+        assert answered > 0
+        assert app.chat().status == 200
+        before = budgets(server, app, "key")
+        assert server.stop() == 0
+        server.start()
+        after = budgets(server, app, "key")
+        spent = {name: row["spent_nano_usd"] for name, row in before.items()}
+        assert {name: row["spent_nano_usd"] for name, row in after.items()} == spent
+        assert small.chat().status == 402
+        assert app.chat().status == 200
+    finally:
+        server.stop()
+
+
+def test_each_subject_has_its_own_day_and_who_names_nobody_has_none(make_app, sim):
+    sim.play(main=GOOD)
+    limits = Limits(subject=Spending(nano_usd_per_day=300_000))
+    app = with_key(make_app(main=PRICED, limits=limits), assert_identity=True)
+    answered = 0
+    while app.chat(headers={"x-waterline-subject": "ana"}).status == 200:
+        answered += 1
+        assert answered < 100
+    assert answered > 0
+    assert app.chat(headers={"x-waterline-subject": "bia"}).status == 200
+    assert app.chat().status == 200
+    shown = budgets(app.server, app, "subject")
+    assert len(shown) == 2
+    assert "ana" not in json.dumps(shown)
+
+
+def test_a_budget_declared_late_counts_what_was_spent_before_it(make_app, sim):
+    sim.play(main=GOOD)
+    app = make_app(main=PRICED)
+    porto = with_key(app, branch="porto")
+    for _ in range(3):
+        assert porto.chat().status == 200
+    spent = sum(r["cost_nano_usd"] for r in app.server.traces(app=app.name))
+    put_into_force(app, Limits(branch=Spending(nano_usd_per_day=ROOMY)))
+    assert budgets(app.server, app, "branch")["porto"]["spent_nano_usd"] == spent > 0
+    assert porto.chat().status == 200
+    put_into_force(app, Limits(branch=Spending(nano_usd_per_day=spent)))
+    assert porto.chat().status == 402
+
+
+def test_alerts_are_kept_counted_and_said_once(tmp_path, sim):
+    sim.play(main=GOOD)
+    server = Server(tmp_path / "d", f"{sim.address}/{{route}}")
+    try:
+        app = App(server, "a", {"main": Route(**PRICED)}, limits=Limits(nano_usd_per_day=400_000))
+        while app.chat().status == 200:
+            pass
+        assert eventually(lambda: len(budgets(server, app, "app")["a"]["alerts"]) == 3)
+        said = budgets(server, app, "app")["a"]["alerts"]
+        assert server.stop() == 0
+        assert "(80 %)" in server.log()
+        server.start()
+        assert app.chat().status == 402
+        assert budgets(server, app, "app")["a"]["alerts"] == said
+    finally:
+        server.stop()
