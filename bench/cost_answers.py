@@ -2,9 +2,9 @@
 
     nice python bench/cost_answers.py           at most 60 calls a model; continues where it stopped
 
-`small` and `large` stand in for a provider's small and large model. `free` is the large model with the prompt's rule and
-examples of short answers taken out: what answers are like when nobody asks for short ones. Scores are not kept: they are
-computed from the answers whenever they are read, with the project's own scorers.
+`small` and `large` stand in for a provider's small and large model. `free` is the large model with the prompt's rule
+and examples of short answers taken out: what answers are like when nobody asks for short ones. Scores are not kept:
+they are computed from the answers whenever they are read, with the project's own scorers.
 """
 
 import json
@@ -69,7 +69,8 @@ def main() -> None:
     kept["asked_on"] = time.strftime("%Y-%m-%d", time.gmtime())
     folder = Path.home() / ".cache" / "waterline" / "models"
     for model, kinds in ((SMALL, ("small",)), (LARGE, ("large", "free"))):
-        command = [sys.executable, "-m", "waterline.providers.local_server", "--model", str(models.resolve(model, folder)),
+        weights = str(models.resolve(model, folder))
+        command = [sys.executable, "-m", "waterline.providers.local_server", "--model", weights,
                    "--port", "0", "--slots", "1", "--context", "2048", "--threads", "1"]  # fmt: skip
         server = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True

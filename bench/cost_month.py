@@ -8,6 +8,7 @@ fixed prompt, how long people take to answer) is in `Assumed`, each with its ran
 
 import csv
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 
 import msgspec
@@ -17,6 +18,7 @@ from waterline.core.cost_model import Tokens, priced
 from waterline.core.money import NANO, Price
 
 LEADS, TURNS, SEED = 100_000, 8, 1
+MONTH_S = 30 * 86_400
 EXCHANGES_KEPT = 1  # whole exchanges beside a summary, unless told otherwise
 
 
@@ -31,7 +33,7 @@ class Assumed:
     cacheable_min: int = 2048  # tokens; a shorter prefix is not cached by the provider
     summary_past: float = 800.0
     summary_tokens: float = 150.0
-    routed_to_hard_first: bool = False  # the small model gets the shortest contexts, so it saves least
+    short_first: bool = False  # the small model gets the shortest contexts, so it saves least
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,15 @@ def read_trace(path: Path) -> tuple[np.ndarray, np.ndarray]:
         raise ValueError(f"{path} has no columns ContextTokens and GeneratedTokens")
     read = np.array([int(r["ContextTokens"]) for r in rows], dtype=np.float64)
     return read, np.array([int(r["GeneratedTokens"]) for r in rows], dtype=np.float64)
+
+
+def arrival_gaps(path: Path) -> tuple[float, float]:
+    """Longest and mean pause between two calls, in seconds, at the month's rate: the trace's own, stretched."""
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        at = [datetime.fromisoformat(r["TIMESTAMP"][:26]).timestamp() for r in csv.DictReader(file)]
+    gaps = np.diff(np.sort(np.array(at)))
+    mean = MONTH_S / (LEADS * TURNS)
+    return float(gaps.max() / gaps.mean() * mean), mean
 
 
 def month_of(read: np.ndarray, written: np.ndarray) -> Month:
@@ -178,10 +189,12 @@ class _Lead:
         self.routed = self._routed(month)
 
     def _routed(self, month: Month) -> np.ndarray:
-        if not self.assumed.routed_to_hard_first:
+        if not self.assumed.short_first:
             return month.route_u < self.levers.routed
-        limit = np.quantile(month.read, self.levers.routed) if self.levers.routed else -1.0
-        return month.read <= limit
+        order = np.argsort(month.read, axis=None, kind="stable")
+        found = np.zeros(month.read.size, dtype=bool)
+        found[order[: round(self.levers.routed * found.size)]] = True
+        return found.reshape(month.read.shape)
 
     def begin(self, t: int) -> tuple[np.ndarray, np.ndarray]:
         """History that turn t sends, and which leads had it summarised just before."""

@@ -6,12 +6,14 @@ import subprocess
 import sys
 import time
 
+import msgspec
 import pytest
 from whole_app import Limits
 
 from waterline.core.app_spec import Objectives, PriceOverride
 from waterline.core.invoice import MAX_BYTES
 from waterline.core.money import NANO
+from waterline.core.savings import Cache
 
 PRICES = tuple(
     PriceOverride(model, "simulated", 3 * NANO, 15 * NANO, cached_input=300_000_000) for model in ("small", "other")
@@ -132,3 +134,15 @@ def test_the_example_is_forecast_and_planned_without_a_server(tmp_path):
     assert plan["items"][0]["kind"] == "model"
     assert plan["first_year"]["at_least"]
     assert "unknown" in run("plan", "examples/school")
+
+
+def test_an_answer_from_our_own_cache_costs_nothing_and_is_no_call_in_the_books(sim, make_app):
+    sim.play()
+    app = make_app(prices=PRICES)
+    app.release = msgspec.structs.replace(app.release, cache=Cache(exact=True))
+    app.install(app.release)
+    first, again = app.chat("the same"), app.chat("the same")
+    assert again.headers["x-waterline-cache"] == "hit"
+    found = app.server.ask("GET", "/api/cost/report", app=app.name)["totals"][0]
+    assert found["requests"] == 1
+    assert found["cost_nano_usd"] == app.trace_of(first)["row"]["cost_nano_usd"]
