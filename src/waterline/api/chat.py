@@ -6,7 +6,7 @@ from waterline.access.roles import Principal
 from waterline.api.asgi import Exchange, claims
 from waterline.core.errors import InvalidRequest, RequestError
 from waterline.core.ids import keyed_digest
-from waterline.core.request import CacheWish, Kind, Request, decode_request
+from waterline.core.request import CacheWish, Delivery, Kind, Request, decode_request
 from waterline.gateway.deps import Deps
 from waterline.gateway.route import Served
 from waterline.gateway.serve import refuse, serve
@@ -51,11 +51,26 @@ class Completions:
         request.tags = said.get(b"x-waterline-tags", "")
         request.idempotency_key = said.get(b"idempotency-key", "")
         request.cache = _cache_wish(said)
+        request.delivery = _delivery(said, request.path)
         deadline = said.get(b"x-waterline-deadline-ms", "")
         if deadline:
             if not (deadline.isascii() and deadline.isdigit()) or not 0 < int(deadline) <= 3_600_000:
                 raise InvalidRequest("x-waterline-deadline-ms is a whole number of milliseconds, at most 3600000.")
             request.deadline_ms = int(deadline)
+
+
+def _delivery(said: dict[bytes, str], path: str) -> Delivery:
+    match said.get(b"x-waterline-delivery", ""):
+        case "" | "live":
+            return "live"
+        case "whole":
+            return "whole"
+        case "restartable" if path == "/v1/chat/completions":  # no other API has a word for it
+            return "restartable"
+        case other:
+            raise InvalidRequest(
+                f'x-waterline-delivery is "live", "whole" or (chat completions only) "restartable", not "{other[:40]}".'
+            )
 
 
 def _cache_wish(said: dict[bytes, str]) -> CacheWish:

@@ -41,7 +41,9 @@ async def replay(
     """Raises NotReplayable with the reason."""
     if sealed.gap:
         raise NotReplayable(f"NOT REPLAYABLE: what the call of {sealed.row.id} continued cannot be had. {sealed.gap}")
-    attempts = rerender(sealed.row, sealed.events, sealed.request, release, providers, deps.digest_key, sealed.history)
+    attempts = rerender(
+        sealed.row, sealed.events, sealed.request, release, providers, deps.digest_key, sealed.history, sealed.answer
+    )
     same = all(a.same for a in attempts)
     if sealed.row.outcome != "answered" or sealed.answer is None:
         said = "There is no complete answer to compare."

@@ -41,6 +41,8 @@ class Route(Struct, frozen=True, omit_defaults=True):
     fallbacks: tuple[str, ...] = ()
     answers_to: tuple[str, ...] = ()
     reproducible: bool = False
+    prefill: bool = False  # the model goes on with a last message of the assistant
+    on_broken_stream: Literal["fail", "restart", "continue"] = "fail"  # when a stream breaks after content
     retries: int = 1  # further tries on the same route after a connect error, a 429 or a 5xx
     first_token_s: float = 30.0
     idle_s: float = 30.0

@@ -8,6 +8,7 @@ from msgspec import Raw, Struct
 from waterline.core.errors import InvalidRequest
 
 Kind = Literal["chat", "embeddings"]
+Delivery = Literal["live", "whole", "restartable"]  # whole: held back until complete; restartable: see gateway/mend.py
 CacheWish = Literal["", "bypass", "refresh"]  # bypass: neither read nor keep; refresh: ask anew and keep
 MAX_CHOICES = 16
 MAX_TOKENS = 10_000_000
@@ -36,6 +37,7 @@ class Request(Struct):
     idempotency_key: str = ""
     cache: CacheWish = ""
     shortened: bytes = b""  # the messages as the release's history policy makes them; empty: not made yet
+    delivery: Delivery = "live"
     trace_id: str = ""  # empty: the trace makes its own
     extended: bool = False  # `fields` hold what chat completions has no name for, under the key `anthropic`
 

@@ -48,6 +48,7 @@ class Attempted(Struct, frozen=True, tag="attempted", omit_defaults=True):
     ended_us: int | None = None  # after the attempt began
     error: str = ""
     retry_after_s: float | None = None
+    prefill_characters: int | None = None  # of the broken answer before it, sent for the model to go on with
 
 
 class Routed(Struct, frozen=True, tag="routed", omit_defaults=True):
@@ -120,8 +121,28 @@ class Ended(Struct, frozen=True, tag="ended", omit_defaults=True):
     message: str = ""
 
 
+class Resumed(Struct, frozen=True, tag="resumed", omit_defaults=True):
+    """A stream broke after content, and another route finished the answer: the rest of it, or all of it anew."""
+
+    offset_us: int
+    mode: Literal["continued", "restarted"]
+    route: str
+    after_characters: int = 0
+
+
 Event: TypeAlias = (
-    Received | Admitted | Attempted | FellBack | Answered | Settled | Ended | CacheHit | Routed | Escalated | Shortened
+    Received
+    | Admitted
+    | Attempted
+    | FellBack
+    | Answered
+    | Settled
+    | Ended
+    | CacheHit
+    | Routed
+    | Escalated
+    | Shortened
+    | Resumed
 )
 
 

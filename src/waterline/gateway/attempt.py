@@ -21,8 +21,9 @@ from waterline.core.request import Request
 from waterline.core.trace import Attempted, FellBack
 from waterline.gateway.budget import Reservation
 from waterline.gateway.call import BYTES_PER_TOKEN, Call
-from waterline.gateway.faults import AfterContent, Cooling, OwnPoolFull, as_request_error, fault_of, loudest
+from waterline.gateway.faults import AfterContent, Broken, Cooling, OwnPoolFull, as_request_error, fault_of, loudest
 from waterline.gateway.media import media_tokens
+from waterline.gateway.mend import resume, takes
 from waterline.gateway.relay import relay, streamed_usage
 from waterline.gateway.render import RENDERER, render
 from waterline.gateway.route import Target
@@ -45,14 +46,24 @@ async def first_answer(call: Call) -> bytes:
     Raises RequestError when no target could answer, AfterContent when one broke off midway."""
     trail = call.trail
     failures: list[RequestError] = []
+    broken: Broken | None = None
+    before = call.plan[0]
     for position, target in enumerate(call.plan):
-        if position:
-            source = call.plan[position - 1].name
-            trail.events.append(FellBack(trail.elapsed_us, source, target.name, failures[-1].message[:300]))
+        if not takes(call, target):
+            continue
+        if failures:
+            trail.events.append(FellBack(trail.elapsed_us, before.name, target.name, failures[-1].message[:300]))
             trail.deps.metrics.count("fallback")
+        before = target
         last = position == len(call.plan) - 1
         try:
             return await _tries(call, target, last)
+        except Broken as error:
+            broken = broken or error
+            call.resume = resume(call, error, position)
+            if call.resume is None:
+                raise broken from None
+            failures.append(error.error)
         except (ProviderUnavailable, ProviderTimeout, RateLimited, BudgetExceeded, OwnPoolFull) as error:
             failures.append(error)
             if call.left_s <= 0:
@@ -61,6 +72,8 @@ async def first_answer(call: Call) -> bytes:
             if not position and error.status != 404:  # 404: the model is gone there (retired), not the request wrong
                 raise
             failures.append(error)
+    if broken is not None:
+        raise broken
     raise loudest(failures)
 
 
@@ -134,7 +147,7 @@ async def _attempt(call: Call, target: Target) -> bytes:
         trail.reserved -= hold.amount
         hold.settle(0)
         raise
-    event = _Event(trail, target, hold, body)
+    event = _Event(trail, target, hold, body, call.resume.prefill_characters if call.resume is not None else None)
     target.health.begin(event.began_s)
     usage: Usage | None = _unseen_usage(call, target, hold, body)
     response: Response | None = None
@@ -152,6 +165,9 @@ async def _attempt(call: Call, target: Target) -> bytes:
                 usage = streamed_usage(reader, body)
                 trail.finish_reason, trail.chunks = reader.finish_reason, reader.chunks
                 trail.text = reader.text
+                if call.resume is not None and call.resume.mode == "continued":
+                    trail.text = [call.resume.seen.text, *reader.text]
+                    trail.chunks += call.resume.seen.chunks
         else:
             answer = await _read(response, target, request)
             usage = answer.usage or Usage(
@@ -197,9 +213,12 @@ def _prepare(call: Call, target: Target) -> tuple[Reservation, bytes]:
     if request.kind == "embeddings" and not target.provider.embeddings_path:
         raise ProviderFault("invalid", "it offers no embeddings; use a route of another provider")
     wanted = request.max_tokens if request.max_tokens is not None else route.max_tokens or None
+    prefill = ""
+    if call.resume is not None:
+        wanted, prefill = call.resume.wanted(wanted), call.resume.prefill
     variables = call.variables[target.name]
     served = trail.served.release
-    body = render(request, served, route, target.provider, variables, wanted)
+    body = render(request, served, route, target.provider, variables, wanted, prefill)
     chat = request.kind == "chat"
     bound = len(body) + (media_tokens(body, request.fields.get("messages")) if chat else 0)
     price = app.prices.find(route.provider, route.model, request.received_us, bound)
@@ -214,7 +233,7 @@ def _prepare(call: Call, target: Target) -> tuple[Reservation, bytes]:
         target.lengths.p99 if chat else 0,
     )
     if chat and hold.max_tokens != wanted:
-        body = render(request, served, route, target.provider, variables, hold.max_tokens)
+        body = render(request, served, route, target.provider, variables, hold.max_tokens, prefill)
         trail.clamped_from = hold.clamped_from
     return hold, body
 
@@ -261,7 +280,7 @@ async def _read(response: Response, target: Target, request: Request) -> Answer:
 class _Event:
     """The Attempted event while the attempt runs."""
 
-    def __init__(self, trail: Trail, target: Target, hold: Reservation, body: bytes) -> None:
+    def __init__(self, trail: Trail, target: Target, hold: Reservation, body: bytes, prefill: int | None) -> None:
         self.trail = trail
         self.target = target
         self.offset_us = trail.elapsed_us
@@ -270,6 +289,7 @@ class _Event:
         self.max_tokens = hold.max_tokens
         self.digest = keyed_digest(trail.deps.digest_key, body)
         self.number = trail.attempts
+        self.prefill = prefill
         self.status: int | None = None
         self.first_byte_us: int | None = None
         self.error = ""
@@ -323,5 +343,6 @@ class _Event:
                 ended_us=trail.elapsed_us - self.offset_us,
                 error=self.error,
                 retry_after_s=self.retry_after_s,
+                prefill_characters=self.prefill,
             )
         )

@@ -1,8 +1,13 @@
 """What the attempts of one request share."""
 
+from typing import TYPE_CHECKING
+
 from waterline.gateway.deps import Sink
 from waterline.gateway.route import Target
 from waterline.gateway.trail import Trail
+
+if TYPE_CHECKING:
+    from waterline.gateway.mend import Resume
 
 BYTES_PER_TOKEN = 4  # for estimates only; bounds use one byte a token
 
@@ -13,6 +18,8 @@ class Call:
         self.plan = plan
         self.variables = variables  # by route
         self.sink = sink
+        self.resume: Resume | None = None  # a broken answer that is being finished
+        self.answer_from = 0  # where the answer begins that counts, in what the caller got
         patience_s = plan[0].route.total_s
         deadline_ms = trail.request.deadline_ms
         self.hurried = deadline_ms is not None and deadline_ms < patience_s * 1000

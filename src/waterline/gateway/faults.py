@@ -31,6 +31,10 @@ class AfterContent(Exception):
         self.error = error
 
 
+class Broken(AfterContent):
+    """It was the provider that broke it off: another route may finish it, where that is declared."""
+
+
 class OwnPoolFull(Overloaded):
     """Our own bound, not the provider's failure: a fallback may still answer."""
 

@@ -4,12 +4,14 @@ from asyncio import timeout
 
 from waterline.core.money import Usage
 from waterline.gateway.call import BYTES_PER_TOKEN, Call
-from waterline.gateway.faults import AfterContent, as_request_error, fault_of
+from waterline.gateway.faults import Broken, as_request_error, fault_of
+from waterline.gateway.mend import announce
 from waterline.gateway.route import Target
 from waterline.providers.base import ProviderFault, StreamReader
 from waterline.providers.upstream import Response, UpstreamError
 
 LINGER_S = 0.05
+MAX_HELD_BYTES = 32 << 20
 DONE = b"data: [DONE]\n\n"
 SSE = b"text/event-stream; charset=utf-8"
 
@@ -21,15 +23,24 @@ async def relay(call: Call, target: Target, response: Response, reader: StreamRe
     if not kind.startswith(b"text/event-stream"):
         raise ProviderFault("garbage", f"a stream was asked for, but the answer is {kind[:80]!r}")
     held = b""
+    resume, whole = call.resume, trail.request.delivery == "whole"
+    began = False  # content of this attempt has reached the caller
     try:
         async for data in response:
             held += reader.feed(data)
             if reader.done:
                 break
             if reader.began and held:
-                if not sink.started:
+                if whole:
+                    _bound(held)
                     response.content_began()
-                    await _begin(call)
+                    continue
+                if not began:
+                    response.content_began()
+                    began = True
+                    await _begin(call, target)
+                if resume is not None:
+                    held = resume.said(held)
                 trail.answer.append(held)
                 await sink.write(held)
                 held = b""
@@ -37,17 +48,17 @@ async def relay(call: Call, target: Target, response: Response, reader: StreamRe
         if not (reader.done or reader.finished):
             raise ProviderFault("truncated", "the stream ended before the answer was complete")
     except (UpstreamError, ProviderFault) as error:
-        if not sink.started:
+        if not began:
             raise
         await _flush(call, held + reader.pending)
         fault = fault_of(error) if isinstance(error, UpstreamError) else error
-        raise AfterContent(as_request_error(fault, target)) from error
+        raise Broken(as_request_error(fault, target)) from error
     if not reader.done:
         trail.note = "finish reason without [DONE]"
-    if not sink.started:
-        await _begin(call)
+    if not began:
+        await _begin(call, target)
     await _linger(response)
-    return held + DONE
+    return (held if resume is None else resume.said(held)) + DONE
 
 
 async def _linger(response: Response) -> None:
@@ -62,13 +73,23 @@ async def _linger(response: Response) -> None:
         response.close()
 
 
-async def _begin(call: Call) -> None:
+async def _begin(call: Call, target: Target) -> None:
     trail = call.trail
+    if call.resume is not None:
+        await announce(call, target)
+        return
     trail.first_token_us = trail.elapsed_us
     await call.sink.begin(200, SSE, trail.headers)
 
 
+def _bound(held: bytes) -> None:
+    if len(held) > MAX_HELD_BYTES:
+        raise ProviderFault("garbage", f"the answer is longer than {MAX_HELD_BYTES} bytes, too long to be held back")
+
+
 async def _flush(call: Call, held: bytes) -> None:
+    if held and call.resume is not None:
+        held = call.resume.said(held)
     if held:
         call.trail.answer.append(held)
         await call.sink.write(held)

@@ -64,8 +64,11 @@ def render(
     provider: Provider,
     variables: dict[str, str],
     max_tokens: int | None,
+    prefill: str = "",
 ) -> bytes:
-    """The upstream body of one attempt. Raises ProviderFault("invalid") for what the provider cannot express."""
+    """The upstream body of one attempt. `prefill`: what the answer begins with; the model says the rest.
+
+    Raises ProviderFault("invalid") for what the provider cannot express."""
     fields: Fields = dict(request.fields)
     fields.pop("waterline", None)
     fields["model"] = Raw(_encode(route.model))
@@ -79,6 +82,8 @@ def render(
         if route.prompt_cache:
             steer(fields, release, route)
         _put_length(fields, route, max_tokens)
+        if prefill:
+            _put_prefill(fields, prefill)
         if request.stream:
             _ask_for_usage(fields)
     if request.extended and route.provider != "anthropic":
@@ -98,6 +103,11 @@ def _put_prompt(fields: Fields, release: Release, route: Route, variables: dict[
         prompt = release.prompts[route.prompt]
         first = _encode({"role": prompt.role, "content": fill(prompt, variables)})
         fields["messages"] = Raw(b"[" + first + b"," + bytes(fields["messages"]).lstrip()[1:])
+
+
+def _put_prefill(fields: Fields, prefill: str) -> None:
+    last = _encode({"role": "assistant", "content": prefill})
+    fields["messages"] = Raw(bytes(fields["messages"]).rstrip()[:-1] + b"," + last + b"]")
 
 
 def _put_length(fields: Fields, route: Route, max_tokens: int | None) -> None:

@@ -11,6 +11,7 @@ from waterline.core.release import Release
 from waterline.core.request import Request, decode_request
 from waterline.core.responses import complete, decode_responses
 from waterline.core.trace import Admitted, Attempted, CacheHit, Event, Received, TraceRow
+from waterline.gateway.mend import delivered
 from waterline.gateway.render import RENDERER, prompt_variables, render
 from waterline.providers.base import Provider, ProviderFault
 
@@ -45,6 +46,7 @@ def rerender(
     providers: dict[str, Provider],
     digest_key: bytes,
     history: list[dict[str, Any]],
+    answer: bytes | None = None,
 ) -> list[Rendered]:
     """Every attempt of the trace. `release`: the trace's own, or another one to see what would change. `history`: the
     messages before the call, where it continued a stored response.
@@ -76,9 +78,14 @@ def rerender(
         if route is None:
             raise NotReplayable(f'NOT REPLAYABLE: the release has no route "{attempt.route}".')
         prompt = release.prompts.get(route.prompt) if route.prompt else None
+        prefill = ""
+        if attempt.prefill_characters is not None:
+            prefill = delivered(answer or b"").text[: attempt.prefill_characters]
+            if len(prefill) != attempt.prefill_characters:
+                raise NotReplayable(f"NOT REPLAYABLE: what trace {row.id} had said until it broke is no longer kept.")
         try:
             variables = prompt_variables(prompt, request.variables, admitted.clock) if prompt else {}
-            again = render(request, release, route, providers[route.provider], variables, attempt.max_tokens)
+            again = render(request, release, route, providers[route.provider], variables, attempt.max_tokens, prefill)
         except (InvalidRequest, ProviderFault) as error:
             raise NotReplayable(f"NOT REPLAYABLE: {error}") from error
         digest = keyed_digest(digest_key, again)

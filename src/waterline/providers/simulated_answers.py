@@ -195,6 +195,8 @@ def say(ask: Ask, target: Target, messages: list[Message], u: float, choice: int
     text = _plain_text(chosen, user, u, choice)
     if (schema := _schema_asked(ask)) is not None:
         return _limited(ask, cut(_as_json(text, schema)))
+    if target.prefill == "continue" and messages and messages[-1].role == "assistant":
+        text = text.removeprefix(_text_of(messages[-1].content))
     length = chosen.tokens if chosen.tokens is not None else target.tokens
     pieces = cut(text) if length is None else _stretched(text, max(1, round(draw(length, u))))
     return _limited(ask, pieces)

@@ -166,6 +166,7 @@ class Target(Struct, frozen=True, forbid_unknown_fields=True):
     per_token_ms: float = 0.0
     burst: int = 0  # content events in one write; 0: one where per_token_ms is given, else all
     tokens: Distribution | None = None  # length of an answer; None: as long as its text
+    prefill: Literal["ignore", "continue", "refuse"] = "ignore"  # what a last message of the assistant does
     context_tokens: int = 0  # a longer prompt is refused; 0: no bound
     cached_share: float = 0.0  # share of the prompt reported as read from the cache
     cache_write_share: float = 0.0  # share reported as written to it (Anthropic's dialect)

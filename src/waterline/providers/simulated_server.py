@@ -515,6 +515,8 @@ def _invalid(
         return None if bytes(ask.input) else (400, "Missing required parameter: 'input'.")
     if not messages:
         return 400, "messages: at least one message is required", "missing_required_parameter"
+    if target.prefill == "refuse" and messages[-1].role == "assistant":
+        return 400, "This model does not support assistant message prefill: the conversation must end with a user turn."
     if call.dialect == "anthropic":
         if b"anthropic-version" not in headers:
             return 400, "anthropic-version: header is required"

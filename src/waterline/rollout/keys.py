@@ -60,6 +60,8 @@ ROUTE: Keys = {
     "answers_to": Key("texts"),
     "reproducible": Key("yes_no"),
     "retries": Key("whole", low=0, high=10),
+    "prefill": Key("yes_no"),
+    "on_broken_stream": Key("text", choices=("fail", "restart", "continue")),
     "first_token_s": Key("number", above=0, high=3600),
     "idle_s": Key("number", above=0, high=3600),
     "total_s": Key("number", above=0, high=3600),

@@ -53,6 +53,7 @@ def read_routes(
             routes[name] = route
     declared = frozenset(models)
     reader.fallbacks(routes, declared)
+    reader.broken_streams(routes)
     reader.names(routes, declared)
     return routes, declared
 
@@ -221,6 +222,25 @@ class _Reader:
                 told.add(frozenset(circle))
                 way = " -> ".join((*circle, circle[0]))
                 self.wrong(name, "fallbacks", f"fallbacks go in a circle: {way}", "Remove one of them")
+
+    def broken_streams(self, routes: Mapping[str, Route]) -> None:
+        for name, route in routes.items():
+            policy = route.on_broken_stream
+            if policy == "fail":
+                continue
+            key = "on_broken_stream"
+            if not route.fallbacks:
+                self.wrong(
+                    name, key, f'on_broken_stream = "{policy}" needs a fallback', "Declare fallbacks, or remove it"
+                )
+            elif policy == "continue" and not any(routes[f].prefill for f in route.fallbacks if f in routes):
+                self.wrong(
+                    name,
+                    key,
+                    "no fallback can go on with a broken answer",
+                    "Set prefill = true on a fallback whose model continues a last message of the assistant, or write "
+                    'on_broken_stream = "restart"',
+                )
 
     def names(self, routes: Mapping[str, Route], declared: frozenset[str]) -> None:
         taken: dict[str, str] = {}

@@ -127,6 +127,20 @@ SPOILT = [
     app("fallback_unknown", '    "spare"', '    "spair"', 15, 'no route "spair"', 'Did you mean "spare"?'),
     app("fallback_self", '    "spare"', '    "main"', 15, "cannot fall back to itself", "Remove"),
     app(
+        "broken_stream_alone", "reproducible = true", 'on_broken_stream = "restart"', 22, "needs a fallback", "Declare"
+    ),
+    app(
+        "no_prefill", "max_tokens = 64", 'on_broken_stream = "continue"', 13, "no fallback can go on", "prefill = true"
+    ),
+    app(
+        "broken_stream_word",
+        "max_tokens = 64",
+        'on_broken_stream = "retry"',
+        13,
+        "one of fail, restart",
+        'mean "restart"',
+    ),
+    app(
         "fallback_cycle", "reproducible = true", 'fallbacks = ["main"]', 14, "in a circle: main -> spare", "Remove one"
     ),
     app(
