@@ -1,7 +1,6 @@
 """The composition root: builds everything from settings, holds no globals. `waterline up` runs one of these."""
 
 import asyncio
-import contextlib
 import gc
 import itertools
 import json
@@ -18,7 +17,6 @@ from pathlib import Path
 from typing import cast
 
 import msgspec
-import uvicorn
 import uvloop
 
 from waterline import __version__
@@ -28,11 +26,10 @@ from waterline.access.stored import StoredKeys
 from waterline.api.asgi import Application, DataPlane
 from waterline.api.chat import Completions
 from waterline.api.control import control_routes
-from waterline.api.http import Http
+from waterline.api.http import Patience, Server
 from waterline.api.messages import Messages, MessagesSink, count_tokens
 from waterline.api.ops import Feedback, FeedbackBody, MetricsPage, ModelList, Readyz, healthz
 from waterline.api.responses import TREE, Responses, ResponseTree
-from waterline.api.sink import Callers
 from waterline.console.pages import console_app
 from waterline.control.budgets import Alerts
 from waterline.control.plane import Plane
@@ -97,7 +94,7 @@ class Waterline:
         self.price_text = resources.files("waterline.core").joinpath("prices.toml").read_text(encoding="utf-8")
         self.metrics = Metrics()
         self.alerts = Alerts(self.store, clock_us, self.metrics.count)
-        self.callers = Callers()
+        self.server: Server | None = None
         self.served: dict[str, Served] = {}
         counter, process = itertools.count(), int(self.boot, 16)
         self.deps = Deps(
@@ -134,7 +131,7 @@ class Waterline:
             drain=self._drain,
             status_now=self.status,
         )
-        self.asgi = self._routes()
+        self.gate = self._routes()
 
     # --- wiring ------------------------------------------------------------------------------------------------
 
@@ -143,7 +140,7 @@ class Waterline:
         routes = control_routes(self.plane, self.keys.authenticate)
         console = console_app(self.plane, self.keys, self.store, settings, clock_us, routes)
         plane = DataPlane(
-            self.keys.authenticate, clock_us, self.callers, self.metrics.count, cast(Application, console)
+            self.keys.authenticate, self.metrics.count, cast(Application, console), settings.max_body_bytes
         )
         plane.add("POST", "/v1/chat/completions", Action.DATA_CALL, self._completions("chat"))
         stored = StoredResponses(self.store, self._drain, clock_us)
@@ -269,7 +266,7 @@ class Waterline:
             rejected=account.rejected,
             waiting=account.waiting,
             lost=account.lost,
-            in_flight=len(self.callers),
+            in_flight=self.server.in_flight if self.server is not None else 0,
             apps=sorted(self.deps.apps),
         )
 
@@ -294,13 +291,22 @@ class Waterline:
 
     async def start(self) -> None:
         self.worker.start()
-        self._listening = asyncio.get_running_loop().create_task(self.callers.run())
         gc.collect()
         gc.freeze()  # what was built lives as long as the process; the collector need not look at it again
         gc.set_threshold(100_000, 50, 100)
 
+    async def listen(self, sock: socket.socket) -> None:
+        """From now on requests are answered."""
+        patience = Patience(head_s=self.settings.header_timeout_s, body_s=self.settings.body_timeout_s)
+        self.server = Server(self.gate, clock_us, patience)
+        await self.server.start(sock)
+
+    async def hang_up(self) -> None:
+        """No new requests; those under way may end."""
+        if self.server is not None:
+            await self.server.stop(GRACE_S)
+
     async def stop(self) -> None:
-        self._listening.cancel()
         await self.alerts.close()
         self.upstreams.close()
         await self.local.stop()
@@ -359,35 +365,17 @@ def run_server(
         for sig in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(sig, asked.set)
         waterline = Waterline(settings, environ)
-        config = uvicorn.Config(
-            waterline.asgi,
-            http=Http,
-            ws="none",
-            lifespan="off",
-            access_log=False,
-            log_config=None,
-            log_level="warning",
-            proxy_headers=False,
-            server_header=False,
-            date_header=False,
-            timeout_graceful_shutdown=GRACE_S,
-            timeout_keep_alive=75,
-        )
-        server = _Server(config)
         await waterline.start()
         try:
             for manifest, spec in folders:
                 await waterline.install(manifest, spec)
             key, first = _operator_key(waterline.keys, settings.data / key_file)
-            serving = asyncio.create_task(server.serve(sockets=[sock]))
-            while not server.started and not serving.done():  # noqa: ASYNC110  uvicorn has no event for it
-                await asyncio.sleep(0.005)
+            await waterline.listen(sock)
             address = settings.data / server_file
             address.write_text(json.dumps({"url": url, "pid": os.getpid(), "started_us": waterline.started_us}))
             ready(url, key, first)
             await asked.wait()
-            server.should_exit = True
-            await serving
+            await waterline.hang_up()
             (settings.data / server_file).unlink(missing_ok=True)
         finally:
             await waterline.stop()
@@ -395,13 +383,6 @@ def run_server(
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(main())
-
-
-class _Server(uvicorn.Server):
-    """uvicorn would take the signals from us, and raise them again after it has stopped."""
-
-    def capture_signals(self) -> contextlib.AbstractContextManager[None]:  # type: ignore[override]
-        return contextlib.nullcontext()
 
 
 def _operator_key(keys: KeyRing, file: Path) -> tuple[str, bool]:

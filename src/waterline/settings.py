@@ -50,6 +50,8 @@ class Settings(Struct, frozen=True):
     provider_urls: dict[str, str] = {}  # provider kind -> base URL
     session_hours: int = 12
     session_idle_hours: int = 2
+    header_timeout_s: int = 15
+    body_timeout_s: int = 60
     log: Literal["text", "json"] = "text"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     secrets: dict[str, str] = {}  # [secrets] of the file; the environment wins, see `secret`
@@ -290,6 +292,8 @@ FIELDS: tuple[Field, ...] = (
           "Base URLs by provider. A table in the file; `openai=URL,anthropic=URL` in the variable."),
     Field("session_hours", _whole(1, 720, "hours"), "`12`", "A console session ends this long after login."),
     Field("session_idle_hours", _whole(1, 720, "hours"), "`2`", "A console session ends after this long unused."),
+    Field("header_timeout_s", _whole(1, 600, "seconds"), "`15`", "A request's head must be in within this time."),
+    Field("body_timeout_s", _whole(1, 3600, "seconds"), "`60`", "A request's body must be in within this time."),
     Field("log", _one_of("text", "json"), "`text`", "The form of log lines."),
     Field("log_level", _one_of("debug", "info", "warning", "error"), "`info`", "The least important line to log."),
     Field("secrets", _secrets, "(none)",

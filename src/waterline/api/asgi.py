@@ -1,71 +1,23 @@
-"""The data plane: raw ASGI, one handler a path. Everything else goes to the control plane's application."""
+"""The data plane's gate: one handler a path, each with the right it needs (deny by default). Everything else goes to
+the control plane's ASGI application."""
 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Protocol
+from urllib.parse import unquote_to_bytes
 
 from waterline.access.roles import Action, Principal, require
-from waterline.api.sink import Callers, HttpSink
+from waterline.api.http import Exchange
+from waterline.api.sink import Headers, HttpSink
 from waterline.core.errors import InvalidRequest, Overloaded, PermissionDenied, RequestError
 
 log = logging.getLogger("waterline.api")
 
-Headers = list[tuple[bytes, bytes]]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 Application = Callable[[dict[str, Any], Receive, Send], Awaitable[None]]
-
-
-class Exchange:
-    """One HTTP request on the data plane, before it is understood."""
-
-    __slots__ = ("headers", "path", "receive", "received_us", "sink")
-
-    def __init__(self, path: str, headers: Headers, receive: Receive, sink: HttpSink, received_us: int) -> None:
-        self.path = path
-        self.headers = headers
-        self.receive = receive
-        self.sink = sink
-        self.received_us = received_us
-
-    async def body(self, limit: int) -> bytes:
-        """Raises InvalidRequest (413) as soon as it is known to be too large, without reading the rest."""
-        for name, value in self.headers:
-            if name == b"content-length" and (not value.isdigit() or int(value) > limit):
-                raise _too_large(limit)
-        message = await self.receive()
-        if message["type"] == "http.disconnect":
-            raise ClientLeft
-        body: bytes = message.get("body", b"")
-        if not message.get("more_body"):
-            self.sink.heard = True
-            return body
-        parts, size = [body], len(body)
-        while message.get("more_body"):
-            message = await self.receive()
-            if message["type"] == "http.disconnect":
-                raise ClientLeft
-            parts.append(message["body"])
-            size += len(message["body"])
-            if size > limit:
-                raise _too_large(limit)
-        self.sink.heard = True
-        return b"".join(parts)
-
-
-class ClientLeft(Exception):
-    """The caller hung up while it was still sending; there is nobody to answer."""
-
-
-def _too_large(limit: int) -> InvalidRequest:
-    return InvalidRequest(
-        f"The body is larger than {limit:,} bytes. Send less, or raise WATERLINE_MAX_BODY_BYTES on the server.",
-        status=413,
-    )
-
-
 Handler = Callable[[Exchange, Principal], Awaitable[None]]
 
 
@@ -74,21 +26,17 @@ class TreeHandler(Protocol):
 
 
 class DataPlane:
-    """Routes by exact path and method; every handler declares the action it needs (deny by default)."""
-
     def __init__(
         self,
         authenticate: Callable[[Headers], Principal],
-        clock_us: Callable[[], int],
-        callers: Callers,
         count: Callable[[str], None],
         otherwise: Application,
+        max_body_bytes: int,
     ) -> None:
         self._authenticate = authenticate
-        self._clock_us = clock_us
-        self._callers = callers
         self._count = count
         self._otherwise = otherwise
+        self._max_body_bytes = max_body_bytes
         self.routes: dict[str, tuple[str, Action, Handler]] = {}
         self.open_routes: dict[str, Callable[[HttpSink], Awaitable[None]]] = {}  # GET, no key: liveness
         self._sinks: dict[str, type[HttpSink]] = {}  # where errors have another shape than OpenAI's
@@ -104,58 +52,113 @@ class DataPlane:
         """Every path that begins with `prefix`, whatever the method: the handler decides."""
         self.trees[prefix] = (action, handler)
 
-    def _sink_below(self, path: str) -> type[HttpSink]:
-        return next((sink for prefix, sink in self._sinks.items() if path.startswith(prefix)), HttpSink)
+    # The server calls these.
 
-    def _in_a_tree(self, path: str, scope: dict[str, Any]) -> tuple[str, Action, Handler] | None:
-        for prefix, (action, handler) in self.trees.items():
-            if path.startswith(prefix) and scope["type"] == "http":
-                method = scope["method"]
-                return method, action, partial(handler, method=method, query=scope["query_string"])
-        return None
-
-    async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
-        path: str = scope["path"]
-        found = self.routes.get(path) or self._in_a_tree(path, scope)
-        if found is None:
-            probe = self.open_routes.get(path)
-            if probe is not None and scope["type"] == "http":
-                await probe(HttpSink(send))
-            elif path.startswith("/v1/"):
-                await _refuse(
-                    self._sink_below(path)(send), InvalidRequest(f"There is no {path[:200]} here.", status=404)
-                )
-            else:
-                await self._otherwise(scope, receive, send)
-            return
-        received_us = self._clock_us()
-        sink = self._sinks.get(path, HttpSink)(send)
-        caller = self._callers.enter(receive, sink)
-        try:
+    def admit(self, exchange: Exchange) -> None:
+        """On the head alone: which handler, and may this caller use it? Raises RequestError."""
+        path = exchange.path
+        found = self.routes.get(path) or self._in_a_tree(exchange)
+        for prefix, sink in self._sinks.items():
+            if path.startswith(prefix):
+                exchange.sink_type = sink
+        if found is not None:
             method, action, handler = found
-            if scope["method"] != method:
-                raise InvalidRequest(f"{path} takes {method}, not {scope['method']}.", status=405)
-            principal = self._authenticate(scope["headers"])
-            require(principal, action)
-            await handler(Exchange(path, scope["headers"], receive, sink, received_us), principal)
+            if exchange.method != method:
+                raise InvalidRequest(f"{path} takes {method}, not {exchange.method}.", status=405)
+            exchange.principal = self._authenticate(exchange.headers)
+            require(exchange.principal, action)
+            exchange.handler, exchange.handle, exchange.limit = handler, self._handle, self._max_body_bytes
+        elif path in self.open_routes:
+            exchange.handle = self._probe
+        elif path.startswith("/v1/"):
+            raise InvalidRequest(f"There is no {path[:200]} here.", status=404)
+        else:
+            exchange.handle = self._pass_on
+            if any(name in (b"authorization", b"x-api-key", b"cookie") for name, _ in exchange.headers):
+                exchange.limit = self._max_body_bytes  # who shows no credentials has little to say
+
+    async def refuse(self, exchange: Exchange, error: RequestError) -> None:
+        self._count(f"refused_{error.code}")
+        await exchange.sink.fail(error, [])
+
+    def left_while_sending(self) -> None:
+        self._count("client_left_while_sending")
+
+    # What handles a request.
+
+    async def _handle(self, exchange: Exchange) -> None:
+        assert exchange.principal is not None
+        try:
+            await exchange.handler(exchange, exchange.principal)
         except RequestError as error:
-            self._count(f"refused_{error.code}")
-            await _refuse(sink, error)
+            await self.refuse(exchange, error)
         except asyncio.CancelledError:
-            if not sink.gone:  # the server stops and waits no longer; its trace says "interrupted"
-                await _refuse(sink, Overloaded("The server is stopping. Ask again in a moment.", retry_after_s=5))
-        except ClientLeft:
-            self._count("client_left_while_sending")
+            if not exchange.sink.gone:  # the server stops and waits no longer; its trace says "interrupted"
+                stopping = Overloaded("The server is stopping. Ask again in a moment.", retry_after_s=5)
+                await exchange.sink.fail(stopping, [])
         except Exception:
             log.exception("a request failed for a reason that is ours")
             self._count("internal_error")
-            await _refuse(sink, RequestError("Something went wrong on our side; it is in the server's log."))
-        finally:
-            self._callers.leave(caller)
+            ours = RequestError("Something went wrong on our side; it is in the server's log.")
+            await exchange.sink.fail(ours, [])
+
+    async def _probe(self, exchange: Exchange) -> None:
+        await self.open_routes[exchange.path](exchange.sink)
+
+    async def _pass_on(self, exchange: Exchange) -> None:
+        try:
+            await run_asgi(self._otherwise, exchange)
+        except Exception:
+            log.exception("a page failed for a reason that is ours")
+            if not exchange.sink.started:
+                await exchange.sink.fail(RequestError("Something went wrong on our side; see the server's log."), [])
+
+    def _in_a_tree(self, exchange: Exchange) -> tuple[str, Action, Handler] | None:
+        for prefix, (action, handler) in self.trees.items():
+            if exchange.path.startswith(prefix):
+                method = exchange.method
+                return method, action, partial(handler, method=method, query=exchange.query)
+        return None
 
 
-async def _refuse(sink: HttpSink, error: RequestError) -> None:
-    await sink.fail(error, [])
+async def run_asgi(application: Application, exchange: Exchange) -> None:
+    """One ASGI exchange (https://asgi.readthedocs.io/en/latest/specs/www.html); the whole body is here already."""
+    sink = exchange.sink
+    body = await exchange.body(exchange.size)
+    told = False
+
+    async def receive() -> dict[str, Any]:
+        nonlocal told
+        if told:
+            await asyncio.Event().wait()  # a caller that leaves cancels the task
+        told = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    async def send(message: dict[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            sink.head(message["status"], list(message["headers"]), silent=exchange.method == "HEAD")
+        elif message.get("more_body"):
+            await sink.write(message.get("body", b""))
+        else:
+            await sink.end(message.get("body", b""))
+
+    raw_path = exchange.target.partition(b"?")[0]
+    scope: dict[str, Any] = {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "http_version": exchange.version,
+        "method": exchange.method,
+        "scheme": "http",
+        "path": unquote_to_bytes(raw_path).decode("utf-8", "replace"),
+        "raw_path": raw_path,
+        "query_string": exchange.query,
+        "root_path": "",
+        "headers": exchange.headers,
+        "client": (exchange.peer, 0),
+        "server": None,
+        "state": {},
+    }
+    await application(scope, receive, send)
 
 
 _CLAIMS = frozenset((b"idempotency-key", b"cache-control"))

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 
 from waterline.access.roles import Principal
-from waterline.api.asgi import Exchange, claims
+from waterline.api.asgi import claims
+from waterline.api.http import Exchange
 from waterline.core.errors import InvalidRequest, RequestError
 from waterline.core.ids import keyed_digest
 from waterline.core.request import CacheWish, Delivery, Kind, Request, decode_request

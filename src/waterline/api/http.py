@@ -1,54 +1,376 @@
-"""uvicorn's HTTP protocol, with an answer's head and its first bytes in one write.
+"""The way in: an HTTP/1.1 server on asyncio protocols; httptools (llhttp) parses. ADR 0004 says why it is our own.
 
-uvicorn writes the status line and headers when they come, the body after; each write is a system call, a packet and a
-wake-up of the reader. ASGI lets a server hold the head until the first body message, so it is held.
+What it promises, each with a test (tests/unit/api/test_http.py, tests/whole/test_edge*.py):
+
+* A request is handled when it is here whole; its key is checked on its head alone, so a stranger's body is not kept.
+* Everything has a bound: the head's bytes and headers, the body, the time for each, pipelined requests, unread answers.
+* Ambiguous framing is refused (CL+TE, two lengths, a coding other than chunked, no Host), and the connection ends.
+* Requests of one connection are answered one at a time, in order.
+* A caller that leaves is noticed at once: its task is cancelled, whatever it waits for.
+* `stop` lets answers under way end, for a while; then it cancels them.
 """
 
-from typing import Any
+import asyncio
+import socket
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol, cast
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+import httptools
+from msgspec import Struct
+
+from waterline.access.roles import Principal
+from waterline.api.sink import Headers, HttpSink
+from waterline.core.errors import InvalidRequest, RequestError
+
+TICK_S = 0.5
+MOST_PIPELINED = 8
+MOST_HEADERS = 100
+HEAD_BYTES = 64 * 1024
+TARGET_BYTES = 8 * 1024
+SMALL_BODY = 64 * 1024  # what is read and thrown away, so that the connection can serve again after a refusal
+LINGER_S = 2.0  # how long a refused upload is read on: to close at once would destroy the answer on its way
+STALLED_S = 60.0  # a caller that does not read for so long is given up
+AFTER_GRACE_S = 2.0
 
 
-class _Joining:
-    """A transport that holds a head until what follows it."""
+class Patience(Struct, frozen=True):
+    """Seconds: for a head once its first byte is here, for a body, between two requests."""
 
-    __slots__ = ("_held", "_transport", "_write", "get_extra_info", "is_closing", "pause_reading",
-                 "resume_reading", "set_protocol")  # fmt: skip
+    head_s: float = 15.0
+    body_s: float = 60.0
+    idle_s: float = 75.0
 
-    def __init__(self, transport: Any) -> None:
-        self._transport = transport
-        self._write = transport.write
-        self._held = b""
-        self.get_extra_info = transport.get_extra_info
-        self.is_closing = transport.is_closing
-        self.pause_reading = transport.pause_reading
-        self.resume_reading = transport.resume_reading
-        self.set_protocol = transport.set_protocol
 
-    def write(self, data: bytes) -> None:
-        if self._held:
-            held, self._held = self._held, b""
-            self._write(held + data)
-        elif data.startswith(b"HTTP/1.1 ") and not data.startswith(b"HTTP/1.1 1"):
-            self._held = data
+class Exchange:
+    """One request as it comes in, and the sink of its answer. `Gate.admit` sets `limit`, and `handle` to what will
+    answer it; `handler` and `principal` are for whoever handles it."""
+
+    __slots__ = (
+        "error", "handle", "handler", "headers", "keep_alive", "limit", "method", "parts", "path", "peer", "principal",
+        "query", "received_us", "sink", "size", "target", "version",
+    )  # fmt: skip
+
+    def __init__(self, peer: str) -> None:
+        self.peer = peer  # the address it came from
+        self.method = ""  # empty until the head is in
+        self.target = b""
+        self.path = ""
+        self.query = b""
+        self.version = "1.1"
+        self.headers: Headers = []  # lower-case names
+        self.parts: list[bytes] = []
+        self.size = 0
+        self.limit = SMALL_BODY
+        self.keep_alive = False
+        self.received_us = 0
+        self.error: RequestError | None = None
+        self.handle: Callable[[Exchange], Awaitable[None]] | None = None
+        self.handler: Any = None
+        self.principal: Principal | None = None
+        self.sink: HttpSink
+
+    async def body(self, limit: int) -> bytes:
+        """Raises InvalidRequest (413)."""
+        if self.size > limit:
+            raise too_large(limit)
+        parts = self.parts
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def header(self, name: bytes) -> bytes | None:
+        for key, value in self.headers:
+            if key == name:
+                return value
+        return None
+
+
+class Gate(Protocol):
+    def admit(self, exchange: Exchange) -> None:
+        """The head is in: say what will handle it, and how much body it may have. Raises RequestError."""
+        ...
+
+    async def refuse(self, exchange: Exchange, error: RequestError) -> None: ...
+
+    def left_while_sending(self) -> None: ...
+
+
+class Connection(asyncio.Protocol):
+    """One socket and its parser."""
+
+    def __init__(self, server: "Server") -> None:
+        self.server = server
+        self.loop = server.loop
+        self.parser = httptools.HttpRequestParser(self)
+        self.transport: asyncio.Transport
+        self.peer = ""
+        self.exchange: Exchange | None = None  # the one being read
+        self.sink: HttpSink | None = None  # of the one being answered
+        self.task: asyncio.Task[None] | None = None
+        self.waiting: deque[Exchange] = deque()
+        self.head_bytes = 0
+        self.due = 0.0  # 0: nothing is awaited from the caller
+        self.deaf = False  # what still comes is thrown away
+        self.closing = False  # after the answer under way
+        self.lost = False
+        self.paused_at = 0.0  # 0: the caller reads
+        self._writable: asyncio.Future[None] | None = None
+
+    # The transport calls these.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's is not of the class, only of the shape
+        peer = transport.get_extra_info("peername")
+        self.peer = peer[0] if isinstance(peer, tuple) else ""
+        self.due = self.server.now + self.server.patience.idle_s
+        self.server.connections.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.lost = True
+        self.server.connections.discard(self)
+        if self.exchange is not None and self.exchange.handle is not None and not self.deaf:
+            self.server.gate.left_while_sending()
+        self.resume_writing()
+        if self.task is not None and self.sink is not None and not self.sink.ended:
+            self.sink.gone = True
+            self.task.cancel()
+
+    def data_received(self, data: bytes) -> None:
+        if self.deaf:
+            return
+        if self.exchange is None or not self.exchange.method:  # between requests, or inside a head
+            self.head_bytes += len(data)
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self.deaf = self.closing = True  # served as HTTP/1.1; what follows would be another protocol
+        except httptools.HttpParserError as error:
+            self._cut(InvalidRequest(f"This is not HTTP as we accept it: {error}."))
         else:
-            self._write(data)
+            if self.head_bytes > HEAD_BYTES and not (self.exchange is None or self.exchange.method):
+                self._cut(InvalidRequest(f"The request's head is larger than {HEAD_BYTES:,} bytes.", status=431))
 
-    def flush(self) -> None:
-        if self._held:
-            held, self._held = self._held, b""
-            self._write(held)
+    def pause_writing(self) -> None:
+        self.paused_at = self.server.now
 
-    def close(self) -> None:
-        self.flush()
-        self._transport.close()
+    def resume_writing(self) -> None:
+        self.paused_at = 0.0
+        if self._writable is not None and not self._writable.done():
+            self._writable.set_result(None)
+
+    # The parser calls these.
+
+    def on_message_begin(self) -> None:
+        self.exchange = Exchange(self.peer)
+        if self.task is None:
+            self.due = self.server.now + self.server.patience.head_s
+
+    def on_url(self, url: bytes) -> None:
+        assert self.exchange is not None
+        self.exchange.target += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        assert self.exchange is not None
+        self.exchange.headers.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        exchange = self.exchange
+        assert exchange is not None
+        exchange.method = self.parser.get_method().decode("latin-1")
+        exchange.version = self.parser.get_http_version()
+        exchange.received_us = self.server.clock_us()
+        self.head_bytes = 0
+        path, _, exchange.query = exchange.target.partition(b"?")
+        exchange.path = path.decode("latin-1")
+        length = 0
+        try:
+            length = _checked(exchange)
+            self.server.gate.admit(exchange)
+            if length > exchange.limit:
+                raise too_large(exchange.limit)
+        except RequestError as error:
+            exchange.error, exchange.handle = error, None
+            if length > SMALL_BODY:
+                self._begin(exchange, last=True)
+        else:
+            if self.task is None:
+                self.due = self.server.now + self.server.patience.body_s
+            expected = exchange.header(b"expect")
+            if expected is not None and expected.lower() == b"100-continue" and self.task is None:
+                self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def on_body(self, data: bytes) -> None:
+        exchange = self.exchange
+        if exchange is None or self.deaf:
+            return
+        exchange.size += len(data)
+        if exchange.size > (exchange.limit if exchange.error is None else SMALL_BODY):
+            exchange.error, exchange.handle = exchange.error or too_large(exchange.limit), None
+            self._begin(exchange, last=True)
+        elif exchange.error is None:
+            exchange.parts.append(data)
+
+    def on_message_complete(self) -> None:
+        exchange, self.exchange = self.exchange, None
+        if exchange is None or self.deaf:
+            return
+        exchange.keep_alive = self.parser.should_keep_alive()
+        if self.task is None:
+            self._begin(exchange)
+        else:
+            self.waiting.append(exchange)
+            if len(self.waiting) >= MOST_PIPELINED:
+                self.transport.pause_reading()
+
+    # Answers, one after the other.
+
+    def _begin(self, exchange: Exchange, *, last: bool = False) -> None:
+        """Answer it. `last`: before it is here whole; the rest of it is not read."""
+        if last:
+            self.exchange, self.deaf, exchange.keep_alive = None, True, False
+            if self.task is not None:
+                self.waiting.append(exchange)
+                return
+        self.due = 0.0
+        self.sink = exchange.sink = HttpSink(self, exchange.keep_alive and not self.closing, exchange.version != "1.0")
+        self.task = self.loop.create_task(self._answer(exchange))
+
+    async def _answer(self, exchange: Exchange) -> None:
+        server, sink = self.server, exchange.sink
+        server.in_flight += 1
+        try:
+            if exchange.handle is not None:
+                await exchange.handle(exchange)
+            else:
+                await server.gate.refuse(exchange, exchange.error or RequestError("nothing handles this"))
+        except asyncio.CancelledError:
+            pass  # the caller left, or the server stops: the handler has said what there was to say
+        finally:
+            server.in_flight -= 1
+            self.task = self.sink = None
+            self._next(sink)
+
+    def _next(self, sink: HttpSink) -> None:
+        if self.lost:
+            return
+        if not sink.ended:  # nothing, or half an answer, was said: only the end of the connection shows it
+            self.transport.abort()
+        elif self.waiting and sink.keep_alive:
+            if len(self.waiting) == MOST_PIPELINED:
+                self.transport.resume_reading()
+            self._begin(self.waiting.popleft())
+        elif self.deaf:
+            self.due = self.server.now + LINGER_S
+            if self.transport.can_write_eof():
+                self.transport.write_eof()
+        elif self.closing or not sink.keep_alive:
+            self.transport.close()
+        else:
+            self.due = self.server.now + self.server.patience.idle_s
+
+    def _cut(self, error: RequestError) -> None:
+        """Refuse what cannot be read, after the answers under way, and end the connection."""
+        self.closing = True
+        exchange = self.exchange or Exchange(self.peer)
+        exchange.error, exchange.handle = error, None
+        self._begin(exchange, last=True)
+
+    def expire(self, now: float) -> None:
+        """The ticker's look at this connection."""
+        if self.paused_at and now - self.paused_at > STALLED_S:
+            self.transport.abort()  # it does not read; nobody waits for ever
+        elif self.due and now > self.due:
+            if self.exchange is None or self.deaf:
+                self.transport.close()
+            else:
+                what = "body" if self.exchange.method else "head"
+                self._cut(InvalidRequest(f"The request's {what} did not come in time.", status=408))
+
+    async def drained(self) -> None:
+        """Returns when the caller has read on, or left."""
+        while self.paused_at and not self.lost:
+            self._writable = self.loop.create_future()
+            await self._writable
 
 
-class Http(HttpToolsProtocol):
-    def connection_made(self, transport: Any) -> None:
-        super().connection_made(_Joining(transport))  # type: ignore[arg-type]  # all that uvicorn asks of one
+class Server:
+    """Listens, and knows its connections. Make it inside a running loop."""
 
-    def on_response_complete(self) -> None:
-        joining: Any = self.transport
-        joining.flush()
-        super().on_response_complete()
+    def __init__(self, gate: Gate, clock_us: Callable[[], int], patience: Patience) -> None:
+        self.gate = gate
+        self.clock_us = clock_us
+        self.patience = patience
+        self.loop = asyncio.get_running_loop()
+        self.now = self.loop.time()  # seconds, a tick old at most
+        self.connections: set[Connection] = set()
+        self.in_flight = 0
+        self._listener: asyncio.Server | None = None
+        self._ticker: asyncio.TimerHandle | None = None
+
+    async def start(self, sock: socket.socket, backlog: int = 2048) -> None:
+        self._listener = await self.loop.create_server(lambda: Connection(self), sock=sock, backlog=backlog)
+        self._tick()
+
+    async def stop(self, grace_s: float) -> None:
+        """No new connections; answers under way may end for `grace_s` seconds, then they are cancelled."""
+        if self._listener is not None:
+            self._listener.close()
+        for connection in tuple(self.connections):
+            connection.closing = True
+            if connection.task is None:
+                connection.transport.close()
+        await self._ended(grace_s)
+        for connection in tuple(self.connections):
+            if connection.task is not None:
+                connection.task.cancel()
+        await self._ended(AFTER_GRACE_S)
+        for connection in tuple(self.connections):
+            connection.transport.abort()
+        if self._ticker is not None:
+            self._ticker.cancel()
+
+    async def _ended(self, patience_s: float) -> None:
+        under_way = [c.task for c in self.connections if c.task is not None]
+        if under_way:
+            await asyncio.wait(under_way, timeout=patience_s)
+
+    def _tick(self) -> None:
+        self.now = self.loop.time()
+        for connection in tuple(self.connections):
+            connection.expire(self.now)
+        self._ticker = self.loop.call_later(TICK_S, self._tick)
+
+
+def too_large(limit: int) -> InvalidRequest:
+    return InvalidRequest(
+        f"The body is larger than {limit:,} bytes. Send less, or raise WATERLINE_MAX_BODY_BYTES on the server.",
+        status=413,
+    )
+
+
+def _checked(exchange: Exchange) -> int:
+    """The declared length, if the head is one that only one meaning can be given to. Raises InvalidRequest."""
+    if len(exchange.target) > TARGET_BYTES:
+        raise InvalidRequest(f"The request's target is longer than {TARGET_BYTES:,} bytes.", status=414)
+    if len(exchange.headers) > MOST_HEADERS:
+        raise InvalidRequest(f"The request has more than {MOST_HEADERS} headers.", status=431)
+    length, hosts, coded = -1, 0, False
+    for name, value in exchange.headers:
+        if name == b"content-length":
+            if length >= 0 or not value.isdigit():
+                raise _ambiguous("Content-Length")
+            length = int(value)
+        elif name == b"host":
+            hosts += 1
+        elif name == b"transfer-encoding":
+            if coded or value.lower() != b"chunked":
+                raise _ambiguous("Transfer-Encoding")
+            coded = True
+    if coded and length >= 0:
+        raise _ambiguous("Content-Length beside Transfer-Encoding")
+    if hosts != 1 and (hosts or exchange.version != "1.0"):
+        raise InvalidRequest("Send one Host header.")
+    return max(0, length)
+
+
+def _ambiguous(what: str) -> InvalidRequest:
+    return InvalidRequest(f"The request's length is ambiguous: {what}. Send one Content-Length, or chunked.")

@@ -1,7 +1,8 @@
 """POST /v1/messages: Anthropic's Messages API, served as a chat completion and told in Anthropic's words."""
 
 from waterline.access.roles import Principal
-from waterline.api.asgi import Exchange, claims
+from waterline.api.asgi import claims
+from waterline.api.http import Exchange
 from waterline.api.chat import Completions, FindServed
 from waterline.api.messages_answer import MessagesTranslator, error_body, error_event
 from waterline.api.sink import HttpSink

@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Struct
 
 from waterline.access.roles import Principal
-from waterline.api.asgi import Exchange
+from waterline.api.http import Exchange
 from waterline.api.sink import HttpSink
 from waterline.core.errors import InvalidRequest, Overloaded
 from waterline.core.ids import is_trace_id

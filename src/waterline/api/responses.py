@@ -10,7 +10,8 @@ from urllib.parse import parse_qs
 import msgspec
 
 from waterline.access.roles import Principal
-from waterline.api.asgi import Exchange, claims
+from waterline.api.asgi import claims
+from waterline.api.http import Exchange
 from waterline.api.chat import Completions, FindServed
 from waterline.api.ops import reply
 from waterline.api.response_events import ResponseTranslator

@@ -1,19 +1,17 @@
-"""The caller on the other side of an ASGI connection, and noticing that it has left.
+"""The caller on the other side of an HTTP connection: what it is told, and how fast it reads."""
 
-Listening for a hang-up costs a task; most requests end first. So only requests older than `LISTEN_AFTER_S` are
-listened to, and one coarse ticker finds them.
-"""
-
-import asyncio
-from time import monotonic
-from typing import Any
+from http import HTTPStatus
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from waterline.core.errors import RequestError
 
-LISTEN_AFTER_S = 0.2
-STALLED_S = 60.0  # a caller that does not read for so long is given up
+if TYPE_CHECKING:
+    from waterline.api.http import Connection
+
+Headers = list[tuple[bytes, bytes]]
+
 _encode = msgspec.json.Encoder().encode
 _TYPES = {
     400: "invalid_request_error",
@@ -24,6 +22,8 @@ _TYPES = {
     413: "invalid_request_error",
     429: "rate_limit_error",
 }
+_STATUS_LINES = {status.value: b"HTTP/1.1 %d %b\r\n" % (status, status.phrase.encode()) for status in HTTPStatus}
+_WITHOUT_BODY = frozenset((204, 304))
 
 
 def error_body(error: RequestError) -> bytes:
@@ -33,32 +33,73 @@ def error_body(error: RequestError) -> bytes:
 
 
 class HttpSink:
-    __slots__ = ("_send", "gone", "heard", "started", "status", "writing_since")
+    """One answer. Its head leaves with the first bytes of its body: one write, one packet, one wake-up."""
 
-    def __init__(self, send: Any) -> None:
-        self._send = send
+    __slots__ = ("_chunked", "_connection", "_head", "_may_chunk", "_silent", "ended", "gone", "keep_alive", "started",
+                 "status")  # fmt: skip
+
+    def __init__(self, connection: "Connection", keep_alive: bool, may_chunk: bool) -> None:
+        self._connection = connection
+        self._may_chunk = may_chunk  # HTTP/1.0 knows no chunks: there the end of the connection is the answer's
+        self._head = b""
+        self._chunked = False
+        self._silent = False  # an answer without a body, whatever is written
+        self.keep_alive = keep_alive
         self.started = False
-        self.gone = False
+        self.ended = False
+        self.gone = False  # the caller has hung up
         self.status = 0
-        self.heard = False  # the whole request is in: what comes next is a hang-up
-        self.writing_since = 0.0
 
-    async def begin(self, status: int, content_type: bytes, headers: list[tuple[bytes, bytes]]) -> None:
+    async def begin(self, status: int, content_type: bytes, headers: Headers) -> None:
+        self.head(status, [(b"content-type", content_type), *headers])
+
+    def head(self, status: int, headers: Headers, *, silent: bool = False) -> None:
+        """`silent`: the answer to a HEAD."""
         self.started = True
         self.status = status
-        await self._send(
-            {"type": "http.response.start", "status": status, "headers": [(b"content-type", content_type), *headers]}
-        )
+        sized = silent or status in _WITHOUT_BODY
+        self._silent = sized
+        lines = [_STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status]
+        for name, value in headers:
+            if name == b"content-length":
+                sized = True
+            elif name == b"connection":
+                continue
+            lines.append(b"%b: %b\r\n" % (name, value))
+        if not sized:
+            if self._may_chunk:
+                self._chunked = True
+                lines.append(b"transfer-encoding: chunked\r\n")
+            else:
+                self.keep_alive = False
+        lines.append(b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n")
+        self._head = b"".join(lines)
 
     async def write(self, data: bytes) -> None:
-        self.writing_since = monotonic()
-        await self._send({"type": "http.response.body", "body": data, "more_body": True})
-        self.writing_since = 0.0
+        """Waits while the caller reads slowly."""
+        if not data or self._silent:
+            return
+        if self._chunked:
+            data = b"%x\r\n%b\r\n" % (len(data), data)
+        if self._head:
+            data, self._head = self._head + data, b""
+        connection = self._connection
+        connection.transport.write(data)
+        if connection.paused_at:
+            await connection.drained()
 
     async def end(self, data: bytes) -> None:
-        self.writing_since = monotonic()
-        await self._send({"type": "http.response.body", "body": data})
-        self.writing_since = 0.0
+        if self._silent:
+            data = b""
+        elif self._chunked:
+            data = b"%x\r\n%b\r\n0\r\n\r\n" % (len(data), data) if data else b"0\r\n\r\n"
+        if self._head:
+            data, self._head = self._head + data, b""
+        connection = self._connection
+        connection.transport.write(data)
+        self.ended = True
+        if connection.paused_at:
+            await connection.drained()
 
     def error_body(self, error: RequestError) -> bytes:
         return error_body(error)
@@ -66,7 +107,7 @@ class HttpSink:
     def error_event(self, error: RequestError) -> bytes:
         return b"data: " + error_body(error) + b"\n\n"
 
-    async def fail(self, error: RequestError, headers: list[tuple[bytes, bytes]]) -> None:
+    async def fail(self, error: RequestError, headers: Headers) -> None:
         """An error before the first byte is a status; after it, an event in the stream and no [DONE]."""
         if self.started:
             await self.end(self.error_event(error))
@@ -75,66 +116,5 @@ class HttpSink:
         extra = [*headers, (b"content-length", b"%d" % len(body))]
         if error.retry_after_s is not None:
             extra.append((b"retry-after", b"%d" % error.retry_after_s))
-        if error.status == 413:
-            extra.append((b"connection", b"close"))  # the rest of the body is not read
         await self.begin(error.status, b"application/json", extra)
         await self.end(body)
-
-
-class Caller:
-    """One request in flight."""
-
-    __slots__ = ("listener", "receive", "since", "sink", "task")
-
-    def __init__(self, receive: Any, sink: HttpSink, task: "asyncio.Task[Any]", since: float) -> None:
-        self.receive = receive
-        self.sink = sink
-        self.task = task
-        self.since = since
-        self.listener: asyncio.Task[None] | None = None
-
-    async def listen(self) -> None:
-        message = await self.receive()
-        if message["type"] == "http.disconnect":
-            self.sink.gone = True
-            self.task.cancel()
-
-
-class Callers:
-    """All requests in flight. `run` is the ticker."""
-
-    def __init__(self) -> None:
-        self._in_flight: dict[Caller, None] = {}
-        self._loop: asyncio.AbstractEventLoop | None = None  # kept: asking for it costs a system call
-
-    def __len__(self) -> int:
-        return len(self._in_flight)
-
-    def enter(self, receive: Any, sink: HttpSink) -> Caller:
-        loop = self._loop
-        if loop is None:
-            loop = self._loop = asyncio.get_running_loop()
-        task = asyncio.current_task(loop)
-        assert task is not None
-        caller = Caller(receive, sink, task, loop.time())
-        self._in_flight[caller] = None
-        return caller
-
-    def leave(self, caller: Caller) -> None:
-        self._in_flight.pop(caller, None)
-        if caller.listener is not None:
-            caller.listener.cancel()
-
-    async def run(self) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            await asyncio.sleep(LISTEN_AFTER_S / 2)
-            before = loop.time() - LISTEN_AFTER_S
-            for caller in self._in_flight:
-                if caller.since > before:
-                    break  # in order of arrival
-                if caller.sink.writing_since and monotonic() - caller.sink.writing_since > STALLED_S:
-                    caller.sink.gone = True  # it does not read; nobody waits for ever
-                    caller.task.cancel()
-                if caller.listener is None and caller.sink.heard:
-                    caller.listener = loop.create_task(caller.listen())
