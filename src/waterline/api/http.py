@@ -141,8 +141,8 @@ class Connection(asyncio.Protocol):
             self.head_bytes += len(data)
         try:
             self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self.deaf = self.closing = True  # served as HTTP/1.1; what follows would be another protocol
+        except httptools.HttpParserUpgrade as upgrade:
+            self._stay_with_http_1_1(data[upgrade.args[0] :])
         except httptools.HttpParserError as error:
             self._cut(InvalidRequest(f"This is not HTTP as we accept it: {error}."))
         else:
@@ -160,30 +160,37 @@ class Connection(asyncio.Protocol):
     # The parser calls these.
 
     def on_message_begin(self) -> None:
+        if self.deaf:
+            return
         self.exchange = Exchange(self.peer)
         if self.task is None:
             self.due = self.server.now + self.server.patience.head_s
 
     def on_url(self, url: bytes) -> None:
-        assert self.exchange is not None
-        self.exchange.target += url
+        if self.exchange is not None:
+            self.exchange.target += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        assert self.exchange is not None
-        self.exchange.headers.append((name.lower(), value))
+        if self.exchange is not None:
+            self.exchange.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         exchange = self.exchange
-        assert exchange is not None
+        if exchange is None or self.parser.should_upgrade():  # see _stay_with_http_1_1
+            return
         exchange.method = self.parser.get_method().decode("latin-1")
         exchange.version = self.parser.get_http_version()
         exchange.received_us = self.server.clock_us()
-        self.head_bytes = 0
+        heads, self.head_bytes = self.head_bytes, 0
         path, _, exchange.query = exchange.target.partition(b"?")
         exchange.path = path.decode("latin-1")
         length = 0
         try:
-            length = _checked(exchange)
+            length = _checked(exchange, heads)
+        except RequestError as error:
+            self._cut(error)
+            return
+        try:
             self.server.gate.admit(exchange)
             if length > exchange.limit:
                 raise too_large(exchange.limit)
@@ -210,9 +217,10 @@ class Connection(asyncio.Protocol):
             exchange.parts.append(data)
 
     def on_message_complete(self) -> None:
-        exchange, self.exchange = self.exchange, None
-        if exchange is None or self.deaf:
+        exchange = self.exchange
+        if exchange is None or self.deaf or not exchange.method:
             return
+        self.exchange = None
         exchange.keep_alive = self.parser.should_keep_alive()
         if self.task is None:
             self._begin(exchange)
@@ -220,6 +228,17 @@ class Connection(asyncio.Protocol):
             self.waiting.append(exchange)
             if len(self.waiting) >= MOST_PIPELINED:
                 self.transport.pause_reading()
+
+    def _stay_with_http_1_1(self, rest: bytes) -> None:
+        """Some clients offer HTTP/2 with their first request. The parser has left its body; read it again without."""
+        offered, self.exchange = self.exchange, None
+        if offered is None:
+            return
+        kept = (h for h in offered.headers if h[0] not in (b"connection", b"upgrade", b"http2-settings"))
+        lines = (b"%b: %b\r\n" % header for header in kept)
+        first = b"%b %b HTTP/1.1\r\n" % (self.parser.get_method(), offered.target)
+        self.parser = httptools.HttpRequestParser(self)
+        self.data_received(first + b"".join(lines) + b"\r\n" + rest)
 
     # Answers, one after the other.
 
@@ -347,8 +366,11 @@ def too_large(limit: int) -> InvalidRequest:
     )
 
 
-def _checked(exchange: Exchange) -> int:
-    """The declared length, if the head is one that only one meaning can be given to. Raises InvalidRequest."""
+def _checked(exchange: Exchange, received: int) -> int:
+    """The declared length, if the head is one that only one meaning can be given to. `received`: bytes in the reads
+    that brought it, body perhaps among them. Raises InvalidRequest."""
+    if received > HEAD_BYTES and sum(len(name) + len(value) + 4 for name, value in exchange.headers) > HEAD_BYTES:
+        raise InvalidRequest(f"The request's head is larger than {HEAD_BYTES:,} bytes.", status=431)
     if len(exchange.target) > TARGET_BYTES:
         raise InvalidRequest(f"The request's target is longer than {TARGET_BYTES:,} bytes.", status=414)
     if len(exchange.headers) > MOST_HEADERS:

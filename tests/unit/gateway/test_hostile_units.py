@@ -1,7 +1,6 @@
 """Clocks that go back, limits declared late, answers of several choices, records that no database takes: each promise
 on its smallest part."""
 
-import asyncio
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,7 +8,6 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from waterline.api import sink
 from waterline.core.app_spec import Limits
 from waterline.core.errors import BudgetExceeded, RateLimited
 from waterline.core.money import Price, Usage
@@ -110,38 +108,6 @@ def test_one_of_two_choices_is_not_the_whole_answer():
 
 def test_our_own_full_pool_is_not_the_providers_failure():
     assert fault_of(PoolBusy("all 512 connections stayed busy")).kind == "busy"
-
-
-# --- a caller that does not read ---------------------------------------------------------------------------------
-
-
-async def test_a_caller_that_does_not_read_is_given_up(monkeypatch):
-    monkeypatch.setattr(sink, "STALLED_S", 0.3)
-    callers, reads = sink.Callers(), asyncio.Event()
-
-    async def send(message: object) -> None:
-        await reads.wait()
-
-    async def receive() -> dict[str, object]:
-        await asyncio.Event().wait()
-        raise AssertionError
-
-    out = sink.HttpSink(send)
-
-    async def answer() -> None:
-        caller = callers.enter(receive, out)
-        try:
-            await out.write(b"data: x\n\n")
-        finally:
-            callers.leave(caller)
-
-    ticker = asyncio.create_task(callers.run())
-    answering = asyncio.create_task(answer())
-    with pytest.raises(asyncio.CancelledError):
-        await asyncio.wait_for(answering, 5)
-    assert out.gone
-    assert len(callers) == 0
-    ticker.cancel()
 
 
 # --- records -----------------------------------------------------------------------------------------------------
