@@ -48,7 +48,7 @@ class Exchange:
 
     __slots__ = (
         "error", "handle", "handler", "headers", "keep_alive", "limit", "method", "parts", "path", "peer", "principal",
-        "query", "received_us", "sink", "size", "target", "version",
+        "query", "received_us", "sink", "sink_type", "size", "target", "version",
     )  # fmt: skip
 
     def __init__(self, peer: str) -> None:
@@ -69,6 +69,7 @@ class Exchange:
         self.handler: Any = None
         self.principal: Principal | None = None
         self.sink: HttpSink
+        self.sink_type = HttpSink  # in which shape its errors are told
 
     async def body(self, limit: int) -> bytes:
         """Raises InvalidRequest (413)."""
@@ -250,7 +251,8 @@ class Connection(asyncio.Protocol):
                 self.waiting.append(exchange)
                 return
         self.due = 0.0
-        self.sink = exchange.sink = HttpSink(self, exchange.keep_alive and not self.closing, exchange.version != "1.0")
+        keep_alive = exchange.keep_alive and not self.closing
+        self.sink = exchange.sink = exchange.sink_type(self, keep_alive, exchange.version != "1.0")
         self.task = self.loop.create_task(self._answer(exchange))
 
     async def _answer(self, exchange: Exchange) -> None:

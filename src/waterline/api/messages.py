@@ -2,8 +2,8 @@
 
 from waterline.access.roles import Principal
 from waterline.api.asgi import claims
-from waterline.api.http import Exchange
 from waterline.api.chat import Completions, FindServed
+from waterline.api.http import Exchange
 from waterline.api.messages_answer import MessagesTranslator, error_body, error_event
 from waterline.api.sink import HttpSink
 from waterline.api.translate import TranslatingSink
