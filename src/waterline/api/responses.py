@@ -11,8 +11,8 @@ import msgspec
 
 from waterline.access.roles import Principal
 from waterline.api.asgi import claims
-from waterline.api.http import Exchange
 from waterline.api.chat import Completions, FindServed
+from waterline.api.http import Exchange
 from waterline.api.ops import reply
 from waterline.api.response_events import ResponseTranslator
 from waterline.api.translate import TranslatingSink
