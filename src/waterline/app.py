@@ -1,6 +1,7 @@
 """The composition root: builds everything from settings, holds no globals. `waterline up` runs one of these."""
 
 import asyncio
+import contextlib
 import gc
 import itertools
 import json
