@@ -8,14 +8,14 @@ import msgspec
 import pytest
 
 from waterline.core.money import Usage
-from waterline.core.trace import Ended, OutcomeRecord, TraceRow, encode_record
+from waterline.core.trace import Ended, OutcomeRecord, SpooledRow, encode_record
 from waterline.store import traces
 from waterline.store.db import Store
 from waterline.store.drain import Drainer
 from waterline.store.spool import Spool
 from waterline.worker import Worker
 
-ROW = TraceRow(
+ROW = SpooledRow(
     "", "school", "production", "live", "r", "main", "openai", "m", "wl-1", "", "", "", False, 1, None, 5, "answered",
     200, "", 1, Usage(), 0, 0, "", "b1",
 )  # fmt: skip

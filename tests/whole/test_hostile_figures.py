@@ -7,7 +7,7 @@ import pytest
 from whole_app import App, Limits, Route, Server, send
 
 from waterline.core.money import Usage
-from waterline.core.trace import AdmittedRecord, TraceRow, encode_record
+from waterline.core.trace import AdmittedRecord, SpooledRow, encode_record
 from waterline.providers.simulated_script import Fault, Target
 from waterline.store import traces
 from waterline.store.db import Store
@@ -17,8 +17,8 @@ from waterline.store.spool import Spool
 PRICED = {"provider": "openai", "model": "gpt-4o-mini"}
 
 
-def row(number: int) -> TraceRow:
-    return TraceRow(
+def row(number: int) -> SpooledRow:
+    return SpooledRow(
         id=f"{number:024x}", app="a", env="production", purpose="live", release="r", route="main", provider="s",
         model="m", key="k", session="", subject="", tags="", stream=False, started_us=1000 + number,
         first_token_us=None, duration_us=5, outcome="open", status=0, code="", attempts=1, usage=Usage(),

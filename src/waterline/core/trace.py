@@ -178,22 +178,37 @@ class TraceRow(Struct, frozen=True):
     branch: str = ""  # of the organisation, as the key says
 
 
-class AdmittedRecord(Struct, frozen=True, tag="a"):
+class SpooledRow(TraceRow, frozen=True, array_like=True, gc=False):
+    """A row on its way to the store: its values in the order of the fields, without their names."""
+
+
+class AdmittedRecord(Struct, frozen=True, tag="a", array_like=True):
     """Spooled before the first upstream byte. Its body is the caller's request."""
 
-    row: TraceRow  # outcome "open"
+    row: SpooledRow  # outcome "open"
     events: list[Event]
 
 
-class OutcomeRecord(Struct, frozen=True, tag="o"):
+class OutcomeRecord(Struct, frozen=True, tag="o", array_like=True):
     """Spooled before the caller's last byte. Its body is the answer as the caller got it."""
 
-    row: TraceRow
+    row: SpooledRow
     events: list[Event]
     text: str  # searchable, redacted
 
 
 SpoolRecord: TypeAlias = AdmittedRecord | OutcomeRecord
+
+_ADMITTED = b'["a",["'
+
+
+def admitted_id(head: bytes) -> str | None:
+    """The trace's id, if these are the bytes of an AdmittedRecord; without decoding the rest."""
+    if not head.startswith(_ADMITTED):
+        return None
+    found = head[len(_ADMITTED) : head.find(b'"', len(_ADMITTED))]
+    return None if b"\\" in found or not found.isascii() else found.decode("ascii")
+
 
 encode_events = msgspec.json.Encoder().encode
 decode_events = msgspec.json.Decoder(list[Event]).decode

@@ -14,8 +14,8 @@ from waterline.core.trace import (
     OutcomeRecord,
     Received,
     Settled,
+    SpooledRow,
     TraceOutcome,
-    TraceRow,
     encode_record,
 )
 from waterline.gateway.budget import Tab
@@ -146,9 +146,9 @@ class Trail:
                     f"The answer cannot be traced: {failure}. Free disk space on the server.", retry_after_s=5
                 ) from failure
 
-    def _row(self, outcome: TraceOutcome, duration_us: int, code: str) -> TraceRow:
+    def _row(self, outcome: TraceOutcome, duration_us: int, code: str) -> SpooledRow:
         request, target, principal = self.request, self.target, self.principal
-        return TraceRow(
+        return SpooledRow(
             id=self.id,
             app=principal.app,
             env=principal.env,

@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct
 
-from waterline.core.trace import TraceRow
+from waterline.core.trace import SpooledRow, admitted_id
 from waterline.store import text_search, traces
 from waterline.store.db import Store, StoreConflict, Tx
 from waterline.store.spool import Segment, SegmentReader, Spool, SpoolRecord, segments
@@ -29,20 +29,20 @@ BATCH_RECORDS = 2000  # a write transaction of about a tenth of a second
 BATCH_BYTES = 8 * 1024 * 1024
 
 
-class _Admitted(Struct, frozen=True, tag="a", gc=False):
+class _Admitted(Struct, frozen=True, tag="a", array_like=True, gc=False):
     """core.trace.AdmittedRecord, with its events left as the bytes they are."""
 
-    row: TraceRow
+    row: SpooledRow
     events: Raw
 
 
-class _Outcome(Struct, frozen=True, tag="o", gc=False):
-    row: TraceRow
+class _Outcome(Struct, frozen=True, tag="o", array_like=True, gc=False):
+    row: SpooledRow
     events: Raw
     text: str
 
 
-_decode = msgspec.json.Decoder(_Admitted | _Outcome).decode
+_decode: Callable[[bytes], _Admitted | _Outcome] = msgspec.json.Decoder(_Admitted | _Outcome).decode
 
 
 class Accounting(Struct, frozen=True):
@@ -69,6 +69,7 @@ class _Batch:
 
     def __init__(self) -> None:
         self.rows: dict[str, TraceWrite] = {}
+        self.admitted: list[tuple[str, bytes]] = []  # id, head
         self.bodies: list[tuple[str, BodyKind, bytes]] = []
         self.texts: list[tuple[str, str, str, str]] = []
         self.stored = 0
@@ -78,31 +79,51 @@ class _Batch:
         self.unreadable = 0
 
     def add(self, record: SpoolRecord) -> None:
-        self.lost += max(0, record.number - self.last_seq - 1)
-        self.last_seq = max(self.last_seq, record.number)
+        number = record.number
+        if number != self.last_seq + 1:
+            self.lost += max(0, number - self.last_seq - 1)
+        self.last_seq = max(self.last_seq, number)
         self.rejected = record.rejected
+        trace_id = admitted_id(record.head)
+        if trace_id is not None:  # its outcome is likely to be here too, and says all that this one does
+            self.stored += 1
+            self.admitted.append((trace_id, record.head))
+            self.bodies.append((trace_id, "request", record.body))
+            return
+        decoded = self._decoded(record.head)
+        if decoded is None:
+            return
+        self.stored += 1
+        trace_id = decoded.row.id
+        if isinstance(decoded, _Admitted):
+            self.admitted.append((trace_id, record.head))
+            self.bodies.append((trace_id, "request", record.body))
+        elif trace_id not in self.rows:
+            row = decoded.row
+            self.rows[trace_id] = TraceWrite(row, bytes(decoded.events))
+            self.bodies.append((trace_id, "answer", record.body))
+            self.texts.append((trace_id, decoded.text, row.session, row.tags))
+
+    def close(self) -> None:
+        """What was admitted and has not ended gets a row too; of several attempts the one that reserved most."""
+        for trace_id, head in self.admitted:
+            earlier = self.rows.get(trace_id)
+            if earlier is not None and earlier.row.outcome != "open":
+                continue
+            decoded = self._decoded(head)
+            if decoded is None:
+                self.stored -= 1
+            elif earlier is None or decoded.row.reserved_nano_usd > earlier.row.reserved_nano_usd:
+                self.rows[trace_id] = TraceWrite(decoded.row, bytes(decoded.events))
+        self.admitted.clear()
+
+    def _decoded(self, head: bytes) -> _Admitted | _Outcome | None:
         try:
-            decoded = _decode(record.head)
+            return _decode(head)
         except (msgspec.DecodeError, UnicodeDecodeError):
             self.lost += 1
             self.unreadable += 1
-            return
-        self.stored += 1
-        row = decoded.row
-        trace_id = row.id
-        earlier = self.rows.get(trace_id)
-        match decoded:
-            case _Outcome():
-                if earlier is None or earlier.row.outcome == "open":
-                    self.rows[trace_id] = TraceWrite(row, bytes(decoded.events))
-                    self.bodies.append((trace_id, "answer", record.body))
-                    self.texts.append((trace_id, decoded.text, row.session, row.tags))
-            case _Admitted():  # admitted again: another attempt reserved more
-                if earlier is None or (
-                    earlier.row.outcome == "open" and row.reserved_nano_usd > earlier.row.reserved_nano_usd
-                ):
-                    self.rows[trace_id] = TraceWrite(row, bytes(decoded.events))
-                self.bodies.append((trace_id, "request", record.body))
+            return None
 
     def give_up(self) -> None:
         """Count what is in here as lost."""
@@ -227,6 +248,7 @@ class Drainer:
             if handled >= max_records or size >= BATCH_BYTES:
                 ended = False
                 break
+        batch.close()
         if reader.damaged_end and last:
             batch.lost += 1  # at least one; no later number tells how many
             batch.last_seq += 1

@@ -11,7 +11,7 @@ import pytest
 from waterline.core.app_spec import Limits
 from waterline.core.errors import BudgetExceeded, RateLimited
 from waterline.core.money import Price, Usage
-from waterline.core.trace import AdmittedRecord, Ended, OutcomeRecord, TraceRow, encode_record
+from waterline.core.trace import AdmittedRecord, Ended, OutcomeRecord, SpooledRow, encode_record
 from waterline.gateway.budget import Budget, Reservation
 from waterline.gateway.faults import fault_of
 from waterline.gateway.limits import AppLimits
@@ -127,8 +127,8 @@ def spool(tmp_path: Path) -> Iterator[Spool]:
     spool.close()
 
 
-def row(number: int) -> TraceRow:
-    return TraceRow(
+def row(number: int) -> SpooledRow:
+    return SpooledRow(
         id=f"{number:024x}", app="a", env="production", purpose="live", release="r", route="main", provider="s",
         model="m", key="k", session="", subject="", tags="", stream=False, started_us=1000 + number,
         first_token_us=None, duration_us=5, outcome="open", status=0, code="", attempts=1, usage=Usage(),

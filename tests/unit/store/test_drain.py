@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from waterline.core.money import Usage
-from waterline.core.trace import Admitted, AdmittedRecord, Ended, OutcomeRecord, Received, TraceRow, encode_record
+from waterline.core.trace import Admitted, AdmittedRecord, Ended, OutcomeRecord, Received, SpooledRow, encode_record
 from waterline.store import spool as spool_module
 from waterline.store import traces
 from waterline.store.db import Store
@@ -25,8 +25,8 @@ from waterline.store.spool import SegmentReader, Spool, SpoolUnavailable, segmen
 from waterline.store.traces import TraceFilter
 
 
-def row(trace_id: str, boot: str = "b1") -> TraceRow:
-    return TraceRow(
+def row(trace_id: str, boot: str = "b1") -> SpooledRow:
+    return SpooledRow(
         id=trace_id, app="school", env="production", purpose="live", release="r1", route="main", provider="openai",
         model="m", key="wl-1", session="s1", subject="", tags="", stream=False, started_us=1000, first_token_us=None,
         duration_us=0, outcome="open", status=0, code="", attempts=0, usage=Usage(), cost_nano_usd=0,
