@@ -326,23 +326,11 @@ class _Event:
         return 0.9 * (route.first_token_s if self.trail.request.stream else route.total_s * FIRST_SHARE)
 
     def close(self) -> None:
-        trail = self.trail
-        trail.events.append(
-            Attempted(
-                offset_us=self.offset_us,
-                route=self.target.name,
-                provider=self.target.route.provider,
-                model=self.target.route.model,
-                number=self.number,
-                renderer=RENDERER,
-                body_digest=self.digest,
-                max_tokens=self.max_tokens,
-                reserved_nano_usd=self.reserved,
-                status=self.status if self.error else 200,
-                first_byte_us=self.first_byte_us,
-                ended_us=trail.elapsed_us - self.offset_us,
-                error=self.error,
-                retry_after_s=self.retry_after_s,
-                prefill_characters=self.prefill,
-            )
-        )
+        trail, route = self.trail, self.target.route
+        done = Attempted(  # by position: see Trail._row
+            self.offset_us, self.target.name, route.provider, route.model, self.number, RENDERER, self.digest,
+            self.max_tokens, self.reserved, self.status if self.error else 200, self.first_byte_us,
+            trail.elapsed_us - self.offset_us, self.error, self.retry_after_s,
+            self.prefill,
+        )  # fmt: skip
+        trail.events.append(done)

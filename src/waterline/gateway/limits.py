@@ -30,11 +30,15 @@ class Window:
         self._second = second
 
     def now(self, now_s: float) -> int:
-        self._advance(int(now_s))
+        second = int(now_s)
+        if second != self._second:
+            self._advance(second)
         return self.total
 
     def add(self, now_s: float, amount: int) -> None:
-        self._advance(int(now_s))
+        second = int(now_s)
+        if second != self._second:
+            self._advance(second)
         self._slots[self._second % WINDOW_S] += amount
         self.total += amount
 

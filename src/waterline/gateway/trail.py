@@ -148,32 +148,12 @@ class Trail:
 
     def _row(self, outcome: TraceOutcome, duration_us: int, code: str) -> SpooledRow:
         request, target, principal = self.request, self.target, self.principal
+        # By position, in the order of the fields: names cost five times as much, twice a request.
         return SpooledRow(
-            id=self.id,
-            app=principal.app,
-            env=principal.env,
-            purpose=self.deps.purpose,
-            release=self.served.id,
-            route=self.route,
-            provider=target.route.provider if target else "",
-            model=target.route.model if target else "",
-            key=principal.key_id,
-            session=request.session,
-            subject=request.subject,
-            tags=request.tags,
-            stream=request.stream,
-            started_us=request.received_us,
-            first_token_us=self.first_token_us,
-            duration_us=duration_us,
-            outcome=outcome,
-            status=self.status,
-            code=code,
-            attempts=self.attempts,
-            usage=self.usage,
-            cost_nano_usd=self.cost,
-            reserved_nano_usd=self.reserved,
-            price_version=self.price_version,
-            boot=self.deps.boot,
-            idempotency_key=request.idempotency_key,
-            branch=principal.branch,
-        )
+            self.id, principal.app, principal.env, self.deps.purpose, self.served.id, self.route,
+            target.route.provider if target else "", target.route.model if target else "", principal.key_id,
+            request.session, request.subject, request.tags, request.stream, request.received_us, self.first_token_us,
+            duration_us, outcome, self.status, code, self.attempts, self.usage, self.cost, self.reserved,
+            self.price_version, self.deps.boot, request.idempotency_key,
+            principal.branch,
+        )  # fmt: skip
