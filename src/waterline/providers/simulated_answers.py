@@ -1,4 +1,5 @@
-"""What the simulated provider says: pure functions from a request and a declaration to bytes of any dialect.
+"""What the simulated provider says: pure functions from a request and a declaration to bytes of OpenAI's dialect;
+Anthropic's and Gemini's are in `simulated_messages.py` and `simulated_gemini.py`.
 
 Tokens, so that anyone can count them: a prompt has ceil(bytes / 4), the bytes being the JSON values of `messages`,
 `tools`, `functions`, `system` and `input` (Gemini's `contents`, `tools`, `systemInstruction`) as they were sent. An
@@ -14,7 +15,7 @@ from statistics import NormalDist
 from typing import Any, Literal
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Raw, Struct, structs
 
 from waterline.providers.simulated_script import Answer, Distribution, Lognormal, Target, Uniform, pattern
 
@@ -22,12 +23,6 @@ _PIECE = re.compile(r"\s*\S{1,12}|\s+")
 _MASK = (1 << 64) - 1
 _normal = NormalDist()
 Finish = Literal["stop", "length", "tool_calls", "content_filter"]
-ANTHROPIC_FINISH: dict[str, str] = {
-    "stop": "end_turn",
-    "length": "max_tokens",
-    "tool_calls": "tool_use",
-    "content_filter": "refusal",
-}
 encode = msgspec.json.Encoder().encode
 
 
@@ -54,6 +49,7 @@ class Ask(Struct):
     stop_sequences: list[str] | None = None
     response_format: dict[str, Any] | None = None
     output_config: dict[str, Any] | None = None
+    thinking: dict[str, Any] | None = None
     logprobs: bool | None = None
     top_logprobs: int | None = None
     dimensions: int | None = None
@@ -77,6 +73,9 @@ class Said(Struct, frozen=True):
     pieces: tuple[str, ...]
     finish: Finish
     call: Call | None = None  # then the pieces are those of its arguments
+    thinking: str = ""  # before it
+    redacted: str = ""  # Anthropic's dialect: data of a thought that nobody may read
+    stopped: str = ""  # the stop sequence that ended it
 
     @property
     def text(self) -> str:
@@ -143,9 +142,17 @@ def _stretched(text: str, length: int) -> tuple[str, ...]:
 
 def last_user_text(messages: list[Message]) -> str:
     for message in reversed(messages):
-        if message.role == "user":
+        if message.role == "user" and not _has_results(message):
             return _text_of(message.content)
     return ""
+
+
+def _has_results(message: Message) -> bool:
+    """Whether it holds results of tools, in either dialect."""
+    content = message.content
+    if message.role == "tool":
+        return True
+    return isinstance(content, list) and any(isinstance(p, dict) and p.get("type") == "tool_result" for p in content)
 
 
 def _text_of(content: Any) -> str:
@@ -177,11 +184,11 @@ def tools_of(ask: Ask) -> dict[str, Any]:
 
 
 def say(ask: Ask, target: Target, messages: list[Message], u: float, choice: int = 0) -> Said:
-    """One choice. `u` in (0, 1) decides what is left to chance."""
+    """One choice. `u` in (0, 1) decides what is left to chance. After the result of a tool none is called again."""
     user = last_user_text(messages)
-    tools = tools_of(ask)
+    tools = tools_of(ask) if not messages or not _has_results(messages[-1]) else {}
     chosen = target.answer
-    forced = _forced_tool(ask.tool_choice, tools) if not messages or messages[-1].role != "tool" else None
+    forced = _forced_tool(ask.tool_choice, tools)
     for rule in target.rules:
         if pattern(rule.match).search(user) and not (rule.tool is not None and _offered(rule.tool.name, tools) is None):
             chosen = rule
@@ -236,7 +243,12 @@ def _limited(ask: Ask, pieces: tuple[str, ...]) -> Said:
         text = "".join(pieces)
         at = min((i for s in stops if s and (i := text.find(s)) >= 0), default=-1)
         if at >= 0:
-            pieces = cut(text[:at])
+            ended = next(s for s in stops if s and text.startswith(s, at))
+            return structs.replace(_bounded(ask, cut(text[:at])), stopped=ended)
+    return _bounded(ask, pieces)
+
+
+def _bounded(ask: Ask, pieces: tuple[str, ...]) -> Said:
     bound = ask.max_completion_tokens if ask.max_completion_tokens is not None else ask.max_tokens
     if bound is not None and len(pieces) > bound:
         return Said(pieces[: max(0, bound)], "length")
@@ -326,13 +338,19 @@ def _resolve(ref: str, root: Any) -> Any:
     return found
 
 
+def thinks(ask: Ask) -> bool:
+    """Whether a request of Anthropic's dialect asks for thinking."""
+    return (ask.thinking or {}).get("type") in ("enabled", "adaptive")
+
+
 def bill(prompt: int, target: Target, said: list[Said]) -> Bill:
+    reasoning = target.reasoning_tokens + sum(len(cut(s.thinking)) for s in said)
     return Bill(
         prompt=prompt,
-        output=sum(len(s.pieces) for s in said) + target.reasoning_tokens,
+        output=sum(len(s.pieces) for s in said) + reasoning,
         cached=math.floor(prompt * target.cached_share),
         cache_write=math.floor(prompt * target.cache_write_share),
-        reasoning=target.reasoning_tokens,
+        reasoning=reasoning,
     )
 
 
@@ -395,6 +413,8 @@ def openai_plain(head: Head, ask: Ask, said: list[Said], usage: Bill | None) -> 
         if one.call is not None:
             message = {"role": "assistant", "content": None, "refusal": None}
             message["tool_calls"] = [_openai_call(head, index, one.call)]
+        if one.thinking:
+            message["reasoning_content"] = one.thinking
         wants = ask.logprobs and one.call is None
         logprobs = _logprobs(one.pieces, ask.top_logprobs or 0) if wants else None
         choices.append({"index": index, "message": message, "logprobs": logprobs, "finish_reason": one.finish})
@@ -412,7 +432,7 @@ def openai_plain(head: Head, ask: Ask, said: list[Said], usage: Bill | None) -> 
 
 
 @lru_cache(4096)
-def _json_string(piece: str) -> bytes:
+def json_string(piece: str) -> bytes:
     return encode(piece)
 
 
@@ -437,7 +457,11 @@ def openai_events(head: Head, ask: Ask, said: list[Said], usage: Bill | None) ->
             call = _openai_call(head, index, Call(one.call.name, ""))
             delta = {"role": "assistant", "content": None, "tool_calls": [{"index": 0, **call}]}
         begin += event(encode({"index": index, "delta": delta, "logprobs": None, "finish_reason": None}))
-        lanes.append([event(choice) for choice in _openai_deltas(index, ask, one)])
+        thought = b'{"index":%d,"delta":{"reasoning_content":%b},"finish_reason":null}'
+        deltas = [thought % (index, json_string(piece)) for piece in cut(one.thinking)] + _openai_deltas(
+            index, ask, one
+        )
+        lanes.append([event(choice) for choice in deltas])
         end.append(event(encode({"index": index, "delta": {}, "logprobs": None, "finish_reason": one.finish})))
     if len(lanes) == 1:
         content = lanes[0]
@@ -467,7 +491,7 @@ def _openai_deltas(index: int, ask: Ask, one: Said) -> list[bytes]:
         ]
     else:
         shape = b'{"index":%d,"delta":{"content":%b},"logprobs":null,"finish_reason":null}'
-    return [shape % (index, _json_string(piece)) for piece in one.pieces]
+    return [shape % (index, json_string(piece)) for piece in one.pieces]
 
 
 _OPENAI_ERRORS: dict[int, tuple[str, str, str]] = {
@@ -485,107 +509,6 @@ def openai_error(status: int, message: str = "", code: str = "") -> bytes:
         status, ("server_error", "server_error", "The server had an error while processing your request.")
     )
     return encode({"error": {"message": message or usual, "type": kind, "param": None, "code": code or usual_code}})
-
-
-# --- Anthropic's dialect ----------------------------------------------------------------------------------------
-
-
-def _anthropic_input(b: Bill) -> dict[str, Any]:
-    return {
-        "input_tokens": b.prompt - b.cached - b.cache_write,
-        "cache_creation_input_tokens": b.cache_write,
-        "cache_read_input_tokens": b.cached,
-    }
-
-
-def _anthropic_output(b: Bill) -> dict[str, Any]:
-    out: dict[str, Any] = {"output_tokens": b.output}
-    if b.reasoning:
-        out["output_tokens_details"] = {"thinking_tokens": b.reasoning}
-    return out
-
-
-def _tool_use(head: Head, call: Call, arguments: Any) -> dict[str, Any]:
-    return {"type": "tool_use", "id": f"toolu_{head.id[-12:]}", "name": call.name, "input": arguments}
-
-
-def anthropic_plain(head: Head, said: Said, usage: Bill | None) -> bytes:
-    block: dict[str, Any] = {"type": "text", "text": said.text}
-    if said.call is not None:
-        block = _tool_use(head, said.call, msgspec.json.decode(said.call.arguments))
-    out: dict[str, Any] = {
-        "id": head.id,
-        "type": "message",
-        "role": "assistant",
-        "model": head.model,
-        "content": [block] if said.pieces else [],
-        "stop_reason": ANTHROPIC_FINISH[said.finish],
-        "stop_sequence": None,
-    }
-    if usage is not None:
-        out["usage"] = {**_anthropic_input(usage), **_anthropic_output(usage), "service_tier": "standard"}
-    return encode(out)
-
-
-def anthropic_event(data: dict[str, Any]) -> bytes:
-    return b"event: %b\ndata: %b\n\n" % (str(data["type"]).encode(), encode(data))
-
-
-def anthropic_events(head: Head, said: Said, usage: Bill | None) -> Events:
-    """message_start, content_block_start, ping, deltas, content_block_stop, message_delta, message_stop."""
-    message: dict[str, Any] = {
-        "id": head.id,
-        "type": "message",
-        "role": "assistant",
-        "model": head.model,
-        "content": [],
-        "stop_reason": None,
-        "stop_sequence": None,
-    }
-    final: dict[str, Any] = {
-        "type": "message_delta",
-        "delta": {"stop_reason": ANTHROPIC_FINISH[said.finish], "stop_sequence": None},
-    }
-    if usage is not None:
-        message["usage"] = {**_anthropic_input(usage), "output_tokens": 1, "service_tier": "standard"}
-        final["usage"] = _anthropic_output(usage)
-    block = {"type": "text", "text": ""} if said.call is None else _tool_use(head, said.call, {})
-    begin = anthropic_event({"type": "message_start", "message": message})
-    begin += anthropic_event({"type": "content_block_start", "index": 0, "content_block": block})
-    begin += anthropic_event({"type": "ping"})
-    shape = (
-        b'event: content_block_delta\ndata: {"type":"content_block_delta","index":0,'
-        + (
-            b'"delta":{"type":"text_delta","text":'
-            if said.call is None
-            else b'"delta":{"type":"input_json_delta","partial_json":'
-        )
-        + b"%b}}\n\n"
-    )
-    return Events(
-        begin,
-        [shape % _json_string(piece) for piece in said.pieces],
-        [anthropic_event({"type": "content_block_stop", "index": 0}), anthropic_event(final)],
-        anthropic_event({"type": "message_stop"}),
-    )
-
-
-_ANTHROPIC_ERRORS: dict[int, tuple[str, str]] = {
-    400: ("invalid_request_error", "The request is invalid."),
-    401: ("authentication_error", "invalid x-api-key"),
-    403: ("permission_error", "Your API key does not have permission to use the specified resource."),
-    404: ("not_found_error", "The requested resource could not be found."),
-    413: ("request_too_large", "Request exceeds the maximum allowed number of bytes."),
-    429: ("rate_limit_error", "This request would exceed your account's rate limit. Please try again later."),
-    529: ("overloaded_error", "Overloaded"),
-}
-
-
-def anthropic_error(status: int, message: str = "") -> bytes:
-    kind, usual = _ANTHROPIC_ERRORS.get(status, ("api_error", "Internal server error"))
-    return encode(
-        {"type": "error", "error": {"type": kind, "message": message or usual}, "request_id": "req_simulated"}
-    )
 
 
 # --- embeddings -------------------------------------------------------------------------------------------------

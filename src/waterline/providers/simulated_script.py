@@ -171,6 +171,8 @@ class Target(Struct, frozen=True, forbid_unknown_fields=True):
     cached_share: float = 0.0  # share of the prompt reported as read from the cache
     cache_write_share: float = 0.0  # share reported as written to it (Anthropic's dialect)
     reasoning_tokens: int = 0  # billed beyond the visible answer
+    thinking: str = ""  # thought before an answer; Anthropic's dialect: if the request asks for thinking
+    redacted_thinking: str = ""  # Anthropic's dialect: data of a second thought, that nobody may read
     dimensions: int = 64  # of embeddings
     limits: Limits = Limits()
     capacity: Capacity = Capacity()

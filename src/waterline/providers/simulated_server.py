@@ -23,11 +23,12 @@ from urllib.parse import unquote
 
 import msgspec
 import uvicorn
-from msgspec import Struct
+from msgspec import Struct, structs
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from waterline.providers import simulated_answers as answers
 from waterline.providers import simulated_gemini as gemini
+from waterline.providers import simulated_messages
 from waterline.providers.simulated_answers import Ask, Bill, Events, Head, Message, Said
 from waterline.providers.simulated_script import Fault, Script, ScriptError, Target, parse_script
 
@@ -287,7 +288,7 @@ class _Call(Struct):
     async def error(self, status: int, message: str = "", code: str = "", retry_after_s: float | None = None) -> None:
         match self.dialect:
             case "anthropic":
-                body = answers.anthropic_error(status, message)
+                body = simulated_messages.error(status, message)
             case "gemini":
                 body, retry_after_s = gemini.error(status, message, retry_after_s), None
             case "openai":
@@ -527,6 +528,8 @@ def _invalid(
                 return 400, f"messages.{i}.role: Input should be 'user' or 'assistant'"
             if message.content in ("", None, []):
                 return 400, f"messages.{i}: all messages must have non-empty content"
+        if (wrong := simulated_messages.wrong_blocks(messages, target, thinks=answers.thinks(ask))) is not None:
+            return 400, wrong
     return None
 
 
@@ -547,7 +550,11 @@ async def _too_long(call: _Call, prompt: int, most: int) -> None:
 def _say(call: _Call, ask: Ask, messages: list[Message]) -> list[Said]:
     count = 1 if call.dialect == "anthropic" else max(1, min(ask.n or 1, 128))
     u = call.chance(1)
-    said = [answers.say(ask, call.play.target, messages, u, choice) for choice in range(count)]
+    target = call.play.target
+    said = [answers.say(ask, target, messages, u, choice) for choice in range(count)]
+    if target.thinking and (call.dialect == "openai" or (call.dialect == "anthropic" and answers.thinks(ask))):
+        redacted = target.redacted_thinking if call.dialect == "anthropic" else ""
+        said = [structs.replace(one, thinking=target.thinking, redacted=redacted) for one in said]
     if call.fault is not None and call.fault.kind == "content_filter":
         said = [Said(one.pieces[: call.fault.after], "content_filter") for one in said]
     return said
@@ -622,7 +629,7 @@ async def _answer(call: _Call, ask: Ask, said: list[Said], bill: Bill) -> None:
     if call.streamed:
         match call.dialect:
             case "anthropic":
-                events = answers.anthropic_events(head, said[0], usage)
+                events = simulated_messages.events(head, said[0], usage)
             case "gemini":
                 events = gemini.events(head, said, usage, thinks=call.thinks)
             case "openai":
@@ -636,7 +643,7 @@ async def _answer(call: _Call, ask: Ask, said: list[Said], bill: Bill) -> None:
         return
     match call.dialect:
         case "anthropic":
-            body = answers.anthropic_plain(head, said[0], usage)
+            body = simulated_messages.plain(head, said[0], usage)
         case "gemini":
             body = gemini.plain(head, said, usage, thinks=call.thinks)
         case "openai":
@@ -728,7 +735,7 @@ async def _end(call: _Call, events: Events, out: bytes, sent: int) -> None:
 def _error_event(dialect: Dialect) -> bytes:
     match dialect:
         case "anthropic":
-            return b"event: error\ndata: " + answers.anthropic_error(529)
+            return b"event: error\ndata: " + simulated_messages.error(529)
         case "gemini":
             return b"data: " + gemini.error(503)
         case "openai":
