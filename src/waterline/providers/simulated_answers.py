@@ -452,15 +452,15 @@ def openai_events(head: Head, ask: Ask, said: list[Said], usage: Bill | None) ->
     lanes: list[list[bytes]] = []
     end: list[bytes] = []
     for index, one in enumerate(said):
-        delta: dict[str, Any] = {"role": "assistant", "content": "", "refusal": None}
+        first: dict[str, Any] = {"role": "assistant", "content": "", "refusal": None}
+        deltas = _openai_deltas(index, ask, one)
         if one.call is not None:
             call = _openai_call(head, index, Call(one.call.name, ""))
-            delta = {"role": "assistant", "content": None, "tool_calls": [{"index": 0, **call}]}
-        begin += event(encode({"index": index, "delta": delta, "logprobs": None, "finish_reason": None}))
-        thought = b'{"index":%d,"delta":{"reasoning_content":%b},"finish_reason":null}'
-        deltas = [thought % (index, json_string(piece)) for piece in cut(one.thinking)] + _openai_deltas(
-            index, ask, one
-        )
+            first = {"role": "assistant", "content": None, "tool_calls": [{"index": 0, **call}]}
+        if one.thinking:
+            deltas = [*_openai_thoughts(index, one), _openai_delta(index, first), *deltas]
+            first = {"role": "assistant", "content": None}
+        begin += event(_openai_delta(index, first))
         lanes.append([event(choice) for choice in deltas])
         end.append(event(encode({"index": index, "delta": {}, "logprobs": None, "finish_reason": one.finish})))
     if len(lanes) == 1:
@@ -471,6 +471,15 @@ def openai_events(head: Head, ask: Ask, said: list[Said], usage: Bill | None) ->
     if include and usage is not None:
         end.append(start + b'],"usage":' + encode(openai_usage(usage)) + b"}\n\n")
     return Events(begin, content, end, b"data: [DONE]\n\n")
+
+
+def _openai_delta(index: int, delta: dict[str, Any]) -> bytes:
+    return encode({"index": index, "delta": delta, "logprobs": None, "finish_reason": None})
+
+
+def _openai_thoughts(index: int, one: Said) -> list[bytes]:
+    shape = b'{"index":%d,"delta":{"reasoning_content":%b},"finish_reason":null}'
+    return [shape % (index, json_string(piece)) for piece in cut(one.thinking)]
 
 
 def _openai_deltas(index: int, ask: Ask, one: Said) -> list[bytes]:
