@@ -17,12 +17,13 @@ import cost_page as page
 import cost_texts
 from cost_answers import ANSWERS, LARGE, SCHOOL, SMALL, school
 from cost_drawing import waterfall
-from cost_month import Assumed, Levers, arrival_gaps, derived_fixed, month_of, read_trace
+from cost_month import Assumed, Levers, Month, arrival_gaps, derived_fixed, lead_sizes, month_of, read_trace
 from cost_world import (
     ANSWER_CAP,
     ASSUMED_ROUTED,
     CHEAP,
     DEAR,
+    HISTORY,
     MARGIN,
     TARGET,
     Routed,
@@ -30,20 +31,22 @@ from cost_world import (
     World,
     cumulative,
     prices,
-)
+)  # fmt: skip
 
 from waterline.core.case import Case
 from waterline.core.request import decode_request
-from waterline.core.savings import Routing
+from waterline.core.savings import History, Routing
+from waterline.evals.cases import load_cases
 from waterline.evals.routing import Pair, Point, train
 from waterline.evals.scorers import score
 from waterline.evals.statistics import paired_difference, wilson
 from waterline.gateway.routing import doubt, request_features
-from waterline.providers import models
+from waterline.providers import embedder, models
 from waterline.rollout.build import build
 from waterline.trials import DRILLS
 
 HERE = Path(__file__).resolve().parent
+SAMPLE = 300  # leads whose every turn goes through the gateway's history code
 
 
 def main() -> None:
@@ -75,7 +78,10 @@ def report(trace: Path, data: Path, channel: float | None) -> tuple[str, str]:
     kept = json.loads(ANSWERS.read_text())
     answers = kept["answers"]
     question = cost_texts.question_tokens(cases)
-    world = World(month, price[DEAR], price[CHEAP], Assumed(derived_fixed(month, question), question))
+    assumed_now = Assumed(derived_fixed(month, question), question)
+    notes, numbers = history_on_texts(month, assumed_now, cost_texts.dialogues(data))
+    assumed_now = replace(assumed_now, note_ratio=notes.notes / notes.gone if notes.gone else 1.0)
+    world = World(month, price[DEAR], price[CHEAP], assumed_now)
 
     complete = [c for c in cases if c.id in answers["large"] and c.id in answers["small"]]
     middling = [passed(c, answers["large"]) for c in complete]
@@ -85,9 +91,9 @@ def report(trace: Path, data: Path, channel: float | None) -> tuple[str, str]:
         f"{LARGE} beside one that is always right", complete, middling, None, answers["large"], release.routing
     )
     brief = shorter(complete, answers)
-    repeats = texts(release, data, cases)
+    repeats, alike = texts(release, data, cases), meanings(data)
     measured = Levers(
-        caching="on", exact=repeats[0].share, routed=pair.asked, escalated=pair.escalated, summarised=True,
+        caching="prompt", exact=repeats[0].share, semantic=alike[0].share, routed=pair.asked, escalated=pair.escalated, history=HISTORY,
         answer_cap=ANSWER_CAP,
     )  # fmt: skip
     assumed = replace(measured, routed=ASSUMED_ROUTED, escalated=0.0)
@@ -96,14 +102,26 @@ def report(trace: Path, data: Path, channel: float | None) -> tuple[str, str]:
     parts = [
         page.baseline_part(read, written, base, price),
         page.total_part(world, measured, assumed, base, channel),
-        page.lever_part(world, assumed, base, steps, repeats),
-        page.quality_part(pair, strict, brief),
-        page.ends_part(world, assumed, pair),
+        page.lever_part(world, assumed, base, steps, repeats, alike[0]),
+        page.quality_part(pair, strict, brief, numbers, alike),
+        page.ends_part(world, assumed, pair, alike),
         page.caching_part(world, arrival_gaps(trace)),
         page.prices_part(world, assumed, base, price),
-        page.sources_part(world, kept, repeats),
+        page.sources_part(world, kept, repeats, notes),
     ]
-    return "\n".join(parts), waterfall([("no lever", base.usd), *steps], TARGET)
+    bars = [("no lever", base.usd), *steps]
+    bars[1] = (f"routing, {assumed.routed:.0%} assumed", bars[1][1])
+    poor = world.usd(measured).usd
+    return "\n".join(parts), waterfall(bars, TARGET, ("all, routing measured", poor))
+
+
+def history_on_texts(
+    month: Month, assumed: Assumed, talks: list[cost_texts.Messages]
+) -> tuple[cost_texts.Shortened, tuple[int, int]]:
+    """The gateway's own code on the first leads of the month, their sizes filled with texts; and what notes keep."""
+    lead = lead_sizes(month, assumed, ANSWER_CAP)[:SAMPLE]
+    notes = cost_texts.shortened(lead.tolist(), assumed.question, HISTORY, talks)
+    return notes, cost_texts.numbers_kept(talks, History(max_tokens=200, keep_last=HISTORY.keep_last))
 
 
 def texts(release, data: Path, cases: list[Case]) -> list[cost_texts.Repeats]:  # type: ignore[no-untyped-def]
@@ -117,6 +135,18 @@ def texts(release, data: Path, cases: list[Case]) -> list[cost_texts.Repeats]:  
         cost_texts.exact_hits(release, manifest, "first questions (CLINC150)", first),
         cost_texts.exact_hits(release, manifest, "every turn of 128 dialogues (SGD)", cost_texts.turns_of(talks)),
         cost_texts.exact_hits(release, manifest, "the school's cases", mine),
+    ]
+
+
+def meanings(data: Path) -> list[cost_texts.Similar]:
+    """The semantic cache, calibrated on the school's cases (all of them) and on every second question of CLINC150's
+    validation split."""
+    embed = embedder.load().embed
+    mine = [c for c in load_cases(SCHOOL / "cases") if c.route == "main"]
+    split = json.loads((data / "clinc150" / "data_full.json").read_text())["val"][::2]
+    return [
+        cost_texts.similar("the school's cases", mine, embed),
+        cost_texts.similar("CLINC150, validation", cost_texts.as_cases([(t, i) for t, i in split]), embed),
     ]
 
 

@@ -6,11 +6,11 @@ from html import escape
 WIDTH, ROW, LEFT, RIGHT, TOP = 760, 34, 190, 120, 46
 
 
-def waterfall(steps: Sequence[tuple[str, float]], target: float) -> str:
-    """`steps`: (what, the bill after it), the baseline first."""
+def waterfall(steps: Sequence[tuple[str, float]], target: float, beside: tuple[str, float]) -> str:
+    """`steps`: (what, the bill after it), the baseline first. `beside`: another bill, drawn apart."""
     most = max(usd for _, usd in steps)
     scale = (WIDTH - LEFT - RIGHT) / most
-    height = TOP + ROW * len(steps) + 30
+    height = TOP + ROW * (len(steps) + 1) + 38
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" font-family="system-ui, sans-serif" '
         f'font-size="13"><rect width="{WIDTH}" height="{height}" fill="#ffffff"/>',
@@ -26,6 +26,11 @@ def waterfall(steps: Sequence[tuple[str, float]], target: float) -> str:
         said = f"{usd:,.0f}" + (f"  ({usd / before - 1:+.0%})" if number and before else "")
         parts.append(f'<text x="{LEFT + max(usd, before) * scale + 8:.1f}" y="{y + 18}" fill="#1a2733">{said}</text>')
         before = usd
+    y = TOP + ROW * len(steps) + 8
+    name, usd = beside
+    parts.append(f'<text x="{LEFT - 10}" y="{y + 18}" text-anchor="end" fill="#1a2733">{escape(name)}</text>')
+    parts.append(_bar(LEFT, y, usd * scale, "#8a6d3b"))
+    parts.append(f'<text x="{LEFT + usd * scale + 8:.1f}" y="{y + 18}" fill="#1a2733">{usd:,.0f}</text>')
     x = LEFT + target * scale
     parts.append(
         f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{TOP - 8}" y2="{height - 24}" stroke="#b4432f" stroke-dasharray="4 3"/>'

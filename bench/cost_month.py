@@ -7,7 +7,7 @@ fixed prompt, how long people take to answer) is in `Assumed`, each with its ran
 """
 
 import csv
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -16,10 +16,13 @@ import numpy as np
 
 from waterline.core.cost_model import Tokens, priced
 from waterline.core.money import NANO, Price
+from waterline.core.savings import History
+from waterline.gateway.history import NOTE_SHARE
 
 LEADS, TURNS, SEED = 100_000, 8, 1
 MONTH_S = 30 * 86_400
-EXCHANGES_KEPT = 1  # whole exchanges beside a summary, unless told otherwise
+WHOLE = History()  # never shortened
+NOTE_HEAD = 15.0  # tokens of a note's own words
 
 
 @dataclass(frozen=True)
@@ -31,8 +34,7 @@ class Assumed:
     gap_median_s: float = 600.0
     gap_sigma: float = 1.5
     cacheable_min: int = 2048  # tokens; a shorter prefix is not cached by the provider
-    summary_past: float = 800.0
-    summary_tokens: float = 150.0
+    note_ratio: float = 0.5  # tokens of a note, of what it stands for, before its limit
     short_first: bool = False  # the small model gets the shortest contexts, so it saves least
 
 
@@ -46,7 +48,7 @@ class Levers:
     semantic: float = 0.0  # share of first questions, in addition
     routed: float = 0.0  # share of turns that the small model is asked
     escalated: float = 0.0  # share of turns whose small answer is doubtful, so that the large model is asked as well
-    summarised: bool = False
+    history: History = WHOLE  # the gateway's own setting
     answer_cap: float = 1e9  # tokens; longer answers are asked to be this short
 
 
@@ -88,7 +90,7 @@ class Bill:
     usd: float
     large: Used
     small: Used
-    summaries: int
+    shortened: int  # turns sent with a note in place of older ones
     local: int  # turns answered without a call
     cached_share: float  # of all tokens read by the large model
 
@@ -136,17 +138,13 @@ def derived_fixed(month: Month, question: float) -> float:
 
 def bill(month: Month, levers: Levers, assumed: Assumed, large: Price, small: Price, hour_write_x: float = 2.0) -> Bill:
     """What the month costs. The small model's prompts are never cached: at its price it is not worth a write."""
-    one, two, summariser = Used(), Used(), Used()
+    one, two = Used(), Used()
     lead = _Lead(month, assumed, levers)
     doubted = levers.escalated / levers.routed if levers.routed else 0.0
-    local = summaries = 0
+    local = shortened = 0
     for t in range(TURNS):
-        history, made = lead.begin(t)
-        if made.any():
-            summaries += int(made.sum())
-            before = lead.summarised_text[made]
-            nothing = np.zeros_like(before)
-            summariser.add(before, nothing, nothing, np.full_like(before, assumed.summary_tokens))
+        history, short = lead.begin(t)
+        shortened += int(short.sum())
         fixed, question, out = lead.fixed[:, t], lead.question[:, t], lead.out[:, t]
         answered = (month.hit_u < levers.exact + levers.semantic) if t == 0 else np.zeros(LEADS, dtype=bool)
         routed = lead.routed[:, t] & ~answered
@@ -158,17 +156,27 @@ def bill(month: Month, levers: Levers, assumed: Assumed, large: Price, small: Pr
         two.add(everything[routed], nothing, nothing, out[routed])
         new = everything - cached - write
         one.add(new[to_large], cached[to_large], write[to_large], out[to_large])
-    dear = large
-    if levers.caching == "1h":
-        dear = _with_write(large, hour_write_x)
+    dear = _with_write(large, hour_write_x) if levers.caching == "1h" else large
     read = one.new + one.cached + one.write
-    usd = one.usd(dear) + two.usd(small) + summariser.usd(small)
-    two = replace(two, **{k: getattr(two, k) + getattr(summariser, k) for k in ("new", "cached", "write", "out")})
-    return Bill(usd, one, two, summaries, local, one.cached / read if read else 0.0)
+    return Bill(one.usd(dear) + two.usd(small), one, two, shortened, local, one.cached / read if read else 0.0)
 
 
 def _with_write(price: Price, times: float) -> Price:
     return msgspec.structs.replace(price, cache_write=round(price.input * times))
+
+
+def left_out(t: int, declared: History) -> int:
+    """Whole exchanges that a note stands for at turn t (0-based), where the conversation is long enough."""
+    if not declared.max_tokens:
+        return 0
+    messages = 2 * t + 1
+    return max(0, (messages - declared.keep_last) // declared.keep_last * declared.keep_last) // 2
+
+
+def lead_sizes(month: Month, assumed: Assumed, answer_cap: float) -> np.ndarray:
+    """Tokens of each exchange of each lead; the last one is never read again and is empty."""
+    before = _Lead(month, assumed, Levers(answer_cap=answer_cap)).before
+    return np.maximum(0.0, np.diff(before, axis=1, append=before[:, -1:]) + np.eye(1, TURNS)[0] * before[:, :1])
 
 
 class _Lead:
@@ -181,8 +189,10 @@ class _Lead:
         self.growth = np.diff(month.read - self.fixed - self.question, axis=1, prepend=0.0)
         self.out = np.minimum(month.written, levers.answer_cap)
         self.saved = month.written - self.out  # not said, so not read again
-        self.history = np.zeros(LEADS)
-        self.summarised_text = np.zeros(LEADS)
+        # What each exchange adds; the first brings along what its question came with.
+        grown = self.growth.copy()
+        grown[:, 1:] = np.maximum(0.0, grown[:, 1:] - self.saved[:, :-1])
+        self.before = np.cumsum(grown, axis=1)  # history at each turn, whole
         self.since = np.full(LEADS, np.inf)  # seconds since the large model last saw this lead
         self.prefix = np.zeros(LEADS)  # tokens of it that the provider has
         self.gap = np.exp(np.log(assumed.gap_median_s) + assumed.gap_sigma * month.gap_z)
@@ -197,23 +207,20 @@ class _Lead:
         return found.reshape(month.read.shape)
 
     def begin(self, t: int) -> tuple[np.ndarray, np.ndarray]:
-        """History that turn t sends, and which leads had it summarised just before."""
-        added = self.growth[:, t]
+        """History that turn t sends, and where it is a note and the last exchanges: as `gateway/history.py` does."""
         if t:
-            added = np.maximum(0.0, added - self.saved[:, t - 1])
             self.since = self.since + self.gap[:, t]
-        none = np.zeros(LEADS, dtype=bool)
-        self.history = self.history + added
-        if not (t and self.levers.summarised):
-            return self.history, none
-        kept = np.minimum(self.history, EXCHANGES_KEPT * (self.question[:, t] + self.out[:, t - 1]))
-        shorter = kept + self.assumed.summary_tokens
-        made = (self.history > self.assumed.summary_past) & (self.history > shorter)
-        self.summarised_text = self.history - kept
-        self.history = np.where(made, shorter, self.history)
-        # A summary rewrites what comes after the prompt: the provider's copy of it is worth nothing.
-        self.prefix = np.where(made, 0.0, self.prefix)
-        return self.history, made
+        whole, declared = self.before[:, t], self.levers.history
+        out = left_out(t, declared)
+        if not out:
+            return whole, np.zeros(LEADS, dtype=bool)
+        gone = self.before[:, out]  # the exchanges before number `out` are what turn `out` had as its history
+        note = np.minimum(declared.max_tokens / NOTE_SHARE, NOTE_HEAD + self.assumed.note_ratio * gone)
+        shorter = whole - gone + note
+        short = (whole + self.question[:, t] > declared.max_tokens) & (shorter < whole)
+        # The note stands at the beginning: the provider's copy of what it replaces is worth nothing.
+        self.prefix = np.where(short, 0.0, self.prefix)
+        return np.where(short, shorter, whole), short
 
     def provider_cache(self, t: int, asked: np.ndarray, everything: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Tokens read from the provider's cache, and written to it, of the leads that ask the large model."""

@@ -27,6 +27,7 @@ from cost_world import (
 )
 
 from waterline.core.money import NANO, Price
+from waterline.core.savings import History
 from waterline.core.verdict import Estimate
 from waterline.evals.distributions import normal_cdf
 from waterline.rollout.check import built_in_prices
@@ -64,7 +65,7 @@ is **measured** (M), **computed** from a published price (C) or **assumed** (A, 
 """
 
 
-def lever_part(world: World, levers: Levers, base: Bill, steps, repeats) -> str:  # type: ignore[no-untyped-def]
+def lever_part(world: World, levers: Levers, base: Bill, steps, repeats, alike: cost_texts.Similar) -> str:  # type: ignore[no-untyped-def]
     together = steps[-1][1]
     a = world.assumed
     settings = {
@@ -73,16 +74,19 @@ def lever_part(world: World, levers: Levers, base: Bill, steps, repeats) -> str:
             "share A (measured: see Quality); prices C",
         ),
         "shorter answers": (f"at most {levers.answer_cap:.0f} tokens", "declared; lengths of the trace M"),
-        "history summarised": (
-            f"past {a.summary_past:.0f} tokens into {a.summary_tokens:.0f}, by the small model",
-            "decided turn by turn; what is history A",
+        "history shortened": (
+            f"past {levers.history.max_tokens} tokens: the last {levers.history.keep_last} messages and a note",
+            f"the gateway's own rule; notes {a.note_ratio:.0%} of what they stand for, at most a quarter: M on texts",
         ),
-        "semantic cache": (f"{levers.semantic:.1%} of first questions", "not in this version: nothing is assumed"),
+        "semantic cache": (
+            f"{levers.semantic:.1%} of first questions",
+            f"M on {alike.found.questions} cases of the school: {alike.found.outcome.value}",
+        ),
         "exact cache": (
             f"{levers.exact:.2%} of first questions",
             f"M on {repeats[0].asked:,} texts with the gateway's own key",
         ),
-        "prompt-cache shaping": (shaping(world, levers), "hits computed from gaps (A) and retention; prices C"),
+        "prompt-cache shaping": (shaping(world, levers), "hits computed from arrivals and retention; prices C"),
     }
     rows = []
     before = base.usd
@@ -102,16 +106,10 @@ def lever_part(world: World, levers: Levers, base: Bill, steps, repeats) -> str:
 
 
 def shaping(world: World, levers: Levers) -> str:
-    ways = world.ways(levers)
-    best = min(ways, key=lambda m: ways[m])
-    said = {
-        "": "not worth its writes here",
-        "prompt": "the prompt alone",
-        "5m": "history, 5 minutes",
-        "1h": "history, an hour",
-    }
-    others = ", ".join(f"{said[m] if m else 'none'} {usd:,.0f}" for m, usd in ways.items())
-    return f"{said[best]} (with the rest on: {others})"
+    a = world.assumed
+    if a.fixed >= a.cacheable_min:
+        return f"a prompt of {a.fixed:.0f} tokens, always warm"
+    return f"nothing: a prompt of {a.fixed:.0f} tokens is too short to be cached (from {a.cacheable_min:,})"
 
 
 def total_part(world: World, measured: Levers, assumed: Levers, base: Bill, channel: float | None) -> str:
@@ -126,9 +124,17 @@ def total_part(world: World, measured: Levers, assumed: Levers, base: Bill, chan
         b = world.usd(levers)
         rows.append(
             (name, f"{b.usd:,.0f}", f"{b.usd / base.usd - 1:+.1%}", "yes" if b.usd <= TARGET else "no",
-             f"{b.large.calls:,.0f}", f"{b.small.calls:,.0f}", f"{b.summaries:,}")
+             f"{b.large.calls:,.0f}", f"{b.small.calls:,.0f}", f"{b.shortened:,}")
         )  # fmt: skip
-    head = ("", "USD", "against the baseline", f"at most {TARGET}", "calls large", "calls small", "summaries")
+    head = (
+        "",
+        "USD",
+        "against the baseline",
+        f"at most {TARGET}",
+        "calls large",
+        "calls small",
+        "turns sent with a note",
+    )
     replies = LEADS * TURNS
     fees = "unknown: no price was given" if channel is None else f"{replies * channel:,.0f} USD at {channel:g} each"
     return f"""## All together
@@ -146,7 +152,9 @@ def needed(world: World, levers: Levers) -> str:
     return f"No share of the turns at the small model would make it {TARGET} USD."
 
 
-def quality_part(pair: Routed, strict: Routed, brief: Shorter) -> str:
+def quality_part(
+    pair: Routed, strict: Routed, brief: Shorter, numbers: tuple[int, int], alike: list[cost_texts.Similar]
+) -> str:
     def row(r: Routed) -> tuple[str, ...]:
         large = (
             "taken as always right"
@@ -186,12 +194,26 @@ it on an app's own cases. Second row, share by share:
   limit of 64. Without its rule of short answers {brief.free:.0f} instead of {brief.short:.0f}; quality {interval(brief.difference)}
   (short less free, {brief.paired} cases, paired): this model is brief unasked, so the rule's own effect is not seen on it.
 * **Exact cache**: the same bytes were asked under the same release; the answer is one that the model gave.
-* **History summarised**: not measured; the cases have no conversation that is long enough.
+* **Semantic cache**, calibrated by the project's own code, at most {cost_texts.MAX_FALSE:.0%} false hits to be shown:
+
+{table(("questions", "asked", "threshold", "answered from the cache", "of them falsely", "at most", ""), [meant(a) for a in alike])}
+* **History shortened**: of {numbers[1]} numbers that users had said in what notes stand for (dialogues of SGD, declared at 200
+  tokens), {numbers[0]} ({numbers[0] / max(1, numbers[1]):.0%}) still reach the model. What that does to answers was not measured
+  with a model: the cases have no conversation that is long enough.
 * **Prompt-cache shaping** changes no answer.
 """
 
 
-def ends_part(world: World, levers: Levers, pair: Routed) -> str:
+def meant(a: cost_texts.Similar) -> tuple[str, ...]:
+    level = a.level
+    if level is None:
+        return (a.what, f"{a.found.questions:,}", "", "0", "", "", a.found.outcome.value)
+    hits = f"{level.hits:,} ({level.hits / a.found.questions:.0%})"
+    return (a.what, f"{a.found.questions:,}", f"{level.threshold:g}", hits, f"{level.false_hits:,}",
+            f"{level.false_upper:.1%}", a.found.outcome.value)  # fmt: skip
+
+
+def ends_part(world: World, levers: Levers, pair: Routed, alike: list[cost_texts.Similar]) -> str:
     a, now = world.assumed, world.usd(levers).usd
     rows = []
 
@@ -255,19 +277,14 @@ def ends_part(world: World, levers: Levers, pair: Routed) -> str:
         "people answer a chat when they can; spread e^1.5",
     )
     ends(
-        "summary past, tokens",
-        f"{a.summary_past:.0f}",
-        ("400", given(summary_past=400.0)),
-        ("1,600", given(summary_past=1600.0)),
-        "declared by the app",
-    )
+        "history shortened past", f"{levers.history.max_tokens} tokens, the last {levers.history.keep_last} whole",
+        ("400, the last 2", on(history=History(max_tokens=400, keep_last=2))),
+        ("3,000, the last 8", on(history=History(max_tokens=3000, keep_last=8))), "declared by the app",
+    )  # fmt: skip
     ends(
-        "a summary's length",
-        f"{a.summary_tokens:.0f}",
-        ("80", given(summary_tokens=80.0)),
-        ("300", given(summary_tokens=300.0)),
-        "assumed",
-    )
+        "a note, of what it stands for", f"{a.note_ratio:.0%}", ("10 %", given(note_ratio=0.1)),
+        ("100 %", given(note_ratio=1.0)), "up to a quarter of the declared length",
+    )  # fmt: skip
     ends(
         "longest answer",
         f"{ANSWER_CAP}",
@@ -275,8 +292,10 @@ def ends_part(world: World, levers: Levers, pair: Routed) -> str:
         ("no limit", on(answer_cap=1e9)),
         "declared by the app; a longer answer is taken to be sayable in it",
     )
-    ends("semantic cache, of first questions", "0 %", ("0 %", now), ("40 %", on(semantic=0.4)),
-         "not built: what it could be worth")  # fmt: skip
+    ends(
+        "semantic cache, of first questions", f"{levers.semantic:.0%}", ("0 %", on(semantic=0.0)),
+        ("40 %", on(semantic=0.4)), f"measured on cases; on CLINC150 {alike[1].share:.0%}",
+    )  # fmt: skip
     head = ("assumption", "used", "one end, USD", "other end, USD", "why")
     return f"## If an assumption is wrong: the bill of {now:,.0f}\n\n" + table(head, rows)
 
@@ -327,7 +346,9 @@ Moving the large model to its successor {SUCCESSOR[1]} ({per_million(newer)}): {
 """
 
 
-def sources_part(world: World, kept: dict[str, object], repeats: list[cost_texts.Repeats]) -> str:
+def sources_part(
+    world: World, kept: dict[str, object], repeats: list[cost_texts.Repeats], notes: cost_texts.Shortened
+) -> str:
     rows = [(r.what, f"{r.asked:,}", f"{r.hits:,}", f"{r.share:.2%}") for r in repeats]
     return f"""## Where the rest is from
 
@@ -336,6 +357,8 @@ def sources_part(world: World, kept: dict[str, object], repeats: list[cost_texts
 * The eight turns of a lead are eight calls of the trace, ordered by what they read. The trace has no texts: questions are
   {world.assumed.question:.0f} tokens (mean of the school's cases, four characters a token).
 * The models asked: {json.dumps(kept["models"])}, on {kept["asked_on"]}, answers in cost_answers.json.
+* History: {notes.requests:,} requests of the first leads, their sizes filled with the sentences of SGD, through `gateway/history.py`:
+  {notes.whole:,.0f} tokens became {notes.sent:,.0f}; notes of {notes.notes:,.0f} tokens stand for {notes.gone:,.0f}.
 * The exact cache on texts, with the gateway's renderer and key, shared between callers, without expiry (the most it can find):
 
 {table(("requests", "asked", "again", "share"), rows)}

@@ -5,21 +5,27 @@ utterances of CLINC150 (150 intents, many ways to say each). The gateway's own c
 """
 
 import json
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 
 import msgspec
+from waterline.evals.semantic import Calibrated, Level, calibrate
 
 from waterline.access.roles import Principal
-from waterline.core.case import Case
+from waterline.core.case import Case, Expect
 from waterline.core.release import Release, release_id
 from waterline.core.request import decode_request
+from waterline.core.savings import History
 from waterline.gateway.cache import key_of
+from waterline.gateway.history import shorten
 from waterline.gateway.render import prompt_variables, render
 from waterline.providers.openai import OpenAI
 
 CHARACTERS_PER_TOKEN = 4.0
+MAX_FALSE = 0.05  # of the hits, as `waterline cache calibrate` has it
 CLOCK = {"today": "2026-11-21", "weekday": "Saturday", "now": "2026-11-21 12:00"}  # the prompts of the school use none
 Messages = list[dict[str, str]]
 
@@ -76,6 +82,104 @@ def exact_hits(release: Release, manifest: bytes, what: str, requests: Iterable[
         hits += key in seen
         seen.add(key)
     return Repeats(what, asked, hits)
+
+
+@dataclass(frozen=True)
+class Shortened:
+    """Tokens over all requests of a sample: whole, as the gateway sends them, of them the notes, and what those stand
+    for."""
+
+    requests: int
+    whole: float
+    sent: float
+    notes: float
+    gone: float
+
+
+def shortened(
+    exchanges: Sequence[Sequence[float]], question: float, history: History, talks: list[Messages]
+) -> Shortened:
+    """Conversations of these sizes (tokens of each exchange), filled with what people and assistants said, turn by turn
+    through the gateway's own code."""
+    user, assistant = (
+        _filler([m["content"] for t in talks for m in t if m["role"] == role]) for role in ("user", "assistant")
+    )
+    requests, whole, sent, notes, gone = 0, 0.0, 0.0, 0.0, 0.0
+    for sizes in exchanges:
+        messages: Messages = []
+        for size in sizes:
+            messages.append({"role": "user", "content": user(question)})
+            before = sum(len(m["content"]) for m in messages)
+            made = msgspec.json.decode(shorten(msgspec.json.encode(messages), history))
+            after = sum(len(m["content"]) for m in made)
+            requests, whole, sent = requests + 1, whole + before, sent + after
+            if after < before:
+                note = made[0]["content"].partition("\n\n")[0] if "\n\n" in made[0]["content"] else made[0]["content"]
+                tail = sum(len(m["content"]) for m in messages[len(messages) - len(made) :])
+                notes += len(note)
+                gone += before - tail
+            messages.append({"role": "assistant", "content": assistant(max(1.0, size - question))})
+    return Shortened(requests, *(x / CHARACTERS_PER_TOKEN for x in (whole, sent, notes, gone)))
+
+
+@dataclass(frozen=True)
+class Similar:
+    """The project's own calibration on a set of cases. `share`: of questions answered from the cache at the threshold
+    that is shown to be good enough; 0 where none is."""
+
+    what: str
+    found: Calibrated
+
+    @property
+    def level(self) -> Level | None:
+        """The one it takes, else the one with most hits."""
+        good = [x for x in self.found.levels if x.good]
+        return good[-1] if good else max(self.found.levels, key=lambda x: x.hits, default=None)
+
+    @property
+    def share(self) -> float:
+        level = self.level
+        return level.hits / self.found.questions if level is not None and self.found.semantic is not None else 0.0
+
+
+def similar(what: str, cases: Sequence[Case], embed: Callable[[str], object]) -> Similar:
+    return Similar(what, calibrate(cases, embed, MAX_FALSE, embedder="bench", case_set="bench"))
+
+
+def as_cases(said: Sequence[tuple[str, str]]) -> list[Case]:
+    """Utterances that want the same answer where they have the same intent."""
+    return [Case(id=str(n), input=text, expect=Expect(contains=(intent,))) for n, (text, intent) in enumerate(said)]
+
+
+def _filler(texts: list[str]) -> Callable[[float], str]:
+    """Says so many tokens, in whole sentences of the pool one after the other."""
+    pool = cycle(texts)
+
+    def say(tokens: float) -> str:
+        said = ""
+        while len(said) < tokens * CHARACTERS_PER_TOKEN:
+            said += next(pool) + " "
+        return said[: max(1, round(tokens * CHARACTERS_PER_TOKEN))]
+
+    return say
+
+
+def numbers_kept(talks: list[Messages], history: History) -> tuple[int, int]:
+    """Of the numbers that users said in what a note stands for, at the last question of each dialogue: how many the
+    model still gets to see, and how many there were."""
+    kept = said = 0
+    for talk in talks:
+        messages = talk[: max(i for i, m in enumerate(talk) if m["role"] == "user") + 1]
+        made = msgspec.json.decode(shorten(msgspec.json.encode(messages), history))
+        if len(made) == len(messages):
+            continue
+        text = " ".join(m["content"] for m in made)
+        for message in messages[: len(messages) - len(made)]:
+            if message["role"] == "user":
+                found = re.findall(r"\d[\d:.,]*", message["content"])
+                said += len(found)
+                kept += sum(number in text for number in found)
+    return kept, said
 
 
 def turns_of(conversations: Iterable[Messages]) -> Iterable[Messages]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from cost_month import Assumed, Bill, Levers, Month, bill
 
 from waterline.core.money import Price
+from waterline.core.savings import History
 from waterline.core.verdict import Estimate
 from waterline.evals.routing import Trained
 from waterline.rollout.check import built_in_prices
@@ -16,6 +17,7 @@ TARGET = 800
 MARGIN = 0.05  # quality that may be lost by routing, as a share of cases; declared before anything was measured
 ASSUMED_ROUTED = 0.8  # what published calculations take; only an app's own cases can show it
 ROUTED_ENDS = (0.5, 0.9)
+HISTORY = History(max_tokens=800, keep_last=2)  # declared: the last exchange whole, a note of at most 200 tokens
 ANSWER_CAP = 120  # tokens, about ninety words: a phone's screen; the school declares 64
 OTHERS = (("anthropic", "claude-haiku-4-5"), ("openai", "gpt-5-nano"), ("google", "gemini-2.5-flash-lite"))
 SUCCESSOR = ("anthropic", "claude-sonnet-5-5")
@@ -70,9 +72,9 @@ class World:
     def usd(
         self, levers: Levers, assumed: Assumed | None = None, large: Price | None = None, small: Price | None = None
     ) -> Bill:
-        """Of the ways to cache the prompt the cheapest is taken, as an operator would who reads this."""
+        """With caching on, the cheaper of off and on, as an operator would choose who reads this."""
         a = assumed or self.assumed
-        modes = ("", "prompt", "5m", "1h") if levers.caching else ("",)
+        modes = ("", levers.caching) if levers.caching else ("",)
         bills = [
             bill(self.month, replace(levers, caching=m), a, large or self.large, small or self.small) for m in modes
         ]
@@ -80,10 +82,6 @@ class World:
 
     def one(self, levers: Levers, assumed: Assumed) -> Bill:
         return bill(self.month, levers, assumed, self.large, self.small)
-
-    def ways(self, levers: Levers) -> dict[str, float]:
-        return {m: bill(self.month, replace(levers, caching=m), self.assumed, self.large, self.small).usd
-                for m in ("", "prompt", "5m", "1h")}  # fmt: skip
 
 
 def without(levers: Levers, names: tuple[str, ...]) -> Levers:
@@ -98,7 +96,7 @@ def only(levers: Levers, names: tuple[str, ...]) -> Levers:
 LEVERS = (
     ("routing, small first", ("routed", "escalated")),
     ("shorter answers", ("answer_cap",)),
-    ("history summarised", ("summarised",)),
+    ("history shortened", ("history",)),
     ("semantic cache", ("semantic",)),
     ("exact cache", ("exact",)),
     ("prompt-cache shaping", ("caching",)),

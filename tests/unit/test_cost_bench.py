@@ -4,9 +4,12 @@ import dataclasses
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from waterline.core.money import NANO, Price
+from waterline.core.savings import History
+from waterline.gateway.history import shorten
 
 np = pytest.importorskip("numpy")
 ROOT = Path(__file__).parents[2]
@@ -70,11 +73,16 @@ def test_a_doubted_answer_is_paid_twice(month):
     assert twice.usd > bill(month).usd
 
 
-def test_summaries_are_calls_that_are_paid(month):
-    b = bill(month, summarised=True)
-    assert b.summaries > 0
-    assert b.small.out == pytest.approx(b.summaries * ASSUMED.summary_tokens)
-    assert b.usd < bill(month).usd
+def test_a_note_stands_for_older_exchanges_as_the_gateway_cuts_them(month):
+    declared = History(max_tokens=800, keep_last=2)
+    b = bill(month, history=declared)
+    assert b.shortened > 0
+    assert b.large.new < month.read.sum()
+    assert bill(month, history=History(max_tokens=10**9, keep_last=2)).usd == bill(month).usd
+    for t in range(cm.TURNS):
+        messages = [{"role": "assistant" if n % 2 else "user", "content": "word " * 100} for n in range(2 * t + 1)]
+        kept = msgspec.json.decode(shorten(msgspec.json.encode(messages), History(max_tokens=200, keep_last=2)))
+        assert cm.left_out(t, declared) == (len(messages) - len(kept)) // 2, t
 
 
 def test_what_is_not_said_is_not_read_again(month):
