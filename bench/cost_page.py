@@ -322,7 +322,8 @@ def caching_part(world: World, gaps: tuple[float, float]) -> str:
     return f"""## The provider's prompt cache, by itself
 
 The prompt of all leads is one prefix: at this volume a turn comes every {mean:.1f} s, and the trace's longest pause is {longest:.0f} s
-at that rate, so its copy is always warm, where it is long enough to be cached at all. A lead's own history is not:
+at that rate, so its copy is always warm, where it is long enough to be cached at all. That is what `prompt_cache = true` marks,
+and the lever above. A lead's own history goes cold between turns (a caller may mark it; the last two columns, writes priced):
 
 {table(("median gap between turns (A)", "within 5 minutes", "within an hour"), within)}
 {table(head, rows)}

@@ -40,7 +40,7 @@ def report(
     month: Annotated[str, typer.Option(help="YYYY-MM, in UTC; this month without it.")] = "",
     since: Annotated[str, typer.Option("--from", help="YYYY-MM-DD, UTC.")] = "",
     until: Annotated[str, typer.Option("--to", help="YYYY-MM-DD, UTC, this day included.")] = "",
-    by: Annotated[str, typer.Option(help="model, route, release, key or day")] = "model",
+    by: Annotated[str, typer.Option(help="model, route, release, key, branch or day")] = "model",
     invoice: Annotated[Path | None, typer.Option(help="A provider's invoice as CSV, to compare with.")] = None,
     provider: Annotated[str, typer.Option(help="Whose invoice it is, where the file does not tell.")] = "",
     json: Json = False,

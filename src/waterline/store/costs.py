@@ -7,12 +7,12 @@ from msgspec import Struct
 from waterline.core.money import Usage
 from waterline.store.db import Tx
 
-By = Literal["model", "route", "release", "key", "day"]
-BY: tuple[By, ...] = ("model", "route", "release", "key", "day")
+By = Literal["model", "route", "release", "key", "branch", "day"]
+BY: tuple[By, ...] = ("model", "route", "release", "key", "branch", "day")
 
 
 class CostSum(Struct, frozen=True):
-    """`what`: a route, a release, a key's id, or the number of a day since 1970-01-01 UTC; "" by model.
+    """`what`: a route, a release, a key's id, a branch, or the number of a day since 1970-01-01 UTC; "" by model.
 
     `cost_nano_usd` leaves out `unpriced` requests; `estimated` ones (an aborted stream, a provider that reported
     nothing) are in it, with what they cost. `retried` had more than one attempt: their whole cost is under the model

@@ -14,6 +14,7 @@ ORDER BY cost_nano_usd DESC, requests DESC
 -- name: sums
 SELECT t.purpose, t.provider, t.model,
     CASE :by WHEN 'route' THEN t.route WHEN 'release' THEN t.release WHEN 'key' THEN t.key_id
+        WHEN 'branch' THEN t.branch
         WHEN 'day' THEN CAST(t.hour / 24 AS TEXT) ELSE '' END AS what,
     COUNT(*) AS requests,
     SUM(t.input) AS input, SUM(t.cached_input) AS cached_input, SUM(t.cache_write) AS cache_write,
