@@ -93,8 +93,8 @@ def report(trace: Path, data: Path, channel: float | None) -> tuple[str, str]:
     brief = shorter(complete, answers)
     repeats, alike = texts(release, data, cases), meanings(data)
     measured = Levers(
-        caching="prompt", exact=repeats[0].share, semantic=alike[0].share, routed=pair.asked, escalated=pair.escalated, history=HISTORY,
-        answer_cap=ANSWER_CAP,
+        caching="prompt", exact=repeats[0].share, semantic=alike[0].share, routed=pair.asked,
+        escalated=pair.escalated, history=HISTORY, answer_cap=ANSWER_CAP,
     )  # fmt: skip
     assumed = replace(measured, routed=ASSUMED_ROUTED, escalated=0.0)
     base = world.usd(Levers())
