@@ -19,6 +19,7 @@ from random import Random
 from typing import NamedTuple
 
 from corpus import ANSWERS, ANTHROPIC_STREAMS, GEMINI_STREAMS, OPENAI_STREAMS, REQUESTS, RESPONSES, TOKENS
+from responses_api import CALLS, decode_call, tell_stream
 
 from waterline.core.errors import InvalidRequest
 from waterline.core.release import Route
@@ -290,6 +291,8 @@ def targets(seed: int) -> list[Target]:
         ("chat request", lambda data: decode("chat", data), REQUESTS),
         ("embeddings request", lambda data: decode("embeddings", data), REQUESTS),
         ("plain answer", decode_answer, ANSWERS),
+        ("responses call", decode_call, CALLS),
+        ("responses events", tell_stream, OPENAI_STREAMS),
     ]
     found = [Target(n, splits(r, s, Random(f"{seed}:{n}")), r, s) for n, r, s in streams]
     return found + [Target(n, decoders(c, s, Random(f"{seed}:{n}")), None, s) for n, c, s in checks]

@@ -11,6 +11,7 @@ from waterline.providers.simulated_script import Answer, Target, Tool
 PROVIDERS = {
     "openai shape": {"provider": "simulated", "model": "small"},
     "anthropic shape": {"provider": "anthropic", "model": "claude-haiku-4-5", "max_tokens": 256},
+    "gemini shape": {"provider": "gemini", "model": "gemini-2.5-flash", "max_tokens": 256},
 }
 
 

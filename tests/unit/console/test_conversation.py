@@ -54,6 +54,19 @@ def test_a_streamed_answer_is_put_together_with_its_tool_calls_and_its_end():
     assert "without [DONE]" in answer_of(stream).note
 
 
+def test_the_items_of_a_responses_call_are_turns():
+    items = [
+        {"role": "user", "content": [{"type": "input_text", "text": "the weather?"}]},
+        {"type": "function_call", "call_id": "c1", "name": "weather", "arguments": '{"city":"Rome"}'},
+        {"type": "function_call_output", "call_id": "c1", "output": "sunny"},
+    ]
+    body = request_of(json.dumps({"model": "main", "instructions": "Be brief.", "input": items}))
+    assert [(t.role, t.text) for t in body.turns] == [
+        ("instructions", "Be brief."), ("user", "the weather?"), ("assistant", '→ weather {"city":"Rome"}'),
+        ("tool", "sunny"),
+    ]  # fmt: skip
+
+
 def test_an_error_in_the_stream_is_a_turn_of_its_own():
     error = json.dumps({"error": {"message": "the provider went silent", "code": "provider_timeout"}})
     body = answer_of('data: {"choices":[{"index":0,"delta":{"content":"Half"}}]}\n\ndata: ' + error + "\n\n")

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from waterline.core.money import Usage
 from waterline.core.trace import Ended, Event, Received, TraceRow
 from waterline.core.verdict import JudgeRef, Outcome, Ref, Verdict
-from waterline.store import retention, text_search, traces, verdicts
+from waterline.store import deleted_responses, retention, text_search, traces, verdicts
 from waterline.store.db import Store, Tx
 from waterline.store.traces import Cursor, TraceFilter, bucket_us, latency_bucket, percentile_us
 
@@ -322,6 +322,8 @@ def test_retention_takes_bodies_first_then_whole_traces_of_one_app_only(store: S
         traces.insert_bodies(tx, [(r.id, "request", b"body") for r in [*rows, trace("other")]])
         verdict = Verdict(Ref("trace", "t0"), "thumb", Outcome.PASS, None, "", JudgeRef("user"))
         verdicts.add_feedback(tx, verdicts.Feedback("t0", "rating", "said Ana", "", "ana", 5, verdict))
+        for n in (0, 0, 9):  # deleting twice changes nothing
+            deleted_responses.add(tx, f"t{n}", 5, "wl-1")
 
     store.write_sync(more)
     swept = store.write_sync(lambda tx: retention.sweep(tx, "school", bodies_before_us=6, rows_before_us=3))
@@ -334,6 +336,7 @@ def test_retention_takes_bodies_first_then_whole_traces_of_one_app_only(store: S
     assert store.read_sync(lambda tx: traces.body(tx, "other", "request")) == b"body"
     assert store.read_sync(lambda tx: verdicts.of(tx, "trace", "t0")) == []
     assert store.read_sync(lambda tx: verdicts.feedback_of(tx, "t0")) == []
+    assert store.read_sync(lambda tx: [deleted_responses.known(tx, i) for i in ("t0", "t8", "t9")]) == [0, 0, 1]
     assert store.write_sync(lambda tx: retention.sweep(tx, "school", 6, 3)) == retention.Swept(0, 0)
 
 
