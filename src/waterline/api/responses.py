@@ -17,6 +17,7 @@ from waterline.api.ops import reply
 from waterline.api.response_events import ResponseTranslator
 from waterline.api.translate import TranslatingSink
 from waterline.control.responses import Kept, ResponseNotFound, StoredResponses
+from waterline.core.completion import UNREADABLE
 from waterline.core.errors import InvalidRequest, ProviderUnavailable, RateLimited, RequestError
 from waterline.core.ids import keyed_digest
 from waterline.core.request import Request
@@ -102,12 +103,15 @@ class ResponseTree:
 
 
 def response_of(kept: Kept) -> dict[str, Any]:
-    """The response as its caller got it, made again from its trace."""
+    """The response as its caller got it, made again from its trace. Raises ResponseNotFound."""
     translator = ResponseTranslator(kept.asked, kept.row.id)
-    if not kept.row.stream:
-        translator.answer(kept.answer)
-    else:
-        translator.feed(kept.answer)
+    try:
+        if not kept.row.stream:
+            translator.answer(kept.answer)
+        else:
+            translator.feed(kept.answer)
+    except UNREADABLE as error:  # its caller heard of an error
+        raise ResponseNotFound(f"The answer of {kept.id} cannot be read: {error}.") from error
     if not translator.response:  # it broke off, its caller left, or this server died
         ended = next((e for e in kept.events if isinstance(e, Ended)), None)
         why = ended.message if ended is not None and ended.message else f"The response was {kept.row.outcome}."
