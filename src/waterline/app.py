@@ -30,7 +30,7 @@ from waterline.api.control import control_routes
 from waterline.api.http import Patience, Server
 from waterline.api.messages import Messages, MessagesSink, count_tokens
 from waterline.api.ops import Feedback, FeedbackBody, MetricsPage, ModelList, Readyz, healthz
-from waterline.api.responses import TREE, Responses, ResponseTree
+from waterline.api.responses import TREE, Responses, ResponsesSink, ResponseTree
 from waterline.console.pages import console_app
 from waterline.control.budgets import Alerts
 from waterline.control.plane import Plane
@@ -146,7 +146,7 @@ class Waterline:
         plane.add("POST", "/v1/chat/completions", Action.DATA_CALL, self._completions("chat"))
         stored = StoredResponses(self.store, self._drain, clock_us)
         responses = Responses(self.find, self.deps, settings.max_body_bytes, stored)
-        plane.add("POST", "/v1/responses", Action.DATA_CALL, responses)
+        plane.add("POST", "/v1/responses", Action.DATA_CALL, responses, ResponsesSink)
         plane.add_tree(TREE, Action.DATA_CALL, ResponseTree(stored, self.deps.digest_key))
         plane.add("POST", "/v1/embeddings", Action.DATA_CALL, self._completions("embeddings"))
         messages = Messages(self.find, self.deps, settings.max_body_bytes)

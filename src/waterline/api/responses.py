@@ -4,7 +4,7 @@ Source: https://platform.openai.com/docs/api-reference/responses
 """
 
 import asyncio
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
 import msgspec
@@ -15,6 +15,7 @@ from waterline.api.chat import Completions, FindServed
 from waterline.api.http import Exchange
 from waterline.api.ops import reply
 from waterline.api.response_events import ResponseTranslator
+from waterline.api.sink import HttpSink
 from waterline.api.translate import TranslatingSink
 from waterline.control.responses import Kept, ResponseNotFound, StoredResponses
 from waterline.core.completion import UNREADABLE
@@ -26,9 +27,25 @@ from waterline.core.trace import Ended
 from waterline.gateway.deps import Deps
 from waterline.gateway.serve import refuse, serve
 
+if TYPE_CHECKING:
+    from waterline.api.http import Connection
+
 TREE = "/v1/responses/"
 LARGEST_PAGE = 100
 _encode = msgspec.json.Encoder().encode
+
+
+class ResponsesSink(HttpSink):
+    """A stream that the server itself must end (it stops, say) still ends in an event that the API knows."""
+
+    __slots__ = ("translator",)
+
+    def __init__(self, connection: "Connection", keep_alive: bool, may_chunk: bool) -> None:
+        super().__init__(connection, keep_alive, may_chunk)
+        self.translator: ResponseTranslator | None = None
+
+    def error_event(self, error: RequestError) -> bytes:
+        return self.translator.broken(error) if self.translator is not None else super().error_event(error)
 
 
 class Responses(Completions):
@@ -57,7 +74,10 @@ class Responses(Completions):
             nothing = Request("chat", exchange.path, body[:4096], {}, "", exchange.received_us, session=session)
             await refuse(nothing, served, principal, self._deps, exchange.sink, error)
             return
-        sink = TranslatingSink(exchange.sink, ResponseTranslator(asked, trace_id))
+        translator = ResponseTranslator(asked, trace_id)
+        sink = TranslatingSink(exchange.sink, translator)
+        if isinstance(exchange.sink, ResponsesSink):
+            exchange.sink.translator = translator
         await serve(request, served, principal, self._deps, sink)
 
     async def _history(self, previous: str, principal: Principal, subject: str) -> list[dict[str, Any]]:

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from waterline.api.response_events import ResponseTranslator
+from waterline.api.responses import ResponsesSink
 from waterline.api.sink import HttpSink
 from waterline.api.translate import TranslatingSink
-from waterline.core.errors import ProviderUnavailable
+from waterline.core.errors import Overloaded, ProviderUnavailable
 from waterline.core.responses import decode_responses
 from waterline.gateway.faults import AfterContent
 
@@ -106,3 +107,23 @@ def test_comments_that_keep_a_connection_alive_are_passed_on():
     body = asyncio.run(run()).body
     assert body.startswith(b": keep-alive\n\nevent: response.created\n")
     assert b"beside" not in body
+
+
+def test_a_stream_that_the_server_must_end_says_failed_too():
+    async def run() -> bytes:
+        connection: Any = Connection()
+        inner = ResponsesSink(connection, True, False)
+        inner.translator = ResponseTranslator(
+            decode_responses("/v1/responses", b'{"model":"m","input":"x"}', 0), "0" * 24
+        )
+        sink = TranslatingSink(inner, inner.translator)
+        await sink.begin(200, SSE, [])
+        await sink.write(HI)
+        await inner.fail(Overloaded("The server is stopping.", retry_after_s=5), [])
+        sent: bytes = connection.sent
+        return sent
+
+    body = asyncio.run(run())
+    assert b"event: response.failed" in body
+    assert b"The server is stopping." in body
+    assert b"response.completed" not in body
