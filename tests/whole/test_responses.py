@@ -1,5 +1,6 @@
 """POST /v1/responses and what becomes of a response, with the official `openai` package, unchanged."""
 
+import contextlib
 import json
 import os
 import sqlite3
@@ -226,6 +227,26 @@ def test_a_stored_response_outlives_kill_9(sim, tmp_path):
             assert client(app).responses.retrieve(before.id) == before
             chained = client(app).responses.create(model="main", input="well?", previous_response_id=before.id)
             assert chained.status == "completed"
+    finally:
+        server.stop()
+
+
+def test_while_the_database_is_locked_responses_are_answered_and_chains_told_to_wait(sim, tmp_path):
+    sim.play()
+    server = Server(tmp_path / "d", f"{sim.address}/{{route}}")
+    try:
+        app = App(server, "locked", {"main": Route(provider="simulated", model="small")})
+        with contextlib.closing(sqlite3.connect(server.data / "waterline.db", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            made = client(app).responses.create(model="main", input="hello")
+            assert made.status == "completed"
+            with pytest.raises(openai.InternalServerError) as refused:
+                client(app).responses.create(model="main", input="and?", previous_response_id=made.id)
+            assert (refused.value.status_code, refused.value.code) == (503, "overloaded")
+            assert int(refused.value.response.headers["retry-after"]) > 0
+            other.execute("ROLLBACK")
+        after = client(app).responses.create(model="main", input="and?", previous_response_id=made.id)
+        assert after.status == "completed"
     finally:
         server.stop()
 

@@ -8,12 +8,12 @@ from msgspec import Struct
 
 from waterline.access.roles import Principal
 from waterline.core.completion import UNREADABLE, message_of
-from waterline.core.errors import InvalidRequest, WaterlineError
+from waterline.core.errors import InvalidRequest, Overloaded, WaterlineError
 from waterline.core.ids import is_trace_id
 from waterline.core.responses import Asked, decode_responses
 from waterline.core.trace import Event, Received, TraceRow
 from waterline.store import deleted_responses, traces
-from waterline.store.db import Store, Tx
+from waterline.store.db import Store, StoreUnavailable, Tx
 
 T = TypeVar("T")
 PREFIX = "resp_"
@@ -62,14 +62,25 @@ class StoredResponses:
         """From now on it can be neither read nor continued, nor can what continued it. Raises ResponseNotFound."""
         kept = await self.one(response_id, who, subject)
         now = self._clock_us()
-        await self._store.write(lambda tx: deleted_responses.add(tx, kept.row.id, now, who.key_id))
+        try:
+            await self._store.write(lambda tx: deleted_responses.add(tx, kept.row.id, now, who.key_id))
+        except StoreUnavailable as error:
+            raise _not_now() from error
 
     async def _found(self, read: Callable[[Tx], T]) -> T:
+        """Raises Overloaded while the store cannot be asked: what it holds is not lost, only out of reach."""
         try:
-            return await self._store.read(read)
-        except ResponseNotFound:
-            await self._drain()  # it may have been answered a moment ago
-            return await self._store.read(read)
+            try:
+                return await self._store.read(read)
+            except ResponseNotFound:
+                await self._drain()  # it may have been answered a moment ago
+                return await self._store.read(read)
+        except StoreUnavailable as error:
+            raise _not_now() from error
+
+
+def _not_now() -> Overloaded:
+    return Overloaded("Stored responses are out of reach for the moment; the server's log says why.", retry_after_s=5)
 
 
 def chain(tx: Tx, response_id: str, may_read: Callable[[TraceRow], bool], *, deleted_too: bool = False) -> list[Kept]:
