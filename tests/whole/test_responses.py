@@ -11,7 +11,7 @@ import pytest
 from whole_app import App, Limits, Server, eventually, send
 
 from waterline.core.errors import Refused
-from waterline.core.release import Route
+from waterline.core.release import Release, Route
 from waterline.providers import models
 from waterline.providers.simulated_script import Answer, Fault, Target, Tool, When
 
@@ -369,6 +369,19 @@ def test_a_fallback_answers_in_the_same_words(make_app, sim, stream):
     made = client(app).responses.create(model="main", input="hello", stream=stream)
     made = list(made)[-1].response if stream else made
     assert made.output_text == SAID
+
+
+def test_a_stream_that_another_route_finishes_is_one_whole_response(make_app, sim):
+    app = make_app(fallback=True, main={"on_broken_stream": "continue"})
+    routes = {**app.release.routes, "backup": Route(provider="simulated", model="other", total_s=8.0, prefill=True)}
+    app.install(Release(app=app.name, routes=routes))
+    answer = Answer(text="The visit is on Tuesday at ten, in room four.")
+    cut = (Fault(kind="cut", after=3),)
+    sim.play(main=Target(answer=answer, faults=cut, per_token_ms=5.0), backup=Target(answer=answer, prefill="continue"))
+    events = list(client(app).responses.create(model="main", input="when?", stream=True))
+    assert kinds(events) == TEXT_EVENTS
+    assert events[-1].response.output_text == answer.text
+    assert client(app).responses.retrieve(events[-1].response.id) == events[-1].response
 
 
 def test_a_filtered_answer_is_incomplete(app, sim):
