@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from waterline import __version__
-from waterline.access.keys import KeyRing
+from waterline.access.keys import KeyRing, hide_keys
 from waterline.access.roles import Action, Principal, allowed, require
 from waterline.access.sessions import (
     FORM_FIELD,
@@ -234,7 +234,7 @@ class Frame:
         """Nobody is signed in: JSON says so, a browser is led to the login page (and back, after a GET)."""
         if wants_json(request.headers.get("accept", "")):
             return self.failure(request, None, 401, str(error), error.code)
-        back = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        back = hide_keys(request.url.path + (f"?{request.url.query}" if request.url.query else ""))
         to = "/login" if request.method not in SAFE_METHODS or back == "/" else f"/login?next={quote(back, safe='')}"
         return RedirectResponse(to, 303)
 

@@ -186,6 +186,7 @@ async def _attempt(call: Call, target: Target) -> bytes:
         event.failed(fault, call)
         raise fault from error
     except ProviderFault as fault:
+        fault.message = target.upstream.hide(fault.message)
         event.failed(fault, call)
         usage = fault.usage or usage
         raise

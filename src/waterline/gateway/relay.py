@@ -52,6 +52,7 @@ async def relay(call: Call, target: Target, response: Response, reader: StreamRe
             raise
         await _flush(call, held + reader.pending)
         fault = fault_of(error) if isinstance(error, UpstreamError) else error
+        fault.message = target.upstream.hide(fault.message)
         raise Broken(as_request_error(fault, target)) from error
     if not reader.done:
         trail.note = "finish reason without [DONE]"

@@ -53,6 +53,17 @@ class Upstream:
         """Of a model here, as one app sees it: shared by its routes and releases, so a promotion forgets nothing."""
         return self.healths.setdefault((app, model), Health())
 
+    def hide(self, said: str) -> str:
+        """What the provider said, without our secret, nor its beginning where the text was cut: some echo it."""
+        secret = self._secret
+        if not secret:
+            return said
+        said = said.replace(secret, "(hidden)")
+        for length in range(len(secret) - 1, 7, -1):
+            if said.endswith(secret[:length]):
+                return said[:-length] + "(hidden)"
+        return said
+
     def close(self) -> None:
         if self._link is not None:
             self._link.pool.close()
