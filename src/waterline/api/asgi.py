@@ -28,7 +28,7 @@ class TreeHandler(Protocol):
 class DataPlane:
     def __init__(
         self,
-        authenticate: Callable[[Headers], Principal],
+        authenticate: Callable[[Headers, str], Principal],
         count: Callable[[str], None],
         otherwise: Application,
         max_body_bytes: int,
@@ -65,7 +65,7 @@ class DataPlane:
             method, action, handler = found
             if exchange.method != method:
                 raise InvalidRequest(f"{path} takes {method}, not {exchange.method}.", status=405)
-            exchange.principal = self._authenticate(exchange.headers)
+            exchange.principal = self._authenticate(exchange.headers, exchange.peer)
             require(exchange.principal, action)
             exchange.handler, exchange.handle, exchange.limit = handler, self._handle, self._max_body_bytes
         elif path in self.open_routes:
