@@ -608,7 +608,7 @@ async def test_the_same_address_answers_json(site):
         answer = await browser.get(url, **JSON)
         assert answer.headers["content-type"] == "application/json"
         assert answer.json[part], url
-    for url in ("/keys", "/load-lines"):
+    for url in ("/keys", "/load-lines", "/providers"):
         assert isinstance((await browser.get(url, **JSON)).json, list)
     promoted = await browser.post(
         f"/releases/{site.releases[1]}/promotion", {"env": "production", "weight": "10%", "reason": "x"}, **JSON
@@ -625,6 +625,7 @@ async def test_an_empty_server_says_on_every_page_how_to_begin(empty, role):
     browser = await empty.browser(role)
     assert "waterline up APP_DIR" in (await browser.get("/")).text
     assert "waterline run" in (await browser.get("/traces")).text
+    assert "waterline up APP_DIR" in (await browser.get("/providers")).text
     assert "waterline release build APP_DIR" in (await browser.get("/releases")).text
     assert "waterline trial" in (await browser.get("/load-lines")).text
     if role is Role.OWNER:

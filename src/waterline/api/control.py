@@ -210,6 +210,7 @@ def control_routes(plane: Plane, authenticate: Callable[[Any, str], Principal]) 
         route("/apps/{app}/rollout", rollout),
         route("/apps/{app}/moves", move, "POST", status=201),
         route("/overview", overview),
+        route("/providers", lambda who, r: plane.providers(who, r.query_params.get("app") or None)),
         route("/cost", cost),
         route("/cost/report", cost_report),
         route("/cost/reconciliation", cost_reconciliation, "POST"),

@@ -127,6 +127,37 @@ def meter(used: int, limit: int | None, name: str) -> Markup:
     ).format(level, name, 100 * part, 100 * part)
 
 
+def minutes(counts: Sequence[tuple[int, int, int]], name: str) -> Markup:
+    """A bar a minute, the oldest first, of (attempts, limited, failed); the last one is the minute that runs."""
+    width, height, gap = 300.0, 46.0, 2.0
+    step = width / max(1, len(counts))
+    most = max((attempts for attempts, _, _ in counts), default=0) or 1
+    parts = [f'<line class="grid" x1="0" x2="{width:g}" y1="{height:g}" y2="{height:g}"/>']
+    for i, (attempts, limited, failed) in enumerate(counts):
+        ago = len(counts) - 1 - i
+        when = "this minute" if not ago else "a minute ago" if ago == 1 else f"{ago} minutes ago"
+        said = f"{when}: {attempts:,} asked, {limited:,} rate-limited, {failed:,} failed"
+        below = height
+        for style, n in (("s0", max(0, attempts - limited - failed)), ("s4", limited), ("o-failed", failed)):
+            if n:
+                tall = min(below, max(1.5, height * n / max(most, limited + failed)))
+                below -= tall
+                parts.append(
+                    f'<rect class="{style}" x="{i * step:.1f}" y="{below:.1f}" width="{step - gap:.1f}" '
+                    f'height="{tall:.1f}"/>'
+                )
+        parts.append(
+            f'<rect class="hover" x="{i * step:.1f}" y="0" width="{step:.1f}" height="{height:g}">'
+            f"<title>{escape(said)}</title></rect>"
+        )
+    totals = [sum(column) for column in zip(*counts, strict=True)] if counts else [0, 0, 0]
+    label = f"{name}, last {len(counts)} minutes: {totals[0]:,} asked, {totals[1]:,} rate-limited, {totals[2]:,} failed"
+    return Markup(
+        f'<svg class="chart minutes" viewBox="0 0 {width:g} {height + 1:g}" preserveAspectRatio="none" role="img" '
+        f'aria-label="{escape(label)}">{"".join(parts)}</svg>'
+    )
+
+
 def timeline_bar(start: float, end: float, mark: float | None, style: str, title: str) -> Markup:
     """One row of a trace's timeline; all positions are shares (0..1) of the whole. `mark`: the first byte."""
     width = max(0.4, 100 * (end - start))

@@ -14,7 +14,15 @@ from starlette.types import Scope
 from waterline.access.keys import KeyRing
 from waterline.access.roles import Action
 from waterline.access.sessions import Sessions, StoredSessions
-from waterline.console import audit_pages, key_pages, load_line_pages, overview, release_pages, trace_pages
+from waterline.console import (
+    audit_pages,
+    key_pages,
+    load_line_pages,
+    overview,
+    provider_pages,
+    release_pages,
+    trace_pages,
+)
 from waterline.console.frame import Frame, Page, SecurityHeaders
 from waterline.console.login import login_page, logout, sign_in
 from waterline.control.plane import Plane
@@ -24,6 +32,7 @@ from waterline.store.db import Store
 
 PAGES: tuple[Page, ...] = (
     Page("GET", "/", Action.OVERVIEW_READ, overview.overview),
+    Page("GET", "/providers", Action.OVERVIEW_READ, provider_pages.providers),
     Page("GET", "/traces", Action.TRACES_READ, trace_pages.traces),
     Page("GET", "/traces/{trace}", Action.TRACES_READ, trace_pages.trace),
     Page("GET", "/traces/{trace}/request", Action.BODIES_READ, trace_pages.request_body),

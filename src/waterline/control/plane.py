@@ -19,6 +19,7 @@ from waterline.access.roles import PERSON_ROLES, Action, Principal, Role, allowe
 from waterline.access.stored import AuditRows
 from waterline.control import costs, replaying, responses
 from waterline.control.budgets import BudgetView, budget_views
+from waterline.control.providers import AppProviders, app_providers
 from waterline.control.views import (
     AppView,
     CostRow,
@@ -121,6 +122,15 @@ class Plane:
             raise Refused("That span has too many steps. Ask for at most 2,000.", 400)
         purpose = self._deps.purpose
         return await self._store.read(lambda tx: traces.overview(tx, app, since_us, until_us, step_us, purpose=purpose))
+
+    async def providers(self, who: Principal, app: str | None) -> list[AppProviders]:
+        """How the providers of the live routes are, now and in the last minutes, as this process knows it."""
+        require(who, Action.OVERVIEW_READ)
+        if app:
+            self._known_app(app)
+        now_s, clock_us = self._deps.tick_s(), self._deps.clock_us()
+        chosen = [known for name, known in sorted(self._deps.apps.items()) if app in (None, name)]
+        return [app_providers(known, self._live, self._upstreams, now_s, clock_us) for known in chosen]
 
     async def cost(self, who: Principal, app: str | None, since_us: int | None) -> list[CostRow]:
         require(who, Action.OVERVIEW_READ)

@@ -52,6 +52,7 @@ async def first_answer(call: Call) -> bytes:
         if not takes(call, target):
             continue
         if failures:
+            before.health.fell_back += 1
             trail.events.append(FellBack(trail.elapsed_us, before.name, target.name, failures[-1].message[:300]))
             trail.deps.metrics.count("fallback")
         before = target
@@ -153,7 +154,7 @@ async def _attempt(call: Call, target: Target) -> bytes:
     response: Response | None = None
     try:
         response = await _send(call, target, body)
-        event.first_byte()
+        event.first_byte(response.status)
         if response.status != 200:
             usage = None
             raise target.provider.fault(response.status, response.headers, await response.read(MAX_ERROR_BYTES))
@@ -192,7 +193,7 @@ async def _attempt(call: Call, target: Target) -> bytes:
         raise
     except AfterContent as broken:
         event.error = broken.error.message
-        target.health.failed(deps.tick_s(), event.began_s)
+        target.health.failed(deps.tick_s(), event.began_s, event.error)
         raise
     except CancelledError:
         event.error = "cancelled: the caller left"
@@ -296,9 +297,10 @@ class _Event:
         self.error = ""
         self.retry_after_s: float | None = None
 
-    def first_byte(self) -> None:
+    def first_byte(self, status: int) -> None:
         self.first_byte_us = self.trail.elapsed_us - self.offset_us
-        self.target.health.first_bytes_s.append(self.first_byte_us / 1e6)
+        if status == 200:  # how fast it refuses says nothing about how fast it answers
+            self.target.health.first_bytes_s.append(self.first_byte_us / 1e6)
 
     def failed(self, fault: ProviderFault, call: Call) -> None:
         said = "" if fault.kind == "refused_key" else f": {fault.message}"  # providers echo keys
@@ -308,13 +310,13 @@ class _Event:
         health, now_s = self.target.health, self.trail.deps.tick_s()
         match fault.kind:
             case "rate_limited":
-                health.rate_limited(now_s, self.began_s, fault.retry_after_s)
+                health.rate_limited(now_s, self.began_s, fault.retry_after_s, self.error)
             case "invalid" | "context_length" | "busy":
                 health.neutral(self.began_s)
             case "silent" if call.hurried and self._waited_s < self._own_patience_s:
                 health.neutral(self.began_s)  # the caller's own deadline says nothing about the target
             case _:
-                health.failed(now_s, self.began_s)
+                health.failed(now_s, self.began_s, self.error)
 
     @property
     def _waited_s(self) -> float:

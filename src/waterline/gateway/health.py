@@ -24,12 +24,33 @@ LONGEST_LIMIT_PAUSE_S = 15.0
 LIMITS_TO_PROBE = 3
 UNKNOWN_S = 0.5  # how long the others wait for news of the very first attempts
 KEPT = 200  # latencies
+MINUTES = 15  # of what happened, for people
 
 State = Literal["unknown", "well", "limited", "open"]
 
 
+class Minute(Struct):
+    """What began in one minute of the clock; `before`: attempts until then."""
+
+    number: int
+    before: int
+    failed: int = 0
+    limited: int = 0
+
+
+class Seen(Struct, frozen=True):
+    """One minute. The others of `attempts` were answered, are under way, or ended without blame (the caller left)."""
+
+    attempts: int
+    failed: int
+    limited: int
+
+
 class Snapshot(Struct, frozen=True):
-    """For people. `wait_s`: until a request may go there; times of the last attempts in ms, None: there were none."""
+    """For people. `wait_s`: until a request may go there; times of the last attempts in ms, None: there were none.
+
+    `minutes`: the last 15, oldest first. `fell_back`: requests that went on to the next route. `last_error` is of the
+    provider, never of a caller's mistake; None: none since the server started."""
 
     state: State
     wait_s: float
@@ -41,6 +62,11 @@ class Snapshot(Struct, frozen=True):
     in_flight: int
     first_byte_ms_p50: float | None
     first_byte_ms_p95: float | None
+    probing: bool
+    fell_back: int
+    last_error: str | None
+    last_error_s_ago: float | None
+    minutes: list[Seen]
 
 
 class Health:
@@ -57,6 +83,10 @@ class Health:
         self.trial_since_s = 0.0
         self.attempts = self.succeeded_n = self.failed_n = self.limited_n = self.in_flight = 0
         self.first_bytes_s: deque[float] = deque(maxlen=KEPT)
+        self.fell_back = 0
+        self._error: tuple[float, str] | None = None  # when, what it was
+        self._minutes: deque[Minute] = deque(maxlen=MINUTES)
+        self._minute_ends_s = -1.0
         self._waiting: list[asyncio.Future[None]] = []
 
     def wait_s(self, now_s: float) -> float:
@@ -77,6 +107,8 @@ class Health:
 
     def begin(self, now_s: float) -> None:
         """A request goes there; only right after `wait_s` said 0."""
+        if now_s >= self._minute_ends_s:
+            self._next_minute(now_s)
         self.attempts += 1
         self.in_flight += 1
         if self.pauses:  # this is the probe; the next one in time, whatever becomes of it
@@ -107,8 +139,9 @@ class Health:
         self._ended(began_s)
         self._tell()
 
-    def rate_limited(self, now_s: float, began_s: float, retry_after_s: float | None) -> None:
+    def rate_limited(self, now_s: float, began_s: float, retry_after_s: float | None, said: str = "") -> None:
         self.limited_n += 1
+        self._note(now_s, said).limited += 1
         if now_s >= self.limited_until_s or self.limits == 0 or began_s == self.probe_began_s:
             self.limits += 1  # those of one burst count once
         self._ended(began_s)
@@ -116,8 +149,9 @@ class Health:
         self.limited_until_s = max(self.limited_until_s, now_s + pause_s)
         self._tell()
 
-    def failed(self, now_s: float, began_s: float) -> None:
+    def failed(self, now_s: float, began_s: float, said: str = "") -> None:
         self.failed_n += 1
+        self._note(now_s, said).failed += 1
         self._ended(began_s)
         self.failures += 1
         if self.failures >= FAILURES_TO_OPEN and not self.pauses:
@@ -152,7 +186,32 @@ class Health:
             self.in_flight,
             _quantile_ms(times, 0.5),
             _quantile_ms(times, 0.95),
+            self.probing,
+            self.fell_back,
+            self._error[1] if self._error else None,
+            now_s - self._error[0] if self._error else None,
+            self._seen(int(now_s // 60)),
         )
+
+    def _next_minute(self, now_s: float) -> None:
+        number = int(now_s // 60)
+        self._minutes.append(Minute(number, self.attempts))
+        self._minute_ends_s = (number + 1) * 60.0
+
+    def _note(self, now_s: float, said: str) -> Minute:
+        """An attempt failed: the minute it failed in."""
+        self._error = (now_s, said or "no reason given")
+        if now_s >= self._minute_ends_s:
+            self._next_minute(now_s)
+        return self._minutes[-1]
+
+    def _seen(self, now: int) -> list[Seen]:
+        by_number: dict[int, Seen] = {}
+        end = self.attempts
+        for minute in reversed(self._minutes):
+            by_number[minute.number] = Seen(end - minute.before, minute.failed, minute.limited)
+            end = minute.before
+        return [by_number.get(number, Seen(0, 0, 0)) for number in range(now - MINUTES + 1, now + 1)]
 
     @property
     def _limit_pause_s(self) -> float:

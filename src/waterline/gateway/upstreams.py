@@ -128,6 +128,10 @@ class Upstreams:
             found = self._known[key] = Upstream(provider, secret, self._addresser(route, url), model)
         return found
 
+    def address(self, name: str, route: Route) -> str:
+        """For people; empty: a process of our own, or nowhere."""
+        return self._url(name, route, self._providers[route.provider])
+
     def _url(self, name: str, route: Route, provider: Provider) -> str:
         if self._redirect:
             return self._redirect.format(route=name) + "/v1"

@@ -101,6 +101,11 @@ class Live:
         """The environments of an app in which something is live."""
         return {env: s.shares for (name, env), s in sorted(self._states.items()) if name == app and s.shares}
 
+    def release(self, release: str) -> Release | None:
+        """One that is live or pinned somewhere; None: it is not, or it cannot be read."""
+        found = self._releases.get(release)
+        return found.release if isinstance(found, LiveRelease) else None
+
     def unreadable(self) -> list[Unreadable]:
         """Releases that are live or pinned and cannot be served; for the log at the start and for `doctor`."""
         return [found for found in self._releases.values() if isinstance(found, Unreadable)]

@@ -165,3 +165,31 @@ def test_snapshot_says_what_is_so():
     assert (seen.state, seen.failures, seen.failed, seen.in_flight) == ("open", 2, 2, 0)
     assert seen.wait_s == pytest.approx(1.5)
     assert seen.first_byte_ms_p50 == pytest.approx(200)
+
+
+def test_a_snapshot_tells_the_last_minutes_and_the_last_error_of_the_provider():
+    health = Health()
+    for at in (10.0, 70.0, 71.0):
+        health.begin(at)
+        health.succeeded(at)
+    health.begin(130.0)
+    health.failed(131.0, 130.0, "unavailable: overloaded")
+    health.begin(200.0)
+    health.rate_limited(201.0, 200.0, 5.0, "rate_limited: slow down")
+    seen = health.snapshot(250.0)
+    assert [(m.attempts, m.failed, m.limited) for m in seen.minutes[-5:]] == [
+        (1, 0, 0), (2, 0, 0), (1, 1, 0), (1, 0, 1), (0, 0, 0),
+    ]  # fmt: skip
+    assert (seen.last_error, seen.last_error_s_ago) == ("rate_limited: slow down", 49.0)
+    assert len(seen.minutes) == 15
+    assert sum(m.attempts for m in health.snapshot(60.0 * 60).minutes) == 0
+    assert health.snapshot(60.0 * 60).attempts == 5
+    assert Health().snapshot(0.0).last_error is None
+
+
+def test_a_failure_long_after_its_attempt_is_of_the_minute_it_happened_in():
+    health = Health()
+    health.begin(10.0)
+    health.failed(125.0, 10.0, "silent")
+    seen = health.snapshot(130.0)
+    assert [(m.attempts, m.failed) for m in seen.minutes[-3:]] == [(1, 0), (0, 0), (0, 1)]
