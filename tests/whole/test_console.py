@@ -114,7 +114,7 @@ class Site:
     def __init__(self, folder: Path) -> None:
         self.late_us = 0
         self.app = Waterline(Settings(data=folder, master_key=b"k" * 32, models_dir=folder / "models"), {})
-        self.console = self.app.asgi
+        self.console = self.app.gate._otherwise
         self.plane = self.app.plane
         self.keys: dict[Role, str] = {}
         self.releases: list[str] = []
@@ -309,7 +309,7 @@ async def test_every_page_is_open_to_the_roles_that_its_action_names_and_to_nobo
 
 def test_every_route_is_declared_with_an_action_or_known_to_be_open(tmp_path):
     site = Site(tmp_path)
-    console = site.app.asgi._otherwise
+    console = site.console
     declared = {(page.method, page.path) for page in pages.PAGES}
     for route in console.routes:
         assert isinstance(route, Route | Mount)
