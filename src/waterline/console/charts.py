@@ -127,6 +127,66 @@ def meter(used: int, limit: int | None, name: str) -> Markup:
     ).format(level, name, 100 * part, 100 * part)
 
 
+def budget_bar(spent: int, reserved: int, limit: int, name: str) -> Markup:
+    """A budget as one bar: spent, then reserved by calls under way, then what is left."""
+    whole = max(limit, spent + reserved, 1)
+    done, held = 100 * spent / whole, 100 * reserved / whole
+    level = "full" if spent + reserved >= limit else "high" if (spent + reserved) >= 0.8 * limit else "low"
+    label = f"{name}: {done:.0f} % spent, {held:.0f} % reserved, {max(0.0, 100 - done - held):.0f} % left"
+    return Markup(
+        '<svg class="meter budget {}" viewBox="0 0 100 6" preserveAspectRatio="none" role="img" aria-label="{}">'
+        '<rect class="rail" width="100" height="6"/><rect class="fill" width="{:.2f}" height="6"/>'
+        '<rect class="held" x="{:.2f}" width="{:.2f}" height="6"/></svg>'
+    ).format(level, label, done, done, held)
+
+
+class Outlook(Struct, frozen=True):
+    """Where a month is and where it goes. Amounts in USD; the three of `end` (middle, low, high) None: not known yet."""
+
+    spent: dict[int, float]  # end of a day, or now -> spent since the month began
+    now_us: int
+    end: tuple[float, float, float] | None
+    limits: list[tuple[str, float]]
+
+
+def month(title: str, outlook: Outlook, axis: Axis, say: Say, tick: Say) -> Chart:
+    """What was spent, day by day added up, and the projection to the month's end with its interval."""
+    points = sorted(outlook.spent.items())
+    so_far = points[-1][1] if points else 0.0
+    legend = [Series("spent so far", "s0", {}, say(so_far))]
+    tops = [so_far]
+    if outlook.end is not None:
+        middle, low, high = outlook.end
+        legend.append(Series("projection", "s1", {}, f"{say(middle)} ({say(low)} to {say(high)})"))
+        tops.append(high)
+    if not any(tops):
+        return Chart(title, "USD", None, [])
+    legend += [Series(name, "limit", {}, say(limit)) for name, limit in outlook.limits]
+    drawn = [(name, limit) for name, limit in outlook.limits if limit <= 3 * max(tops)]
+    scale = _Scale(max(tops + [limit for _, limit in drawn]))
+    parts = [_axes(scale, axis, tick)]
+    x_now, y_now = axis.x(outlook.now_us), scale.y(so_far)
+    if outlook.end is not None:
+        x_end = axis.x(axis.until_us)
+        band = f"{x_now:.1f},{y_now:.1f} {x_end:.1f},{scale.y(high):.1f} {x_end:.1f},{scale.y(low):.1f}"
+        parts.append(f'<polygon class="band" points="{band}"><title>{escape(legend[1].figure)}</title></polygon>')
+        parts.append(f'<polyline class="line s1" points="{x_now:.1f},{y_now:.1f} {x_end:.1f},{scale.y(middle):.1f}"/>')
+    for name, limit in drawn:
+        y = scale.y(limit)
+        parts.append(
+            f'<line class="limit" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}">'
+            f"<title>{escape(f'{name}: {say(limit)}')}</title></line>"
+        )
+    line = [(float(LEFT), scale.y(0.0)), *((axis.x(at), scale.y(usd)) for at, usd in points)]
+    parts.append(f'<polyline class="line s0" points="{" ".join(f"{x:.1f},{y:.1f}" for x, y in line)}"/>')
+    for at, usd in points:
+        text = escape(f"{moment(at - 1):%Y-%m-%d} UTC: {say(usd)} since the month began")
+        parts.append(
+            f'<circle class="s0" cx="{axis.x(at):.1f}" cy="{scale.y(usd):.1f}" r="2"><title>{text}</title></circle>'
+        )
+    return Chart(title, "USD", _svg(title, "USD", legend, parts), legend, lines=True)
+
+
 def minutes(counts: Sequence[tuple[int, int, int]], name: str) -> Markup:
     """A bar a minute, the oldest first, of (attempts, limited, failed); the last one is the minute that runs."""
     width, height, gap = 300.0, 46.0, 2.0

@@ -16,6 +16,7 @@ from waterline.access.roles import Action
 from waterline.access.sessions import Sessions, StoredSessions
 from waterline.console import (
     audit_pages,
+    budget_pages,
     key_pages,
     load_line_pages,
     overview,
@@ -33,6 +34,7 @@ from waterline.store.db import Store
 PAGES: tuple[Page, ...] = (
     Page("GET", "/", Action.OVERVIEW_READ, overview.overview),
     Page("GET", "/providers", Action.OVERVIEW_READ, provider_pages.providers),
+    Page("GET", "/budgets", Action.OVERVIEW_READ, budget_pages.budgets),
     Page("GET", "/traces", Action.TRACES_READ, trace_pages.traces),
     Page("GET", "/traces/{trace}", Action.TRACES_READ, trace_pages.trace),
     Page("GET", "/traces/{trace}/request", Action.BODIES_READ, trace_pages.request_body),
