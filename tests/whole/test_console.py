@@ -602,7 +602,7 @@ async def test_the_same_address_answers_json(site):
     browser = await site.browser(Role.OWNER)
     views = {
         "/": "overview", "/traces": "rows", f"/traces/{trace}": "events", "/releases": "releases",
-        f"/releases/{site.releases[0]}": "manifest", "/audit": "entries",
+        f"/releases/{site.releases[0]}": "manifest", "/audit": "entries", "/budgets?app=school": "budgets",
     }  # fmt: skip
     for url, part in views.items():
         answer = await browser.get(url, **JSON)
@@ -626,6 +626,7 @@ async def test_an_empty_server_says_on_every_page_how_to_begin(empty, role):
     assert "waterline up APP_DIR" in (await browser.get("/")).text
     assert "waterline run" in (await browser.get("/traces")).text
     assert "waterline up APP_DIR" in (await browser.get("/providers")).text
+    assert "waterline up APP_DIR" in (await browser.get("/budgets")).text
     assert "waterline release build APP_DIR" in (await browser.get("/releases")).text
     assert "waterline trial" in (await browser.get("/load-lines")).text
     if role is Role.OWNER:

@@ -141,7 +141,7 @@ def budget_bar(spent: int, reserved: int, limit: int, name: str) -> Markup:
 
 
 class Outlook(Struct, frozen=True):
-    """Where a month is and where it goes. Amounts in USD; the three of `end` (middle, low, high) None: not known yet."""
+    """Where a month is and where it goes, in USD. `end`: middle, low, high; None: not known yet."""
 
     spent: dict[int, float]  # end of a day, or now -> spent since the month began
     now_us: int

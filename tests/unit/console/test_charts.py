@@ -7,7 +7,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from waterline.console.charts import HEIGHT, TOP, WIDTH, Axis, Series, lines, meter, stacked
+from waterline.console.charts import (
+    DAY_US,
+    HEIGHT,
+    TOP,
+    WIDTH,
+    Axis,
+    Outlook,
+    Series,
+    budget_bar,
+    lines,
+    meter,
+    minutes,
+    month,
+    stacked,
+)
 from waterline.console.overview import SPANS
 from waterline.console.shown import duration, field, money, share
 
@@ -95,3 +109,38 @@ def test_figures_for_people_never_round_a_part_to_the_whole_or_to_nothing():
     ]  # fmt: skip
     assert field("cost_nano_usd", None) == "unpriced"
     assert field("retry_after_s", 1.5) == "1.5 s"
+
+
+def test_a_budget_s_bar_never_leaves_its_rail_and_says_its_shares() -> None:
+    bar = str(budget_bar(250, 250, 1000, "today"))
+    assert 'aria-label="today: 25 % spent, 25 % reserved, 50 % left"' in bar
+    assert 'class="meter budget low"' in bar
+    over = str(budget_bar(1500, 500, 1000, "today"))
+    assert 'class="meter budget full"' in over
+    assert "75 % spent, 25 % reserved, 0 % left" in over
+    assert 'aria-label="&lt;b&gt;: 0 %' in str(budget_bar(0, 0, 10, "<b>"))
+
+
+def test_a_month_draws_the_projection_as_a_band_and_leaves_a_far_limit_out_of_the_picture() -> None:
+    axis = Axis(0, 30 * DAY_US, DAY_US)
+    spent = {DAY_US * d: float(d) for d in range(1, 11)}
+    drawn = month(
+        "m", Outlook(spent, 10 * DAY_US, (30.0, 25.0, 36.0), [("near", 40.0), ("far", 4000.0)]), axis, str, str
+    )
+    svg = str(drawn.svg)
+    assert svg.count('class="limit"') == 1
+    assert svg.count('class="band"') == 1
+    assert svg.count("<circle") == 10
+    assert [s.name for s in drawn.legend] == ["spent so far", "projection", "near", "far"]
+    assert month("m", Outlook({5: 0.0}, 5, None, []), axis, str, str).svg is None
+    unknown = month("m", Outlook(spent, 10 * DAY_US, None, []), axis, str, str)
+    assert "band" not in str(unknown.svg)
+
+
+def test_minutes_are_stacked_within_the_picture_and_said_in_words() -> None:
+    svg = str(minutes([(0, 0, 0), (10, 2, 3), (0, 0, 4)], "openai <x>"))
+    assert "openai &lt;x&gt;, last 3 minutes: 10 asked, 2 rate-limited, 7 failed" in svg
+    assert "a minute ago: 10 asked, 2 rate-limited, 3 failed" in svg
+    for y, height in re.findall(r'y="([\d.]+)" width="[\d.]+" height="([\d.]+)"', svg):
+        assert 0 <= float(y) <= float(y) + float(height) <= 46.5
+    assert "0 asked" in str(minutes([], "nobody"))

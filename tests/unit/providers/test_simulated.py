@@ -420,7 +420,7 @@ async def test_concurrency_is_limited_and_capacity_makes_requests_wait(simulated
 
 
 async def test_a_waiting_client_that_leaves_gives_its_turn_back(simulated: SimulatedInProcess) -> None:
-    await play(simulated, first_token_ms=100, capacity=Capacity(slots=1))
+    await play(simulated, first_token_ms=2000, capacity=Capacity(slots=1))
     leaving = [asyncio.create_task(ask(simulated, wait_s=0.05)) for _ in range(4)]
     await asyncio.gather(*leaving)
     assert (await ask(simulated))[0] == 200
