@@ -2,7 +2,21 @@
 
 import typer
 
-from waterline.cli import app_folder, audit, cost, keys, models, releases, router, run, simulate, traces, trial, up
+from waterline.cli import (
+    app_folder,
+    audit,
+    cache,
+    cost,
+    keys,
+    models,
+    releases,
+    router,
+    run,
+    simulate,
+    traces,
+    trial,
+    up,
+)
 
 app = typer.Typer(
     name="waterline",
@@ -30,6 +44,7 @@ app.add_typer(traces.app, name="traces", help="List, show, search and follow tra
 app.add_typer(cost.app, name="cost", help="What it costs.")
 app.add_typer(keys.app, name="key", help="Create, list and revoke keys.")
 app.add_typer(router.app, name="router", help="The learned router: train it on the app's cases.")
+app.add_typer(cache.app, name="cache", help="The semantic cache: calibrate it on the app's cases.")
 app.add_typer(models.app, name="model", help="Local models: pull and list.")
 app.add_typer(audit.app, name="audit", help="The audit log: show, export, verify.")
 app.command("simulate")(simulate.simulate)

@@ -8,6 +8,8 @@ import typer
 from waterline.cli.building import built_or_die
 from waterline.cli.client import out, print_json
 from waterline.core.ids import short
+from waterline.core.release import parse_release
+from waterline.core.savings import told
 
 
 def check(
@@ -21,4 +23,7 @@ def check(
         return
     for warning in built.warnings:
         out.print(f"warning: {warning}", markup=False)
+    release = parse_release(built.manifest)
+    for line in told(release.cache, release.routing, release.history):
+        out.print(line, markup=False)
     out.print(f'App "{built.app}" is in order. It would be release {short(built.release_id)}.', markup=False)

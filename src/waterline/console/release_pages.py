@@ -7,6 +7,7 @@ from waterline.console.frame import Ask, Moved, View, url
 from waterline.control.views import RolloutView
 from waterline.core.errors import Refused
 from waterline.core.rollout import Move
+from waterline.core.savings import told
 from waterline.rollout.moves import before
 
 HISTORY_SHOWN = 100  # moves of an environment that the plane gives at once
@@ -51,6 +52,7 @@ async def release(ask: Ask) -> View:
     context = {
         "r": view,
         "release": parsed,
+        "savings": told(parsed.cache, parsed.routing, parsed.history),
         "bytes": len(manifest_bytes),
         "environments": spec.environments,
         "siblings": [s for s in siblings if s.id != view.id],

@@ -1,8 +1,12 @@
 """A Case: an input with what is expected of the answer, and where it came from."""
 
+from collections.abc import Iterable
 from typing import Literal
 
+import msgspec
 from msgspec import Struct
+
+from waterline.core.ids import sha256_hex
 
 
 class Message(Struct, frozen=True, omit_defaults=True):
@@ -39,3 +43,13 @@ class Case(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
         if self.messages is not None:
             return self.messages
         return (Message(role="user", content=self.input or ""),)
+
+
+def case_digest(case: Case) -> str:
+    """SHA-256 of one case's canonical JSON."""
+    return sha256_hex(msgspec.json.encode(case, order="deterministic"))
+
+
+def case_set_id(cases: Iterable[Case]) -> str:
+    """A name for a set of cases by content: the same in any order and in any split over files."""
+    return sha256_hex("\n".join(sorted(case_digest(case) for case in cases)).encode())

@@ -8,6 +8,25 @@ from msgspec import Struct
 from waterline.core.difficulty import NAMES, VERSION, Difficulty
 
 
+class Semantic(Struct, frozen=True, omit_defaults=True):
+    """What was calibrated on the app's own cases: from which similarity on two questions share an answer."""
+
+    threshold: float  # cosine
+    embedder: str  # SHA-256 of the weights
+    cases: str  # the set of cases
+    questions: int  # how many cases are single questions
+    hits: int  # of them, with another case's answer
+    false_hits: int  # of those, where the other case expects something else
+    false_upper: float  # one-sided 95 % Wilson bound of false_hits / hits, corrected for the thresholds tried
+
+    @property
+    def told(self) -> str:
+        return (
+            f"threshold {self.threshold:g}: {self.hits} of {self.questions} questions would have been answered from "
+            f"the cache, {self.false_hits} of them falsely (at most {self.false_upper:.1%})"
+        )
+
+
 class Cache(Struct, frozen=True, omit_defaults=True):
     """The exact cache: in memory, of one process, empty after a restart."""
 
@@ -16,6 +35,7 @@ class Cache(Struct, frozen=True, omit_defaults=True):
     max_mb: int = 64  # of this app in one process; the least recently used go first
     shared: bool = False  # between the keys and subjects of an environment; groups never share
     tool_calls: bool = False  # answers that call tools are kept too
+    semantic: Semantic | None = None
 
 
 class History(Struct, frozen=True, omit_defaults=True):
@@ -65,3 +85,24 @@ class Routing(Struct, frozen=True, omit_defaults=True):
         if self.learned is not None and (self.learned.version != VERSION or len(self.learned.weights) != len(NAMES)):
             return f"the learned router is of version {self.learned.version}, this Waterline knows {VERSION}"
         return ""
+
+
+def told(cache: Cache, routing: Routing, history: History) -> list[str]:
+    """What a release saves with, a line each, for people. Empty: nothing is declared."""
+    lines = []
+    if cache.exact:
+        whose = "shared by the keys and subjects of an environment" if cache.shared else "of a key and subject"
+        lines.append(f"exact cache: answers {whose}, kept {cache.ttl_s} s")
+    if cache.semantic is not None:
+        lines.append(f"semantic cache: {cache.semantic.told}")
+    if routing.rules:
+        lines.append(f"routing of {routing.route}: {len(routing.rules)} rules")
+    if routing.learned is not None:
+        mean, low, high = routing.learned.loss
+        lines.append(
+            f"routing of {routing.route}: {routing.learned.share:.0%} of {routing.learned.n} cases to {routing.small}, "
+            f"{mean:.1%} of quality lost ({low:+.1%} to {high:+.1%})"
+        )
+    if history.max_tokens:
+        lines.append(f"history: beyond {history.max_tokens} tokens older turns are a note")
+    return lines

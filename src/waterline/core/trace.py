@@ -93,6 +93,7 @@ class CacheHit(Struct, frozen=True, tag="cache_hit", omit_defaults=True):
     key: str  # keyed digest of everything the answer depends on
     age_us: int
     source: str  # the trace whose answer it was
+    similarity: float | None = None  # of the two questions; None: it was the same one
 
 
 class Answered(Struct, frozen=True, tag="answered", omit_defaults=True):

@@ -10,7 +10,6 @@ import msgspec
 
 from waterline.core.case import Case, Expect
 from waterline.core.errors import AppFolderError, Mistake
-from waterline.core.ids import sha256_hex
 from waterline.core.language import LANGUAGES
 from waterline.evals.scorers import fold
 
@@ -90,16 +89,6 @@ def parse_cases(data: bytes, file: str) -> tuple[list[tuple[int, Case]], list[Mi
             continue
         mistakes.append(Mistake(file, line, problem, remedy))
     return found, mistakes
-
-
-def case_digest(case: Case) -> str:
-    """SHA-256 of one case's canonical JSON."""
-    return sha256_hex(msgspec.json.encode(case, order="deterministic"))
-
-
-def case_set_id(cases: Iterable[Case]) -> str:
-    """A name for a set of cases by content: the same in any order and in any split over files."""
-    return sha256_hex("\n".join(sorted(case_digest(case) for case in cases)).encode())
 
 
 def sample(cases: Sequence[Case], n: int, seed: int) -> tuple[Case, ...]:

@@ -11,6 +11,8 @@ from waterline.gateway.budget import Alert, Budget, Preparation
 from waterline.gateway.cache import AnswerCache
 from waterline.gateway.limits import AppLimits
 from waterline.gateway.metrics import Metrics
+from waterline.gateway.semantic import Questions
+from waterline.providers.embedder import LazyEmbedder
 
 
 class Log(Protocol):
@@ -43,6 +45,7 @@ class App:
         self.limits = AppLimits(spec.name, spec.limits)
         self.answers = AnswerCache()
         self.budget = Budget(spec.name, spec.limits, alert=alert)
+        self.questions = Questions()
 
     def apply(self, spec: AppSpec, prices: PriceTable, keys: Mapping[str, Spending], made: Preparation) -> None:
         """A new environment record, with the budgets that the app's keys carry; what was counted and spent stays."""
@@ -83,3 +86,4 @@ class Deps:
         self.purpose: Purpose = purpose
         self.sleep = sleep
         self.jitter = jitter  # 0..1
+        self.embedder = LazyEmbedder()

@@ -3,8 +3,10 @@
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 
 from waterline.core.errors import RequestError
+from waterline.core.request import Request
 from waterline.core.trace import CacheHit, Escalated, Routed, Shortened
 from waterline.gateway.attempt import first_answer
 from waterline.gateway.cache import Kept, calls_tool, key_of, may_be_kept
@@ -13,6 +15,7 @@ from waterline.gateway.relay import SSE
 from waterline.gateway.render import render, shortened
 from waterline.gateway.route import Target
 from waterline.gateway.routing import choose, doubt
+from waterline.gateway.semantic import Near, question_of, without_question
 from waterline.gateway.trail import Trail
 from waterline.providers.base import ProviderFault
 
@@ -45,18 +48,23 @@ async def cheaper_answer(call: Call, better: list[Target]) -> bytes:
     # Trials and evaluations repeat questions on purpose: their answers are always the model's own.
     if not cache.exact or trail.deps.purpose != "live" or request.cache == "bypass":
         return await _answer(call, better)
-    key = _key(call)
+    key = _key(call, request)
     if key is None:
         return await _answer(call, better)
     if request.cache != "refresh":
         kept = trail.app.answers.find(key, trail.deps.clock_us(), cache.ttl_s)
         if kept is not None:
             return await _again(call, key, kept)
+    asked = _asked(call) if cache.semantic is not None else None
+    if asked is not None and request.cache != "refresh":
+        near = _near(call, asked)
+        if near is not None:
+            return await _again(call, near.key, near.kept, near.similarity)
     trail.deps.metrics.count("cache_miss")
     own = (call.plan[0], *better[:1])  # what a fallback said is not what the route would have said
     last = await _answer(call, better)
-    if trail.target in own:
-        _keep(call, key, last)
+    if trail.target in own and _keep(call, key, last) and asked is not None:
+        trail.app.questions.add(asked.scope, key, asked.text, asked.vector)
     return last
 
 
@@ -102,10 +110,39 @@ def _doubt(call: Call, target: Target, last: bytes) -> str:
     return doubt(trail.served.release.routing, form, "".join(trail.text), trail.finish_reason)
 
 
-def _key(call: Call) -> str | None:
+class _Asked(Struct, frozen=True):
+    """The one question of a first turn, and everything else that its answer depends on."""
+
+    scope: str
+    text: str
+    vector: Any
+
+
+def _asked(call: Call) -> _Asked | None:
+    """None: it is not a single question of a first turn, or the embedder of the calibration is not there (yet)."""
+    trail = call.trail
+    semantic = trail.served.release.cache.semantic
+    embedder = trail.deps.embedder.ready()
+    if semantic is None or embedder is None or embedder.digest != semantic.embedder:
+        trail.deps.metrics.count("semantic_not_ready")
+        return None
+    text = question_of(trail.request)
+    scope = _key(call, without_question(trail.request)) if text else None
+    return _Asked(scope, text, embedder.embed(text)) if scope is not None else None
+
+
+def _near(call: Call, asked: _Asked) -> Near | None:
+    trail, cache = call.trail, call.trail.served.release.cache
+    assert cache.semantic is not None
+    now_us, threshold = trail.deps.clock_us(), cache.semantic.threshold
+    app = trail.app
+    return app.questions.nearest(asked.scope, asked.text, asked.vector, threshold, app.answers, now_us, cache.ttl_s)
+
+
+def _key(call: Call, request: Request) -> str | None:
     """None: this request cannot be rendered, or asks for several answers at once."""
     trail, target = call.trail, call.plan[0]
-    request, route, release = trail.request, target.route, trail.served.release
+    route, release = target.route, trail.served.release
     if request.choices != 1 or route.params.get("n", 1) != 1:
         return None
     wanted = request.max_tokens if request.max_tokens is not None else route.max_tokens or None
@@ -124,13 +161,14 @@ def _key(call: Call) -> str | None:
     )
 
 
-async def _again(call: Call, key: str, kept: Kept) -> bytes:
+async def _again(call: Call, key: str, kept: Kept, similarity: float | None = None) -> bytes:
     """The kept answer, in the shape it had. It costs nothing: neither tokens nor money are counted."""
     trail = call.trail
-    trail.deps.metrics.count("cache_hit")
-    trail.events.append(CacheHit(trail.elapsed_us, key, trail.deps.clock_us() - kept.at_us, kept.trace))
+    exact = similarity is None
+    trail.deps.metrics.count("cache_hit" if exact else "semantic_hit")
+    trail.events.append(CacheHit(trail.elapsed_us, key, trail.deps.clock_us() - kept.at_us, kept.trace, similarity))
     trail.log_admitted()
-    trail.headers.append((b"x-waterline-cache", b"hit"))
+    trail.headers.append((b"x-waterline-cache", b"hit" if exact else b"semantic"))
     trail.text, trail.finish_reason, trail.chunks = list(kept.text), kept.finish_reason, kept.chunks
     if trail.request.stream:
         trail.first_token_us = trail.elapsed_us
@@ -138,13 +176,15 @@ async def _again(call: Call, key: str, kept: Kept) -> bytes:
     return kept.body
 
 
-def _keep(call: Call, key: str, last: bytes) -> None:
+def _keep(call: Call, key: str, last: bytes) -> bool:
+    """Whether it may be given again."""
     trail = call.trail
     request, cache = trail.request, trail.served.release.cache
     if trail.clamped_from is not None or trail.note:  # a budget cut it short, or its end was not as it should be
-        return
+        return False
     body = b"".join((*trail.answer, last))
     if not may_be_kept(trail.finish_reason, body, chat=request.kind == "chat", tool_calls=cache.tool_calls):
-        return
+        return False
     kept = Kept(body, trail.deps.clock_us(), trail.id, ("".join(trail.text),), trail.finish_reason, trail.chunks)
     trail.app.answers.keep(key, kept, cache.max_mb << 20)
+    return True

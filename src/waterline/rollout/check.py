@@ -25,7 +25,14 @@ from waterline.rollout.keys import TOP, TOP_TABLES
 from waterline.rollout.prompts import read_prompts
 from waterline.rollout.reading import read_table
 from waterline.rollout.routes import FILE, NAME, NAME_RULE, read_routes
-from waterline.rollout.savings import early_variables, read_cache, read_history, read_learned, read_routing
+from waterline.rollout.savings import (
+    early_variables,
+    read_cache,
+    read_history,
+    read_learned,
+    read_routing,
+    read_semantic,
+)
 from waterline.rollout.tools import read_tools
 
 _FOLDERS = ("prompts", "tools", "flows", "cases", "knowledge")
@@ -51,7 +58,7 @@ def check(
     """Read an app folder. Raises AppFolderError with every mistake in it, in the order of files and lines.
 
     `model_digests`: SHA-256 of the weights of each known local model, by name. `learned`: what was learned on the
-    app's own cases (router.json) is read too; it is not while it is being learned."""
+    app's own cases (router.json, semantic.json) is read too; it is not while it is being learned."""
     found = Folder(folder)
     if not folder.is_dir():
         raise AppFolderError([Mistake(str(folder), 0, "is not a folder", "Name the folder that holds app.toml")])
@@ -100,8 +107,8 @@ def check(
         routing=routing,
         history=history,
     )
-    if learned:
-        release = read_learned(found, release)
+    if learned and app is not None:
+        release = read_semantic(app, read_learned(found, release), cases)
     if found.mistakes:
         raise AppFolderError(found.mistakes)
     _warn(found, release, spec, cases)

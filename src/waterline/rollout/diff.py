@@ -36,7 +36,7 @@ def diff(a: Release, b: Release) -> list[Difference]:
         found += _parts(f"tool {name}", a.tools.get(name, _ABSENT), b.tools.get(name, _ABSENT))
     for name in _names(a.files, b.files):
         found += _parts(f"file {name}", a.files.get(name, _ABSENT), b.files.get(name, _ABSENT))
-    found += _parts("cache", msgspec.structs.asdict(a.cache), msgspec.structs.asdict(b.cache))
+    found += _parts("cache", msgspec.to_builtins(a.cache), msgspec.to_builtins(b.cache))
     found += _parts("history", msgspec.structs.asdict(a.history), msgspec.structs.asdict(b.history))
     found += _parts("routing", msgspec.to_builtins(a.routing), msgspec.to_builtins(b.routing))
     return found

@@ -124,6 +124,7 @@ CACHE: Keys = {
     "max_mb": Key("whole", low=1, high=4096),
     "shared": Key("yes_no"),
     "tool_calls": Key("yes_no"),
+    "semantic": Key("yes_no"),
 }
 ROUTING: Keys = {
     "route": TEXT,

@@ -1,17 +1,19 @@
-"""What makes answers cheaper: [cache], [routing] and [history] of app.toml, and router.json, which is learned."""
+"""What makes answers cheaper: [cache], [routing] and [history] of app.toml, router.json and semantic.json."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import msgspec
 
+from waterline.core.case import Case, case_set_id
 from waterline.core.difficulty import NAMES, VERSION, Difficulty
 from waterline.core.language import LANGUAGES
 from waterline.core.money import usd
 from waterline.core.prices import PriceTable
 from waterline.core.release import Release, Route, behaviour_digest
-from waterline.core.savings import DOUBTS, Cache, Doubt, History, Routing, Rule
+from waterline.core.savings import DOUBTS, Cache, Doubt, History, Routing, Rule, Semantic
+from waterline.providers.embedder import NoEmbedder, weights_digest
 from waterline.rollout import keys
 from waterline.rollout.environment import AppToml
 from waterline.rollout.folder import Folder
@@ -23,6 +25,8 @@ LONG_PROMPT_CHARS = 4096  # providers cache from about 1,024 tokens on
 CHARS_PER_TOKEN = 4
 LAST_DAY_US = 4_102_444_800_000_000  # 2100-01-01: a price of any date is a price
 _VARIABLE = re.compile(r"\{\{\s*[A-Za-z_][A-Za-z0-9_]*\s*\}\}")
+SEMANTIC_FILE = "semantic.json"
+_CALIBRATE = "Run: waterline cache calibrate APP_DIR; or remove semantic = true"
 _TRAIN = "Run: waterline router train APP_DIR; or remove router.json"
 
 
@@ -32,6 +36,7 @@ def read_cache(app: AppToml) -> Cache:
     if values and not values.get("exact"):
         key = next(iter(values))
         place.wrong(key, f"[cache] says {key}, but nothing is cached", "Write exact = true, or remove [cache]")
+    values.pop("semantic", None)  # what was calibrated is read from its file
     return Cache(**values)
 
 
@@ -148,6 +153,34 @@ def early_variables(release: Release, prices: PriceTable) -> Iterator[str]:
             f"prompts/{name}.md: {first.group()} stands at character {first.start()} of {len(prompt.text)}, so a "
             f"provider cannot cache the {tokens} tokens after it{cost}. Put what changes at the end"
         )
+
+
+def read_semantic(app: AppToml, release: Release, cases: Sequence[Case]) -> Release:
+    """The release with what was calibrated for `semantic = true`. Without a calibration it is a mistake."""
+    folder, table = app.folder, app.table.get("cache")
+    if not isinstance(table, dict) or table.get("semantic") is not True:
+        return release
+    if not folder.has(SEMANTIC_FILE):
+        problem = "[cache] semantic has no calibration: how similar two questions must be is not known for this app"
+        app.place("cache").wrong("semantic", problem, _CALIBRATE)
+        return release
+    text = folder.text(SEMANTIC_FILE)
+    if text is None:
+        return release
+    try:
+        found = msgspec.json.decode(text.encode(), type=Semantic)
+        weights = weights_digest()
+    except msgspec.MsgspecError as error:
+        folder.wrong(SEMANTIC_FILE, 1, f"is no calibration: {error}", _CALIBRATE)
+        return release
+    except NoEmbedder as error:
+        folder.wrong(SEMANTIC_FILE, 1, "cannot be checked", str(error))
+        return release
+    if found.embedder != weights:
+        folder.wrong(SEMANTIC_FILE, 1, "was calibrated with other embeddings than those installed here", _CALIBRATE)
+    elif found.cases != case_set_id(cases):
+        folder.wrong(SEMANTIC_FILE, 1, "was calibrated on other cases than those in cases/", _CALIBRATE)
+    return msgspec.structs.replace(release, cache=msgspec.structs.replace(release.cache, semantic=found))
 
 
 def read_learned(folder: Folder, release: Release) -> Release:

@@ -15,11 +15,10 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from waterline.core.app_spec import AppSpec, encode_spec
-from waterline.core.case import Case
+from waterline.core.case import Case, case_set_id
 from waterline.core.release import Release, behaviour_digest, encode_release
 from waterline.core.request import decode_request
 from waterline.core.savings import Cache, Routing
-from waterline.evals.cases import case_set_id
 from waterline.evals.routing import Pair, Trained, train
 from waterline.evals.scorers import score
 from waterline.gateway.routing import doubt, request_features

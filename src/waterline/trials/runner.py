@@ -18,11 +18,11 @@ from rich.table import Table as RichTable
 
 from waterline import __version__
 from waterline.core.app_spec import AppSpec, Limits, encode_spec, parse_spec, plain, spec_id
-from waterline.core.case import Case
+from waterline.core.case import Case, case_set_id
 from waterline.core.errors import Refused, WaterlineError
 from waterline.core.release import parse_release, release_id
 from waterline.core.verdict import Outcome, Verdict
-from waterline.evals.cases import case_set_id, load_cases
+from waterline.evals.cases import load_cases
 from waterline.trials import DRILLS, IMPLEMENTED
 from waterline.trials.asking import RealModel
 from waterline.trials.drills import DRILL

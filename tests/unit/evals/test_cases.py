@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from waterline.core.case import Case, Expect, Message
+from waterline.core.case import Case, Expect, Message, case_set_id
 from waterline.core.errors import AppFolderError
 from waterline.evals import cases as module
-from waterline.evals.cases import case_set_id, load_cases, parse_cases, read_cases, sample, uncovered
+from waterline.evals.cases import load_cases, parse_cases, read_cases, sample, uncovered
 
 GOOD = {"id": "a", "input": "When do you open?", "expect": {"contains": ["8:00"]}}
 
