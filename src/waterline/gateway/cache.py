@@ -85,6 +85,7 @@ def key_of(
         [
             principal.app,
             principal.env,
+            principal.branch,
             "" if shared else principal.key_id,
             "" if shared else request.subject,
             sorted(request.groups),

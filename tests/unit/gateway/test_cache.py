@@ -72,6 +72,7 @@ def test_an_answer_is_not_served_past_its_time_nor_after_the_clock_was_set_back(
 DIFFERENT: dict[str, dict[str, object]] = {
     "another app": {"who": a_principal(app="clinic")},
     "another environment": {"who": a_principal(env="staging")},
+    "another branch": {"who": a_principal(branch="porto")},
     "another key": {"who": a_principal(key_id="k2")},
     "another subject": {"subject": "s"},
     "other groups": {"groups": ("teachers",)},
@@ -95,6 +96,7 @@ def test_shared_means_between_keys_and_subjects_and_never_between_groups() -> No
     assert key(shared=True) == key(shared=True, subject="s", who=a_principal(key_id="k2"))
     assert key(shared=True) != key(shared=True, groups=("teachers",))
     assert key(shared=True) != key(shared=True, who=a_principal(app="clinic"))
+    assert key(shared=True) != key(shared=True, who=a_principal(branch="porto"))
     assert key(shared=True, groups=("a", "b")) == key(shared=True, groups=("b", "a"))
 
 
