@@ -54,6 +54,8 @@ for _language, _words in (*_STOP_WORDS.items(), *_OTHERS.items()):
 
 _LANGUAGES_OF = {word: tuple(languages) for word, languages in _HOLDERS.items()}
 
+STOP_WORDS = frozenset(_LANGUAGES_OF)
+
 _MIN_SCORE, _MIN_DENSITY, _MIN_LEAD = 1.0, 0.15, 1.3
 
 

@@ -13,12 +13,14 @@ from collections.abc import Sequence
 import msgspec
 from msgspec import Raw, Struct
 
-from waterline.core.language import stop_word_languages
+from waterline.core.language import STOP_WORDS
 from waterline.core.savings import History
 
 BYTES_PER_TOKEN = 4
 NOTE_SHARE = 4  # the note has at most this fraction of max_tokens
 SENTENCE_CHARS = 300
+READ_MESSAGES = 200  # of those left out, the newest
+SHORT_REPLY_CHARS = 40
 _SENTENCE = re.compile(r"[^.!?\n]*(?:[.!?](?!\s|$)[^.!?\n]*)*(?:[.!?]+|\n|$)")
 _WORD = re.compile(r"[^\W\d_]+")
 # Users leave question marks out.
@@ -102,37 +104,59 @@ def _cut(read: Sequence[_Message], keep_last: int) -> int:
 def _note(read: Sequence[_Message], left_out: Sequence[int], history: History) -> str:
     sentences = _sentences(read, left_out)
     room = history.max_tokens * BYTES_PER_TOKEN // NOTE_SHARE
-    chosen: list[Sentence] = []
+    chosen: set[str] = set()
     for sentence in sorted(sentences, key=lambda s: (s.rank, -s.message)):  # the newest of a rank first
         room -= len(sentence.text) + 12
         if room < 0:
             break
-        chosen.append(sentence)
+        chosen.add(sentence.text)
     lines = [f"[Earlier in this conversation: {len(left_out)} messages, shortened.]"]
     for title, ranks in (("Still open:", (0,)), ("Promised:", (1,)), ("Said:", (2, 3))):
-        said = [s for s in sentences if s in chosen and s.rank in ranks]
+        said = [s for s in sentences if s.text in chosen and s.rank in ranks]
         lines += [title, *(f"- {s.role}: {s.text}" for s in said)] if said else []
     return "\n".join(lines)
 
 
 def _sentences(read: Sequence[_Message], left_out: Sequence[int]) -> list[Sentence]:
     """What is worth keeping, in the order in which it was said; the same sentence once, where it was said last."""
+    said = _said(read, left_out[-READ_MESSAGES:][0])
     found: dict[str, Sentence] = {}
-    for n in left_out:
+    for n in left_out[-READ_MESSAGES:]:
         role = read[n].role
-        if role not in ("user", "assistant"):
-            continue
-        for text in split(_text(read[n])):
-            rank = _rank(read, n, role, text)
+        for text in said[n].texts:
+            folded = text.casefold()
+            if folded in found and found[folded].role == role:
+                found.pop(folded)
+            rank = _rank(read, said, n, text)
             if rank is not None:
-                found.pop(text.casefold(), None)
-                found[text.casefold()] = Sentence(role, text, n, rank)
+                found[folded] = Sentence(role, text, n, rank)
     return list(found.values())
 
 
-def _rank(read: Sequence[_Message], at: int, role: str, text: str) -> int | None:
+class _Said(Struct):
+    """A message taken apart, once. `statements`: what neither asks nor promises, the words that carry its meaning."""
+
+    texts: list[str] = []
+    statements: list[tuple[str, set[str]]] = []
+
+
+def _said(read: Sequence[_Message], first: int) -> list[_Said]:
+    """By message; empty before the `first` one."""
+    made = []
+    for n, message in enumerate(read):
+        if n < first or message.role not in ("user", "assistant"):
+            made.append(_Said())
+            continue
+        texts = split(_text(message))
+        plain = (t for t in texts if not asks(message.role, t) and not _PROMISES.search(t))
+        made.append(_Said(texts, [(text, _stems(text)) for text in plain]))
+    return made
+
+
+def _rank(read: Sequence[_Message], said: Sequence[_Said], at: int, text: str) -> int | None:
+    role = read[at].role
     if asks(role, text):
-        return 0 if _open(read, at, role, text) else None
+        return 0 if _open(read, said, at, text) else None
     if role == "assistant" and _PROMISES.search(text):
         return 1
     if _FACT.search(text) or _NAME.search(text):
@@ -140,24 +164,21 @@ def _rank(read: Sequence[_Message], at: int, role: str, text: str) -> int | None
     return None
 
 
-def _open(read: Sequence[_Message], at: int, role: str, question: str) -> bool:
+def _open(read: Sequence[_Message], said: Sequence[_Said], at: int, question: str) -> bool:
     """A question is answered where the other side later says something of it that is neither a question nor a promise.
 
     When in doubt it is open: a question kept in vain costs a few tokens, a lost one a customer."""
-    wanted = _stems(question)
+    role, wanted = read[at].role, _stems(question)
     other = "assistant" if role == "user" else "user"
     nearest = True
-    for message in read[at + 1 :]:
-        if message.role != other:
-            if message.role == role:
-                nearest = False
+    for n in range(at + 1, len(read)):
+        if read[n].role != other:
+            nearest = nearest and read[n].role != role
             continue
-        for sentence in split(_text(message)):
-            if asks(other, sentence) or _PROMISES.search(sentence):
-                continue
-            if wanted & _stems(sentence):
+        for text, stems in said[n].statements:
+            if not wanted.isdisjoint(stems):
                 return False
-            if role == "assistant" and nearest and (_FACT.search(sentence) or len(sentence) < 40):
+            if role == "assistant" and nearest and (len(text) < SHORT_REPLY_CHARS or _FACT.search(text)):
                 return False  # "Which grade?" - "3rd"; "May I write to you?" - "Yes"
     return True
 
@@ -168,8 +189,7 @@ def asks(role: str, text: str) -> bool:
 
 def _stems(text: str) -> set[str]:
     """The first five letters of the words that carry meaning."""
-    words = (word.lower() for word in _WORD.findall(text))
-    return {word[:5] for word in words if len(word) > 2 and not stop_word_languages(word)}
+    return {word[:5] for word in _WORD.findall(text.lower()) if len(word) > 2 and word not in STOP_WORDS}
 
 
 def split(text: str) -> list[str]:
