@@ -9,6 +9,7 @@ import pytest
 
 from waterline.core.app_spec import encode_spec, parse_spec, spec_id
 from waterline.core.release import encode_release, parse_release, release_id
+from waterline.core.savings import History, Rule
 
 HERE = Path(__file__).parent
 RELEASES = sorted((HERE / "releases").glob("*.json"))
@@ -56,9 +57,27 @@ def test_the_first_release_means_today_what_it_meant() -> None:
     assert set(release.files) == {"flows/visit.toml", "tools/book_visit.py"}
 
 
+SAVINGS = "d4512cbdf0c06d2d4661e002539279c637f1a87300a35f5a300db9ce75c644a8"
+
+
+def test_the_first_release_with_savings_means_today_what_it_meant() -> None:
+    release = parse_release((HERE / "releases" / f"{SAVINGS}.json").read_bytes())
+    assert release.routes["main"].prompt_cache is True
+    assert (release.cache.exact, release.cache.ttl_s, release.cache.shared) == (True, 600, True)
+    assert release.cache.semantic is not None
+    assert (release.cache.semantic.threshold, release.cache.semantic.hits) == (0.85, 110)
+    routing = release.routing
+    assert (routing.route, routing.small, routing.escalate_on) == ("main", "small", ("empty", "refusal"))
+    assert routing.rules == (Rule("main", ("es",), ("refund",), ("vip",), 2, 900, True),)
+    assert routing.learned is not None
+    assert (routing.learned.threshold, routing.learned.bias, len(routing.learned.weights)) == (0.4, -1.25, 13)
+    assert release.history == History(max_tokens=3000, keep_last=6)
+
+
 def test_the_same_content_would_be_given_the_same_id_today() -> None:
     """If this fails, every team's next build gets a new id for unchanged behaviour: a new format is needed."""
-    manifest = (HERE / "releases" / f"{FIRST}.json").read_bytes()
-    assert encode_release(parse_release(manifest)) == manifest
+    for first in (FIRST, SAVINGS):
+        manifest = (HERE / "releases" / f"{first}.json").read_bytes()
+        assert encode_release(parse_release(manifest)) == manifest
     for file in SPECS:
         assert encode_spec(parse_spec(file.read_bytes())) == file.read_bytes()

@@ -111,7 +111,7 @@ def _line(event: Event, whole: int) -> Line:
     start = event.offset_us
     end, mark, took, bad = start, None, "", name == "fell_back"
     fields = {n: getattr(event, n) for n in event.__struct_fields__ if n not in ("offset_us", "number")}
-    title = {"fell_back": "fell back"}.get(name, name)
+    title = name.replace("_", " ")
     if isinstance(event, Attempted):
         end = start + (event.ended_us or 0)
         took = shown.duration(event.ended_us)

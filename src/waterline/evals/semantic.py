@@ -14,7 +14,7 @@ from waterline.core.case import Case
 from waterline.core.savings import Semantic
 from waterline.core.verdict import Outcome
 from waterline.evals.statistics import wilson_upper
-from waterline.gateway.semantic import MAX_CHARS, may_stand_for
+from waterline.gateway.semantic import MAX_CHARS, compatible, marks_of
 
 GRID = (0.95, 0.9, 0.85, 0.8, 0.75, 0.7)
 MIN_HITS = 20
@@ -77,6 +77,7 @@ def calibrate(
 def _nearest(asked: Sequence[Case], embed: Callable[[str], Any]) -> list[_Pair]:
     """For each case that has one: its nearest other case, among those that could be in the same scope."""
     vectors = [embed(case.input or "") for case in asked]
+    marks = [marks_of(case.input or "") for case in asked]
     found = []
     for at, case in enumerate(asked):
         best: _Pair | None = None
@@ -86,7 +87,7 @@ def _nearest(asked: Sequence[Case], embed: Callable[[str], Any]) -> list[_Pair]:
             similarity = float(vectors[at] @ vectors[other_at])
             if similarity < GRID[-1] or (best is not None and similarity <= best.similarity):
                 continue
-            if may_stand_for(case.input or "", other.input or ""):
+            if compatible(marks[at], marks[other_at]):
                 best = _Pair(similarity, _same(case, other), case.input or "", other.input or "")
         if best is not None:
             found.append(best)

@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from waterline.core.difficulty import features, score
+from waterline.core.difficulty import VERSION, features, score
 from waterline.core.json_shape import misfit
 from waterline.core.language import identify
 from waterline.core.request import Request
@@ -29,7 +29,7 @@ def choose(routing: Routing, request: Request) -> Choice:
     for number, rule in enumerate(routing.rules, 1):
         if fits(rule, request.last_text, request.tags, offered):
             return Choice(rule.to, rule=number)
-    if routing.learned is None:
+    if routing.learned is None or routing.learned.version != VERSION:  # an old release's score means nothing now
         return Choice(routing.route)
     found = score(routing.learned, request_features(request))
     return Choice(routing.small if found < routing.learned.threshold else routing.route, score=round(found, 6))

@@ -8,13 +8,12 @@ question word or single word differs. Similarity alone is not enough: "grade 3" 
 import re
 import unicodedata
 from collections import OrderedDict
-from functools import lru_cache
 from typing import Any
 
 import msgspec
 from msgspec import Raw, Struct
 
-from waterline.core.language import identify, stop_word_languages
+from waterline.core.language import STOP_WORDS, identify
 from waterline.core.request import Request
 from waterline.gateway.cache import AnswerCache, Kept
 
@@ -87,9 +86,32 @@ def without_question(request: Request) -> Request:
     return msgspec.structs.replace(request, fields=fields, shortened=b"")
 
 
-def may_stand_for(one: str, other: str) -> bool:
+class Marks(Struct, frozen=True):
+    """What must not differ between two questions."""
+
+    figures: tuple[str, ...]
+    names: frozenset[str]
+    senses: frozenset[str]
+    words: frozenset[str]  # that carry meaning
+    language: str | None
+
+
+def marks_of(text: str) -> Marks:
+    words = [_bare(word) for word in _WORD.findall(_WHEN.sub("when", text))]
+    senses = {_SENSE_OF[word] for word in words if word in _SENSE_OF}
+    if _TURNED.search(text.lower()):
+        senses.add("not")
+    return Marks(
+        figures=tuple(sorted(_FIGURES.findall(text.lower()))),
+        names=frozenset(_bare(name) for name in _NAME.findall(text)),
+        senses=frozenset(senses),
+        words=frozenset(w[:5] for w in words if len(w) > 2 and w not in _SENSE_OF and w not in STOP_WORDS),
+        language=identify(text),
+    )
+
+
+def compatible(a: Marks, b: Marks) -> bool:
     """Whether nothing that we know to matter differs. Symmetrical; when in doubt, no."""
-    a, b = _marks(one), _marks(other)
     if a.figures != b.figures or a.names != b.names or a.senses != b.senses:
         return False
     # One word exchanged for another is a slot ("the form for ana", "the form for rui") until shown otherwise.
@@ -99,27 +121,8 @@ def may_stand_for(one: str, other: str) -> bool:
     return a.language is None or b.language is None or a.language == b.language
 
 
-class _Marks(Struct, frozen=True):
-    figures: tuple[str, ...]
-    names: frozenset[str]
-    senses: frozenset[str]
-    words: frozenset[str]  # that carry meaning
-    language: str | None
-
-
-@lru_cache(4096)
-def _marks(text: str) -> _Marks:
-    words = [_bare(word) for word in _WORD.findall(_WHEN.sub("when", text))]
-    senses = {_SENSE_OF[word] for word in words if word in _SENSE_OF}
-    if _TURNED.search(text.lower()):
-        senses.add("not")
-    return _Marks(
-        figures=tuple(sorted(_FIGURES.findall(text.lower()))),
-        names=frozenset(_bare(name) for name in _NAME.findall(text)),
-        senses=frozenset(senses),
-        words=frozenset(w[:5] for w in words if len(w) > 2 and w not in _SENSE_OF and not stop_word_languages(w)),
-        language=identify(text),
-    )
+def may_stand_for(one: str, other: str) -> bool:
+    return compatible(marks_of(one), marks_of(other))
 
 
 def _bare(word: str) -> str:
@@ -139,9 +142,13 @@ class _Scope:
 
     def __init__(self) -> None:
         self.keys: list[str] = []
-        self.texts: list[str] = []
+        self.marks: list[Marks | None] = []  # None: its answer is gone
         self.vectors: Any = None  # float32, a row a question, grown by doubling
         self.next = 0
+
+    def forget(self, at: int) -> None:
+        self.keys[at], self.marks[at] = "", None
+        self.vectors[at] = 0.0
 
 
 class Questions:
@@ -159,29 +166,38 @@ class Questions:
             return None
         self._scopes.move_to_end(scope)
         similar = known.vectors[: len(known.keys)] @ vector
+        marks: Marks | None = None
         for at in similar.argsort()[::-1][:CANDIDATES]:
             similarity = float(similar[at])
             if similarity < threshold:
                 return None
-            if may_stand_for(text, known.texts[at]):
-                kept = answers.find(known.keys[at], now_us, ttl_s)
-                if kept is not None:
-                    return Near(known.keys[at], kept, similarity)
+            other = known.marks[at]
+            if other is None:
+                continue
+            kept = answers.find(known.keys[at], now_us, ttl_s)
+            if kept is None:  # nothing is remembered of a question longer than its answer
+                known.forget(at)
+                continue
+            marks = marks or marks_of(text)
+            if compatible(marks, other):
+                return Near(known.keys[at], kept, similarity)
         return None
 
     def add(self, scope: str, key: str, text: str, vector: Any) -> None:
         known = self._scopes.setdefault(scope, _Scope())
         self._scopes.move_to_end(scope)
         if key in known.keys:
+            at = known.keys.index(key)
+            known.marks[at], known.vectors[at] = marks_of(text), vector
             return
         count = len(known.keys)
         if count < ROWS_A_SCOPE:
             self._grow(known, vector)
             known.keys.append(key)
-            known.texts.append(text)
+            known.marks.append(marks_of(text))
             known.vectors[count] = vector
         else:
-            known.keys[known.next], known.texts[known.next], known.vectors[known.next] = key, text, vector
+            known.keys[known.next], known.marks[known.next], known.vectors[known.next] = key, marks_of(text), vector
             known.next = (known.next + 1) % ROWS_A_SCOPE
         while self.rows > MAX_ROWS:
             _, gone = self._scopes.popitem(last=False)

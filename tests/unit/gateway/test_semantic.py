@@ -118,7 +118,10 @@ def test_the_nearest_question_that_is_still_kept_is_found_in_its_own_scope_only(
     assert questions.nearest("s", "hi when do you open", vector(0, 1), 0.9, kept, 0, 60) is None
     near = questions.nearest("s", "hi when do you open", vector(1, 0.19), 0.9, answers("a"), 0, 60)
     assert near is not None
-    assert near.key == "a"  # the answer of b is gone
+    assert near.key == "a"  # the answer of b is gone, and b is forgotten
+    near = questions.nearest("s", "hi when do you open", vector(1, 0.19), 0.9, kept, 0, 60)
+    assert near is not None
+    assert near.key == "a"
     assert questions.nearest("s", "hi when do you open", vector(1, 0.19), 0.9, kept, 60_000_000, 60) is None
 
 
