@@ -124,7 +124,7 @@ def test_a_folder_with_a_semantic_cache_needs_a_calibration_for_its_cases(tmp_pa
         "latin",
         "canteen",
     ]
-    topics += ["canteen", "nurse", "choir", "theatre"]
+    topics += ["nurse", "choir", "theatre"]
     ways = ("tell me of the {}", "hi, tell me of the {}", "tell me of the {} please", "tell me of the {}, thanks",
             "hello, tell me of the {} please", "please tell me of the {}", "could you tell me of the {}",
             "hi please tell me of the {}", "hey, tell me of the {}, thank you")  # fmt: skip
