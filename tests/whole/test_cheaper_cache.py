@@ -185,6 +185,13 @@ def test_a_broken_stream_is_not_kept(cached: Any, sim: Sim, kind: Any) -> None:
     assert not hit(app.chat("hello to all of you", stream=True))
 
 
+def test_an_empty_answer_is_not_kept(cached: Any, sim: Sim) -> None:
+    app = cached()
+    sim.play(Target(answer=Answer(text=" ")))
+    app.chat("hello")
+    assert not hit(app.chat("hello"))
+
+
 def test_the_answer_of_a_fallback_is_not_kept_for_the_route_that_failed(cached: Any, sim: Sim) -> None:
     app = cached(fallback=True)
     sim.play(Target(answer=Answer(echo=True)), main=Target(faults=(Fault(kind="http", status=503),)))

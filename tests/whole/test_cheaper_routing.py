@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from whole_app import App, Release, Server, Sim
+from whole_app import App, Release, Server, Sim, eventually
 
 from waterline.core.app_spec import PriceOverride
 from waterline.core.difficulty import NAMES, VERSION, Difficulty
@@ -134,6 +134,28 @@ def test_an_escalated_answer_is_cached_for_who_asked_for_the_large_model_only(ro
     app.chat("hello")
     assert app.chat("hello").headers["x-waterline-cache"] == "hit"
     assert "x-waterline-cache" not in app.chat("hello", model="small").headers
+
+
+def test_a_doubtful_answer_given_for_want_of_a_better_one_is_not_kept(routed: Any, sim: Sim) -> None:
+    app = routed(Routing(rules=(Rule("small", max_chars=99),), refusals=("not know",)), Cache(exact=True))
+    down = Target(faults=(Fault(kind="http", status=503),))
+    sim.play(main=down, small=Target(answer=Answer(text="I do not know.")))
+    assert app.chat("hello").text == "I do not know."
+    sim.play(main=Target(answer=Answer(text="Said.")), small=Target(answer=Answer(text="I do not know.")))
+    assert eventually(lambda: app.chat("hello").text == "Said.", 40)  # once the large route is tried again
+
+
+def test_a_stream_that_two_routes_finished_together_is_not_kept(routed: Any, sim: Sim) -> None:
+    rules = Routing(rules=(Rule("small", max_chars=99),))
+    app = routed(rules, Cache(exact=True), on_broken_stream="restart")
+    said = Answer(text="The visit is on Tuesday at ten, in room four.")
+    cut = Target(answer=said, per_token_ms=5.0, faults=(Fault(kind="cut", after=3),))
+    sim.play(main=Target(answer=said), small=cut)
+    headers = {"x_waterline_delivery": "restartable"}
+    first = app.chat("hello", stream=True, headers=headers)
+    assert first.events[-1] == "[DONE]"
+    assert [e["to"] for e in events(app, first, "fell_back")] == ["main"]
+    assert "x-waterline-cache" not in app.chat("hello", stream=True, headers=headers).headers
 
 
 def test_a_release_whose_routing_names_no_route_is_refused(routed: Any, server: Server) -> None:

@@ -61,8 +61,10 @@ async def cheaper_answer(call: Call, better: list[Target]) -> bytes:
         if near is not None:
             return await _again(call, near.key, near.kept, near.similarity)
     trail.deps.metrics.count("cache_miss")
-    own = (call.plan[0], *better[:1])  # what a fallback said is not what the route would have said
+    first = call.plan[:1]
     last = await _answer(call, better)
+    # What a fallback said, or a small model against our doubt, is not what the route would have said.
+    own = better[:1] if call.plan is better else first + better[:1]
     if trail.target in own and _keep(call, key, last) and asked is not None:
         trail.app.questions.add(asked.scope, key, asked.text, asked.vector)
     return last
@@ -182,9 +184,14 @@ def _keep(call: Call, key: str, last: bytes) -> bool:
     request, cache = trail.request, trail.served.release.cache
     if trail.clamped_from is not None or trail.note:  # a budget cut it short, or its end was not as it should be
         return False
+    if call.resume is not None:  # two routes said a half each
+        return False
+    text = "".join(trail.text)
+    if request.kind == "chat" and not cache.tool_calls and not text.strip():
+        return False
     body = b"".join((*trail.answer, last))
     if not may_be_kept(trail.finish_reason, body, chat=request.kind == "chat", tool_calls=cache.tool_calls):
         return False
-    kept = Kept(body, trail.deps.clock_us(), trail.id, ("".join(trail.text),), trail.finish_reason, trail.chunks)
+    kept = Kept(body, trail.deps.clock_us(), trail.id, (text,), trail.finish_reason, trail.chunks)
     trail.app.answers.keep(key, kept, cache.max_mb << 20)
     return True
