@@ -174,3 +174,36 @@ TOKENS = [
     b"-1\r\n", b"HTTP/1.1 200 OK\r\n", b"HTTP/2.0 200 OK\r\n", b"connection: close\r\n", b" folded\r\n", b"x: y\n",
     b'"model":"other"', b'"n":16', b'"max_tokens":1', b'"stream":true', b'"messages":[]', b'"image\\u005furl"',
 ]  # fmt: skip
+
+_BLOCKS = [
+    {"type": "text", "text": "ol\u00e1", "cache_control": {"type": "ephemeral"}},
+    {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "aGk="}},
+    {"type": "image", "source": {"type": "url", "url": "https://e.com/a.png"}},
+    {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "n"}, "title": "t"},
+    {"type": "document", "source": {"type": "file", "file_id": "f"}},
+]
+_SPOKEN = [
+    {"type": "thinking", "thinking": "hm", "signature": "cw=="},
+    {"type": "redacted_thinking", "data": "eA=="},
+    {"type": "text", "text": "so"},
+    {"type": "tool_use", "id": "t", "name": "f", "input": {"a": [1, 2.5, None]}},
+]
+_RESULTS = [
+    {"type": "tool_result", "tool_use_id": "t", "content": "21", "is_error": True},
+    {"type": "tool_result", "tool_use_id": "u", "content": [{"type": "text", "text": "x"}]},
+    {"type": "text", "text": "and?"},
+]
+_MESSAGE = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]}
+MESSAGES = [
+    json.dumps(said).encode()
+    for said in (
+        {**_MESSAGE, "stream": True, "stop_sequences": ["a"], "metadata": {"user_id": "u"}, "top_k": 3},
+        {**_MESSAGE, "system": [{"type": "text", "text": "s"}], "messages": [{"role": "user", "content": _BLOCKS}]},
+        {**_MESSAGE, "thinking": {"type": "enabled", "budget_tokens": 9}, "messages": [
+            {"role": "user", "content": "hi"}, {"role": "assistant", "content": _SPOKEN},
+            {"role": "user", "content": _RESULTS}, {"role": "system", "content": "rhyme"}]},
+        {**_MESSAGE, "tools": [{"name": "f", "input_schema": {"type": "object"}}, {"type": "bash_1", "name": "b"}],
+         "tool_choice": {"type": "any", "disable_parallel_tool_use": True}},
+        {**_MESSAGE, "output_config": {"effort": "low", "format": {"type": "json_schema", "schema": {}}}},
+    )
+]  # fmt: skip

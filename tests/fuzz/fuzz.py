@@ -18,13 +18,18 @@ from itertools import pairwise
 from random import Random
 from typing import NamedTuple
 
-from corpus import ANSWERS, ANTHROPIC_STREAMS, GEMINI_STREAMS, OPENAI_STREAMS, REQUESTS, RESPONSES, TOKENS
+from corpus import ANSWERS, ANTHROPIC_STREAMS, GEMINI_STREAMS, MESSAGES, OPENAI_STREAMS, REQUESTS, RESPONSES, TOKENS
 from responses_api import CALLS, decode_call, tell_stream
 
+from waterline.api.messages_answer import MessagesTranslator
+from waterline.core.completion import UNREADABLE
 from waterline.core.errors import InvalidRequest
-from waterline.core.release import Route
+from waterline.core.messages import decode_messages
+from waterline.core.release import Release, Route
 from waterline.core.request import Kind, decode_request
 from waterline.gateway.media import media_tokens
+from waterline.gateway.relay import DONE
+from waterline.gateway.render import render
 from waterline.providers import upstream
 from waterline.providers.anthropic import Anthropic, AnthropicStream
 from waterline.providers.base import Provider, ProviderFault, StreamReader
@@ -103,6 +108,28 @@ def read_stream(make: Callable[[], StreamReader]) -> Read:
             if not event.startswith((b"data:", b"event:", b"id:", b"retry:", b":")) and b"\ndata:" not in event:
                 raise Finding(f"forwards {event!r}, which is no event")
         return out, fault, state, "".join(reader.text)
+
+    return read
+
+
+def read_message(make: Callable[[], StreamReader]) -> Read:
+    """What a caller of the Messages API hears of a provider's stream."""
+
+    def read(data: bytes, cuts: list[int]) -> object:
+        reader, translator, out = make(), MessagesTranslator("m"), b""
+        try:
+            for piece in pieces(data, cuts):
+                out += translator.feed(reader.feed(piece))
+            if reader.done:
+                out += translator.feed(DONE)
+        except (ProviderFault, *UNREADABLE):
+            return "broken off"  # with what was said until then, which is not the same at every split
+        if not reader.done and b"event: message_stop" in out:
+            raise Finding("a stream that did not end has a message_stop")
+        blocks = [e for e in out.split(b"\n\n") if e.startswith(b"event: content_block_st")]
+        if any(a[20:24] == b[20:24] for a, b in pairwise(blocks)):
+            raise Finding("content blocks overlap")
+        return out
 
     return read
 
@@ -240,6 +267,35 @@ def decode(kind: Kind, data: bytes) -> None:
             raise Finding(f"a request that cannot be said is {fault.kind}") from fault
 
 
+def decode_message(data: bytes) -> None:
+    """A Messages request is refused, or every provider can be given it, or refuses it."""
+    try:
+        request = decode_messages("/v1/messages", data, 0)
+    except InvalidRequest as error:
+        if not 400 <= error.status < 500 or not error.message:
+            raise Finding(f"refused by {error.status} {error.message!r}") from error
+        return
+    if decode_messages("/v1/messages", data, 0) != request:
+        raise Finding("decoded differently the second time")
+    said = json.loads(data)
+    if (said["model"], said["max_tokens"], bool(said.get("stream"))) != (
+        request.model, request.max_tokens, request.stream
+    ):  # fmt: skip
+        raise Finding("we act on what the caller did not say")
+    providers: list[Provider] = [OpenAI(), Anthropic(lambda: 0), Gemini(lambda: 0)]
+    for provider in providers:
+        try:
+            sent = json.loads(
+                render(request, Release(app="a"), Route(provider=provider.kind, model="m"), provider, {}, 5)
+            )
+        except ProviderFault as fault:
+            if fault.kind != "invalid":
+                raise Finding(f"a request that cannot be said is {fault.kind}") from fault
+            continue
+        if provider.kind != "anthropic" and "anthropic" in sent:
+            raise Finding("another provider is sent what is Anthropic's own")
+
+
 def decode_answer(data: bytes) -> None:
     providers: list[Provider] = [OpenAI(), Anthropic(lambda: 0), Gemini(lambda: 0)]
     for provider in providers:
@@ -284,12 +340,19 @@ def targets(seed: int) -> list[Target]:
         ("openai stream", read_stream(lambda: OpenAIStream(forward_usage=False)), OPENAI_STREAMS),
         ("openai stream, usage asked for", read_stream(lambda: OpenAIStream(forward_usage=True)), OPENAI_STREAMS),
         ("anthropic stream", read_stream(lambda: AnthropicStream(0, forward_usage=True)), ANTHROPIC_STREAMS),
+        ("messages of an openai stream", read_message(lambda: OpenAIStream(forward_usage=True)), OPENAI_STREAMS),
+        (
+            "messages of an anthropic stream",
+            read_message(lambda: AnthropicStream(0, forward_usage=True)),
+            ANTHROPIC_STREAMS,
+        ),
         ("gemini stream", read_stream(lambda: GeminiStream(0, forward_usage=True)), GEMINI_STREAMS),
         ("upstream response", read_response(Pool(Origin("fuzz", 80, tls=False))), RESPONSES),
     ]
     checks: list[tuple[str, Callable[[bytes], None], list[bytes]]] = [
         ("chat request", lambda data: decode("chat", data), REQUESTS),
         ("embeddings request", lambda data: decode("embeddings", data), REQUESTS),
+        ("messages request", decode_message, MESSAGES),
         ("plain answer", decode_answer, ANSWERS),
         ("responses call", decode_call, CALLS),
         ("responses events", tell_stream, OPENAI_STREAMS),

@@ -9,7 +9,7 @@ from typing import Any
 
 import anthropic
 import pytest
-from whole_app import App, Limits, Reply, send
+from whole_app import App, Limits, Reply, Route, send
 
 from waterline.providers.simulated_script import Answer, Fault, Target, Tool, When
 
@@ -335,6 +335,31 @@ def test_a_stream_that_breaks_off_ends_with_an_error_event_never_with_message_st
     sim.play(main=Target(answer=Answer(text=text), per_token_ms=20.0, faults=(Fault(kind, after=4),)))
     with pytest.raises(anthropic.APIStatusError):
         streamed(app)
+
+
+def test_a_broken_message_is_finished_by_another_route_as_one_message(make_app, sim, shape):
+    said = "The visit is on Tuesday at ten, in room four."
+    app = make_app(fallback=True, main={"provider": shape, "on_broken_stream": "continue", "retries": 0})
+    routes = {**app.release.routes, "backup": Route(provider="simulated", model="other", prefill=True)}
+    app.install(type(app.release)(app=app.name, routes=routes))
+    breaks = Target(answer=Answer(text=said), per_token_ms=5.0, faults=(Fault("cut", after=3),))
+    goes_on = Target(answer=Answer(text=said), prefill="continue")
+    sim.play(main=breaks, backup=goes_on)
+    message = streamed(app)
+    assert [b.text for b in message.content] == [said]
+    assert message.stop_reason == "end_turn"
+    sim.play(main=breaks, backup=goes_on)
+    reply = raw(app, stream=True)
+    told = [json.loads(e.split("data: ")[1]) for e in reply.body.decode().split("\n\n") if e]
+    (label,) = [e["waterline"] for e in told if "waterline" in e]
+    assert (label["event"], label["route"]) == ("continued", "backup")
+    assert names(reply).count("message_start") == names(reply).count("message_stop") == 1
+
+
+def test_a_message_is_never_begun_again_because_the_api_has_no_word_for_it(app, sim):
+    sim.play(main=Target())
+    body = {"model": "main", "max_tokens": 99, "messages": HELLO, "stream": True}
+    assert shaped(app.post(body, "/v1/messages", **{"x-waterline-delivery": "restartable"}))[0] == 400
 
 
 def test_a_spent_budget_is_anthropics_billing_error_which_the_sdk_does_not_retry(make_app, sim):

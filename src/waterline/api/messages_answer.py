@@ -59,8 +59,8 @@ def event(kind: str, body: dict[str, Any]) -> bytes:
     return b"event: %b\ndata: %b\n\n" % (kind.encode(), _encode({"type": kind, **body}))
 
 
-def _message_id(given: str) -> str:
-    return given if given.startswith("msg_") else f"msg_{given.removeprefix('chatcmpl-')}"
+def _message_id(given: str | None) -> str:
+    return given if given and given.startswith("msg_") else f"msg_{(given or '').removeprefix('chatcmpl-')}"
 
 
 def _usage(usage: ChatUsage | None) -> dict[str, Any]:
@@ -164,6 +164,8 @@ class MessagesTranslator:
         choice = next((c for c in chunk.choices if c.index == 0), None)
         if not self._started:
             self._start(chunk, choice)
+        if chunk.waterline is not None:
+            self._out.append(event("ping", {"waterline": chunk.waterline}))
         if chunk.usage is not None:
             self._usage = chunk.usage
         if choice is None:

@@ -50,7 +50,7 @@ class ResponseTranslator:
         if not read.choices:
             raise msgspec.ValidationError("no choices")
         choice = read.choices[0]
-        self._model, self._usage = read.model, read.usage
+        self._model, self._usage = read.model or "", read.usage
         logprobs = choice.logprobs.content if choice.logprobs is not None else None
         self._say(choice.message, logprobs or [])
         self._end(choice.finish_reason or "")
@@ -63,7 +63,7 @@ class ResponseTranslator:
                 self._begin()
                 self._end(self._finish)
                 continue
-            self._model = self._model or chunk.model
+            self._model = self._model or chunk.model or ""
             self._begin()
             self._usage = chunk.usage or self._usage
             for choice in chunk.choices:

@@ -67,10 +67,11 @@ class ChunkChoice(Struct):
 class Chunk(Struct):
     """One event of a canonical stream. The last ones may have usage and no choices."""
 
-    model: str = ""
+    model: str | None = None
     choices: list[ChunkChoice] = []
     usage: ChatUsage | None = None
-    id: str = ""
+    id: str | None = None
+    waterline: dict[str, Any] | None = None  # another route goes on here
 
 
 class CompletionChoice(Struct):
@@ -84,9 +85,9 @@ class Completion(Struct):
     """A canonical plain answer."""
 
     choices: list[CompletionChoice]
-    model: str = ""
+    model: str | None = None
     usage: ChatUsage | None = None
-    id: str = ""
+    id: str | None = None
 
 
 _decode_chunk = msgspec.json.Decoder(Chunk).decode

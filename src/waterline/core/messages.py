@@ -20,6 +20,7 @@ Block = dict[str, Raw]
 Made = dict[str, Any]  # canonical, ready to be encoded; values may be Raw
 _SAME = ("model", "stream", "temperature", "top_p", "waterline")  # the same in both APIs
 _TRUE = Raw(b"true")
+_TEXT = Raw(b'"text"')
 
 
 class _Turn(Struct):
@@ -60,6 +61,7 @@ def decode_messages(path: str, body: bytes, received_us: int) -> Request:
         given = _decode_fields(body)
         asked = _decode(body)
         fields = _fields(asked, given)
+        last = _said(asked.messages[-1].content)
     except (UnicodeDecodeError, RecursionError, msgspec.DecodeError) as error:
         raise invalid_body(error) from None
     return Request(
@@ -73,7 +75,7 @@ def decode_messages(path: str, body: bytes, received_us: int) -> Request:
         include_usage=True,  # the events of a message tell it
         max_tokens=asked.max_tokens,
         variables=asked.waterline.variables if asked.waterline else {},
-        last_text=_said(asked.messages[-1].content),
+        last_text=last,
         extended=True,
     )
 
@@ -329,5 +331,5 @@ def _said(content: str | list[Block]) -> str:
     """For search: the texts."""
     if isinstance(content, str):
         return content
-    texts = (_text(block, "text", "", "") for block in content if "text" in block)
+    texts = (_text(block, "text", "", "") for block in content if block.get("type") == _TEXT)
     return " ".join(text for text in texts if text)

@@ -17,6 +17,13 @@ _decode = msgspec.json.Decoder(list[dict[str, Any]]).decode
 
 def plain(fields: Fields) -> Fields:
     """Raises ProviderFault("invalid") for what the request cannot do without."""
+    try:
+        return _plain(fields)
+    except (msgspec.DecodeError, RecursionError) as error:  # in a value that nobody has read until now
+        raise ProviderFault("invalid", f"the request cannot be read: {error}") from error
+
+
+def _plain(fields: Fields) -> Fields:
     out = {name: raw for name, raw in fields.items() if name != EXTENSION}
     messages = [_message(m, f"messages[{i}]") for i, m in enumerate(_decode(out["messages"]))]
     out["messages"] = msgspec.Raw(_encode([m for m in messages if m is not None]))
