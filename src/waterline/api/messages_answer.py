@@ -84,7 +84,7 @@ def _usage(usage: ChatUsage | None) -> dict[str, Any]:
 def _stop(finish: str | None, native: dict[str, Any] | None, called: bool, refused: bool) -> dict[str, Any]:
     """`stop_reason` and what belongs to it. What we do not know is never called success."""
     if native is not None and "stop_reason" in native:
-        return {"stop_sequence": None, **native}
+        return {"stop_reason": native["stop_reason"], "stop_sequence": native.get("stop_sequence")}
     reason = _STOP.get(finish or "", "max_tokens")
     if reason == "end_turn":  # some servers say "stop" after a tool call
         reason = "tool_use" if called else "refusal" if refused else reason
@@ -107,12 +107,19 @@ def _arguments(call: ToolPart, finish: str | None) -> dict[str, Any]:
         raise
 
 
-def _content(said: Said, finish: str | None) -> list[dict[str, Any]]:
+def _content(said: Said, finish: str | None, native: dict[str, Any] | None) -> list[dict[str, Any]]:
+    own = (native or {}).get("content")
+    if own is not None and _text_of(own) == (said.content or ""):  # else something has changed the text since
+        return list(own)
     blocks: list[dict[str, Any]] = list(said.thinking_blocks or ())
     if said.reasoning_content and not blocks:
         blocks.append({"type": "thinking", "thinking": said.reasoning_content, "signature": ""})
     blocks += [{"type": "text", "text": text} for text in (said.content, said.refusal) if text]
     return blocks + [_tool_block(call, _arguments(call, finish)) for call in said.tool_calls or ()]
+
+
+def _text_of(blocks: list[dict[str, Any]]) -> str:
+    return "".join(block.get("text", "") for block in blocks if block.get("type") == "text")
 
 
 class MessagesTranslator:
@@ -141,7 +148,7 @@ class MessagesTranslator:
                 "type": "message",
                 "role": "assistant",
                 "model": read.model or self._model,
-                "content": _content(said, finish),
+                "content": _content(said, finish, choice.anthropic),
                 **_stop(finish, choice.anthropic, bool(said.tool_calls), bool(said.refusal)),
                 "usage": _usage(read.usage),
             }
@@ -172,6 +179,8 @@ class MessagesTranslator:
             return
         if choice.delta is not None:
             self._say(choice.delta)
+        if choice.anthropic is not None:
+            self._own(choice.anthropic)
         if choice.finish_reason is not None:
             self._finish, self._native = choice.finish_reason, choice.anthropic
 
@@ -204,6 +213,15 @@ class MessagesTranslator:
         self._refused = self._refused or bool(delta.refusal)
         for call in delta.tool_calls or ():
             self._call(call)
+
+    def _own(self, native: dict[str, Any]) -> None:
+        """Blocks of Anthropic's own tools, and citations: as they came."""
+        if "block" in native:
+            self._begin("own", native["block"])
+        elif "delta" in native and self._open:
+            self._delta(native["delta"])
+        elif "end" in native:
+            self._close()
 
     def _think(self, block: dict[str, Any]) -> None:
         """The end of a thought: its text is out already, its signature is not. Or one that nobody may read."""

@@ -35,6 +35,7 @@ _FINISH = {
     "refusal": "content_filter",
     "pause_turn": "length",  # a long turn was interrupted: not the whole answer
 }
+_KNOWN = ("text", "tool_use", "thinking", "redacted_thinking")  # blocks that a chat completion can say
 _ERROR_KINDS: dict[str, FaultKind] = {
     "rate_limit_error": "rate_limited",
     "overloaded_error": "rate_limited",  # status 529
@@ -73,6 +74,7 @@ class _Block(Struct):
     thinking: str = ""
     signature: str = ""
     data: str = ""
+    citations: list[Raw] | None = None
 
 
 class _Message(Struct):
@@ -113,6 +115,21 @@ class _ErrorBody(Struct):
     error: _Error
 
 
+class _Content(Struct):
+    """The blocks of a message as they were written."""
+
+    content: list[Raw]
+
+
+class _OwnEvent(Struct):
+    """What only a Messages answer can say, as it was written."""
+
+    content_block: Raw = Raw()
+    delta: Raw = Raw()
+
+
+_decode_content = msgspec.json.Decoder(_Content).decode
+_decode_own = msgspec.json.Decoder(_OwnEvent).decode
 _decode_message = msgspec.json.Decoder(_Message).decode
 _decode_event = msgspec.json.Decoder(_Event).decode
 _decode_error = msgspec.json.Decoder(_ErrorBody).decode
@@ -164,7 +181,7 @@ def _thinking_block(block: _Block) -> dict[str, Any]:
     return {"type": block.type, "thinking": block.thinking, "signature": block.signature}
 
 
-def _completion(read: _Message, created: int) -> tuple[dict[str, Any], str, str]:
+def _completion(read: _Message, body: bytes, created: int) -> tuple[dict[str, Any], str, str]:
     """The chat completion, its text and its finish reason."""
     text = "".join(block.text for block in read.content if block.type == "text")
     calls = [
@@ -184,13 +201,10 @@ def _completion(read: _Message, created: int) -> tuple[dict[str, Any], str, str]
         message["reasoning_content"] = "".join(block.thinking for block in thoughts)
         message["thinking_blocks"] = [_thinking_block(block) for block in thoughts]
     finish = _FINISH.get(read.stop_reason or "", "length")  # never call success what we do not know
-    choice = {
-        "index": 0,
-        "message": message,
-        "logprobs": None,
-        "finish_reason": finish,
-        "anthropic": _stopped(read.stop_reason, read.stop_sequence),
-    }
+    beyond = _stopped(read.stop_reason, read.stop_sequence)
+    if any(block.type not in _KNOWN or block.citations for block in read.content):
+        beyond["content"] = _decode_content(body).content
+    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": finish, "anthropic": beyond}
     out: dict[str, Any] = {
         "id": read.id,
         "object": "chat.completion",
@@ -212,6 +226,7 @@ class _OpenBlock(Struct):
     input: Raw = Raw()
     thinking: list[str] = []
     signature: str = ""
+    own: bool = False  # it has what only a Messages answer can say
 
 
 class AnthropicStream:
@@ -278,18 +293,24 @@ class AnthropicStream:
             case "content_block_start" | "content_block_delta" | "content_block_stop" | "message_delta":
                 if not self._head:
                     raise ProviderFault("garbage", f"the stream has {read.type} before message_start")
-                self._content(read)
+                self._content(read, payload)
             case "message_stop":
                 self._stop()
             case _:
                 pass  # ping; and new kinds, which clients are told to ignore
 
-    def _content(self, read: _Event) -> None:
+    def _content(self, read: _Event, payload: bytes) -> None:
         match read.type:
             case "content_block_start":
                 self._block(read.index, read.content_block)
+                if read.content_block is not None and read.content_block.type not in _KNOWN:
+                    self._emit({}, beyond={"block": _decode_own(payload).content_block})
             case "content_block_delta":
-                self._delta(self._open(read.index), read.delta or _Delta())
+                block, delta = self._open(read.index), read.delta or _Delta()
+                self._delta(block, delta)
+                if block.kind not in _KNOWN or delta.type == "citations_delta":
+                    block.own = True
+                    self._emit({}, beyond={"delta": _decode_own(payload).delta})
             case "content_block_stop":
                 self._close(self._open(read.index))
                 del self._blocks[read.index]
@@ -354,6 +375,8 @@ class AnthropicStream:
                 pass
 
     def _close(self, block: _OpenBlock) -> None:
+        if block.own:
+            self._emit({}, beyond={"end": True})  # the next text is a block of its own
         if block.tool >= 0 and not block.spoken:
             self._arguments(block, _json_text(block.input))
         if block.kind == "thinking" and block.signature:
@@ -471,7 +494,7 @@ class Anthropic:
             raise ProviderFault("garbage", f"the answer is not a message: {error}") from error
         if read.stop_reason is None:
             raise ProviderFault("garbage", "the answer has no stop_reason")
-        completion, text, finish = _completion(read, self._clock())
+        completion, text, finish = _completion(read, body, self._clock())
         usage = _buckets(read.usage) if read.usage is not None else None
         return Answer(body=_encode(completion), usage=usage, finish_reason=finish, text=text)
 

@@ -62,6 +62,8 @@ def assembled(out: bytes) -> dict[str, Any]:
                 kinds = {"text_delta": "text", "thinking_delta": "thinking", "signature_delta": "signature"}
                 if delta["type"] == "input_json_delta":
                     open_block["json"] += delta["partial_json"]
+                elif delta["type"] == "citations_delta":
+                    open_block.setdefault("citations", []).append(delta["citation"])
                 else:
                     key = kinds[delta["type"]]
                     open_block[key] += delta[key]
@@ -134,6 +136,54 @@ def test_every_input_json_delta_is_forwarded_as_it_came():
     pieces = [json.loads(e.split("data: ")[1])["delta"].get("partial_json") for e in out.decode().split("\n\n")
               if "input_json_delta" in e]  # fmt: skip
     assert tuple(pieces) == SAID["tool"].pieces
+
+
+SEARCHED: list[dict[str, Any]] = [
+    {"type": "text", "text": "Let me look."},
+    {"type": "server_tool_use", "id": "s1", "name": "web_search", "input": {"query": "tides"}},
+    {"type": "web_search_tool_result", "tool_use_id": "s1", "content": [{"type": "web_search_result", "url": "u"}]},
+    {"type": "text", "text": "High tide is at nine.", "citations": [{"type": "char_location", "cited_text": "9:00"}]},
+    {"type": "text", "text": " Bring boots."},
+]
+
+
+def searched_events() -> bytes:
+    """The same message, streamed as Anthropic does."""
+    out = [{"type": "message_start", "message": {"id": "msg_1", "model": "m", "content": []}}]
+    for i, block in enumerate(SEARCHED):
+        start, deltas = dict(block), []
+        match block["type"]:
+            case "text":
+                deltas = [{"type": "text_delta", "text": block["text"]}]
+                deltas += [{"type": "citations_delta", "citation": c} for c in block.get("citations", [])]
+                start = {"type": "text", "text": ""}
+            case "server_tool_use":
+                start["input"] = {}
+                deltas = [{"type": "input_json_delta", "partial_json": json.dumps(block["input"])}]
+        out.append({"type": "content_block_start", "index": i, "content_block": start})
+        out += [{"type": "content_block_delta", "index": i, "delta": d} for d in deltas]
+        out.append({"type": "content_block_stop", "index": i})
+    out.append({"type": "message_delta", "delta": {"stop_reason": "pause_turn"}, "usage": {"output_tokens": 9}})
+    out.append({"type": "message_stop"})
+    return b"".join(b"event: %b\ndata: %b\n\n" % (e["type"].encode(), json.dumps(e).encode()) for e in out)
+
+
+def test_blocks_of_anthropics_own_tools_and_citations_come_through_in_their_order():
+    native = {"id": "msg_1", "model": "m", "content": SEARCHED, "stop_reason": "pause_turn"}
+    plain_answer = Anthropic(lambda: 0).answer(json.dumps(native).encode())
+    one = json.loads(MessagesTranslator("main").answer(plain_answer.body))
+    assert (one["content"], one["stop_reason"]) == (SEARCHED, "pause_turn")
+    other = assembled(MessagesTranslator("main").feed(canonical(Anthropic(lambda: 0), searched_events())))
+    assert (other["content"], other["stop_reason"]) == (SEARCHED, "pause_turn")
+
+
+def test_a_text_that_was_changed_on_its_way_is_told_as_changed():
+    """What a guard takes out of the canonical answer does not come back by way of the blocks."""
+    native = {"id": "msg_1", "model": "m", "content": SEARCHED, "stop_reason": "end_turn"}
+    body = json.loads(Anthropic(lambda: 0).answer(json.dumps(native).encode()).body)
+    body["choices"][0]["message"]["content"] = "[removed]"
+    one = json.loads(MessagesTranslator("main").answer(json.dumps(body).encode()))
+    assert one["content"] == [{"type": "text", "text": "[removed]"}]
 
 
 def chunk(delta: dict[str, Any], finish: str | None = None, **more: Any) -> bytes:
