@@ -11,6 +11,8 @@ import anthropic
 import pytest
 from whole_app import App, Limits, Reply, Route, send
 
+from waterline.core.errors import Refused
+from waterline.providers import models
 from waterline.providers.simulated_script import Answer, Fault, Target, Tool, When
 
 HELLO: list[Any] = [{"role": "user", "content": "hello"}]
@@ -370,6 +372,23 @@ def test_a_spent_budget_is_anthropics_billing_error_which_the_sdk_does_not_retry
     assert sim.asked("main") == 0
 
 
+def test_thoughts_and_tools_that_come_back_are_not_reserved_as_if_they_were_files(make_app, sim):
+    """A caller far from the limit is never blocked by what the conversation is made of."""
+    app = make_app(
+        main={"provider": "anthropic", "model": "claude-sonnet-4-5", "retries": 0},
+        limits=Limits(nano_usd_per_day=50_000_000),
+    )
+    sim.play(main=THINKS)
+    turns: list[Any] = [{"role": "user", "content": "What is the weather in Évora?"}]
+    first = ask(app, messages=turns, tools=[WEATHER], thinking=ENABLED)
+    result = {"type": "tool_result", "tool_use_id": first.content[2].id, "content": "21 degrees"}
+    turns += [{"role": "assistant", "content": first.content}, {"role": "user", "content": [result]}]
+    second = ask(app, messages=turns, tools=[WEATHER], thinking=ENABLED)
+    assert second.content[-1].text == "Sunny, 21 degrees."
+    row = app.server.trace(second._request_id)["row"]
+    assert row["reserved_nano_usd"] < 20_000_000
+
+
 def test_our_own_limit_says_when_to_come_back(make_app, sim):
     sim.play(main=Target())
     app = make_app(limits=Limits(rpm=1))
@@ -467,3 +486,36 @@ def test_a_compatible_server_gets_plain_chat_and_no_field_that_it_does_not_know(
     }
     digest = hashlib.sha256(json.dumps(sent, separators=(",", ":")).encode()).hexdigest()
     assert digest == sim.stats("main")["bodies"][-1]
+
+
+@pytest.mark.model
+def test_a_local_model_answers_messages(server):
+    pytest.importorskip("xllamacpp", reason="the extra `local` is not installed")
+    try:
+        models.resolve("smollm2-135m", models.models_dir(os.environ))
+    except Refused as refused:
+        pytest.skip(str(refused))
+    route = Route(
+        provider="local", model="smollm2-135m", max_tokens=24, reproducible=True, first_token_s=60, total_s=90
+    )
+    app = App(server, "local-messages", {"main": route})
+    asked: Any = {
+        "model": "main",
+        "max_tokens": 24,
+        "system": [{"type": "text", "text": "Be brief.", "cache_control": {"type": "ephemeral"}}],
+        "messages": [{"role": "user", "content": [{"type": "text", "text": "Write one sentence about the sea."}]}],
+        "thinking": ENABLED,
+    }
+    made = client(app, timeout=120).messages.create(**asked)
+    assert made.content[0].text
+    assert made.stop_reason in ("end_turn", "max_tokens")
+    assert made.usage.input_tokens + made.usage.cache_read_input_tokens > 0
+    with client(app, timeout=120).messages.stream(**asked) as stream:
+        assert stream.get_final_message().content[0].text == made.content[0].text
+    assert app.server.ask("POST", f"/api/traces/{made._request_id}/replay", {})["same"] is True  # the answer too
+    schema = {"type": "object", "properties": {"mood": {"enum": ["calm", "rough"]}}, "required": ["mood"],
+              "additionalProperties": False}  # fmt: skip
+    shaped_answer = client(app, timeout=120).messages.create(
+        **asked, output_config={"format": {"type": "json_schema", "schema": schema}}
+    )
+    assert json.loads(shaped_answer.content[0].text)["mood"] in ("calm", "rough")

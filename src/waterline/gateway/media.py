@@ -14,8 +14,9 @@ IMAGE_TOKENS = 2_833 + 8 * 5_667
 FILE_TOKENS = 460_000  # 100 pages, at 3,000 tokens of text and 1,600 of image a page, as Anthropic's guide to PDFs says
 _IMAGES = frozenset(("image_url", "image", "input_image"))
 _BOUNDED_BY_BYTES = frozenset(
-    ("text", "input_text", "output_text", "refusal", "input_audio", "thinking", "redacted_thinking", "tool_use")
-)
+    ("text", "input_text", "output_text", "refusal", "input_audio", "thinking", "redacted_thinking", "tool_use",
+     "server_tool_use", "web_search_tool_result", "search_result")
+)  # fmt: skip
 
 
 class _Said(Struct):
@@ -25,6 +26,7 @@ class _Said(Struct):
 class _Part(Struct):
     type: str = ""
     content: Raw = Raw()  # of a tool's result
+    anthropic: Raw = Raw()  # a block of a Messages request (`core/messages.py`)
 
 
 _decode_messages = msgspec.json.Decoder(list[_Said]).decode
@@ -55,6 +57,8 @@ def _of_part(part: bytes) -> int:
         read = _decode_part(part)
     except msgspec.MsgspecError:
         return FILE_TOKENS
+    if read.type == "anthropic":
+        return _of_part(bytes(read.anthropic))
     if read.type == "tool_result":
         return _of_content(bytes(read.content))
     if read.type in _BOUNDED_BY_BYTES:

@@ -33,6 +33,22 @@ def test_an_image_inside_a_tools_result_counts() -> None:
     assert counted([{"type": "tool_result", "tool_use_id": "t", "content": [TEXT, IMAGE]}]) == IMAGE_TOKENS
 
 
+@pytest.mark.parametrize(
+    ("block", "tokens"),
+    [
+        ({"type": "thinking", "thinking": "hm", "signature": "cw=="}, 0),
+        ({"type": "tool_use"}, 0),
+        ({"type": "web_search_tool_result", "content": []}, 0),
+        ({"type": "image", "source": {"type": "file", "file_id": "f"}}, IMAGE_TOKENS),
+        ({"type": "document", "source": {"type": "url", "url": "https://example.com/a.pdf"}}, FILE_TOKENS),
+        ({"type": "something new"}, FILE_TOKENS),
+        (7, 0),
+    ],
+)
+def test_a_block_of_a_messages_request_counts_as_what_it_is(block: object, tokens: int) -> None:
+    assert counted([{"type": "anthropic", "anthropic": block}]) == tokens
+
+
 @pytest.mark.parametrize("kind", ["file", "document", "input_file", "something new", "", 7, None])
 def test_files_and_kinds_that_are_not_known_count_as_files(kind: object) -> None:
     assert counted([{"type": kind}]) == FILE_TOKENS
