@@ -18,6 +18,8 @@ from waterline.providers.base import Fields, ProviderFault, data_url
 IMAGE_TYPES = ("image/jpeg", "image/png", "image/gif", "image/webp")
 EFFORTS = ("low", "medium", "high", "xhigh", "max")
 _DROPPED = ("stream_options", "prompt_cache_key", "prompt_cache_retention", "prompt_cache_options")
+# What is decided elsewhere (the length by a budget) is never taken from the key `anthropic`.
+_OURS = ("model", "max_tokens", "messages", "system", "stream", "tools", "tool_choice", "stop_sequences")
 # Fields without a counterpart, and the values that ask for nothing and may therefore be left out.
 _INEXPRESSIBLE: dict[str, tuple[Any, ...]] = {
     "n": (1,),
@@ -60,6 +62,7 @@ class _Beyond(Struct):
 
 
 _NOTHING = _Beyond()
+_RESULT = ("type", "tool_use_id", "content")
 _PLACE_OF_CALL = {"type": "tool_use"}
 _decode_said = msgspec.json.Decoder(list[_Said]).decode
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -84,7 +87,7 @@ def messages_request(fields: Fields, route: Route) -> dict[str, Any]:
         given.pop(name, None)
     beyond = given.pop("anthropic", None)
     if isinstance(beyond, dict):
-        given.update(beyond)
+        given.update({name: value for name, value in beyond.items() if name not in _OURS})
     bounds = [given.pop(name) for name in ("max_tokens", "max_completion_tokens") if name in given]
     if not all(isinstance(bound, int) for bound in bounds):
         raise _invalid("max_tokens is not a whole number.")
@@ -177,12 +180,12 @@ def _parts(content: Any, where: str) -> Iterator[dict[str, Any]]:
 
 
 def _text(part: dict[str, Any]) -> dict[str, Any]:
-    beyond = _beyond(part)
-    if not beyond:
+    if "anthropic" not in part:
         return part
+    beyond = _beyond(part, "source", "text")
     if beyond.get("type") == "document":
         return {**beyond, "source": {"type": "text", "media_type": "text/plain", "data": part["text"]}}
-    return {"type": "text", "text": part["text"], **beyond}
+    return {"type": "text", "text": part["text"], **_beyond(part, "type", "text")}
 
 
 def _image(part: dict[str, Any], where: str) -> dict[str, Any]:
@@ -199,7 +202,7 @@ def _image(part: dict[str, Any], where: str) -> dict[str, Any]:
         source = {"type": "url", "url": url}
     else:
         raise _invalid(f"{where}.image_url.url is neither data: nor http(s).")
-    return {"type": "image", "source": source, **_cache_control(part), **_beyond(part)}
+    return {"type": "image", "source": source, **_cache_control(part), **_beyond(part, "type", "source")}
 
 
 def _file(part: dict[str, Any], where: str) -> dict[str, Any]:
@@ -210,16 +213,17 @@ def _file(part: dict[str, Any], where: str) -> dict[str, Any]:
         raise _invalid(f"{where} is a file that Anthropic does not take. Use file_data with base64 of application/pdf.")
     source = {"type": "base64", "media_type": read[0], "data": read[1]}
     title = {"title": file["filename"]} if isinstance(file.get("filename"), str) else {}
-    return {"type": "document", "source": source, **title, **_cache_control(part), **_beyond(part)}
+    return {"type": "document", "source": source, **title, **_cache_control(part), **_beyond(part, "type", "source")}
 
 
 def _cache_control(part: dict[str, Any]) -> dict[str, Any]:
     return {"cache_control": part["cache_control"]} if "cache_control" in part else {}
 
 
-def _beyond(part: dict[str, Any]) -> dict[str, Any]:
+def _beyond(part: dict[str, Any], *ours: str) -> dict[str, Any]:
+    """What the key `anthropic` adds. It never replaces what has been translated: budgets have counted that."""
     found = part.get("anthropic")
-    return found if isinstance(found, dict) else {}
+    return {name: value for name, value in found.items() if name not in ours} if isinstance(found, dict) else {}
 
 
 def _assistant(message: _Said, where: str) -> Iterator[dict[str, Any]]:
@@ -243,7 +247,7 @@ def _calls(message: _Said, where: str) -> Iterator[dict[str, Any]]:
         except (*_UNREADABLE, TypeError) as error:
             raise _invalid(f"{where}.tool_calls[{k}].function.arguments is not a JSON object.") from error
         block = {"type": "tool_use", "id": call.get("id") or "", "name": function["name"], "input": value}
-        yield {**block, **_beyond(call)}
+        yield {**block, **_beyond(call, *block)}
 
 
 def _tool_result(message: _Said, where: str) -> dict[str, Any]:
@@ -253,7 +257,9 @@ def _tool_result(message: _Said, where: str) -> dict[str, Any]:
     result: dict[str, Any] = {"type": "tool_result", "tool_use_id": message.tool_call_id}
     if content:
         result["content"] = content
-    return {**result, **message.anthropic.block} if message.anthropic is not None else result
+    if message.anthropic is not None:
+        result |= {name: value for name, value in message.anthropic.block.items() if name not in _RESULT}
+    return result
 
 
 def _tools(given: dict[str, Any], out: dict[str, Any]) -> None:
@@ -284,7 +290,7 @@ def _tool(tool: Any, i: int) -> dict[str, Any]:
     out["input_schema"] = function.get("parameters") or {"type": "object", "properties": {}}
     if function.get("strict"):
         out["strict"] = True
-    return {**out, **_cache_control(tool), **_beyond(tool)}
+    return {**out, **_cache_control(tool), **_beyond(tool, *out)}
 
 
 def _tool_choice(choice: Any) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from waterline.core.errors import InvalidRequest
 from waterline.core.messages import decode_messages
 from waterline.core.release import Release, Route
-from waterline.core.request import Request
+from waterline.core.request import Request, decode_request
 from waterline.gateway.render import render
 from waterline.providers.anthropic import Anthropic
 from waterline.providers.base import ProviderFault
@@ -255,6 +255,34 @@ def test_any_json_is_decoded_or_refused_and_rendered_or_refused(change, block, k
             with contextlib.suppress(ProviderFault):
                 sent = json.loads(render(request, Release(app="a"), route, provider, {}, 5))
                 assert route.provider == "anthropic" or "anthropic" not in sent
+
+
+def test_the_key_anthropic_never_replaces_what_a_budget_has_counted():
+    """A caller of chat completions may write it too; it adds, it does not override."""
+    url = {"type": "url", "url": "https://example.com/large.pdf"}
+    more = {"type": "document", "source": url}
+    body = {
+        "model": "main",
+        "max_tokens": 5,
+        "anthropic": {"max_tokens": 10**6, "messages": [], "system": "s", "stream": True, "model": "dear", "top_k": 3},
+        "messages": [
+            {"role": "user", "content": [
+                {"type": "text", "text": "x", "anthropic": {**more, "text": "y", "type": "image"}},
+                {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}, "anthropic": more}]},
+            {"role": "assistant", "tool_calls": [{"id": "t", "type": "function", "anthropic": {"input": {"a": 1}},
+                                                  "function": {"name": "f", "arguments": "{}"}}]},
+            {"role": "tool", "tool_call_id": "t", "content": "r", "anthropic": {"block": {"content": [more]}}},
+        ],
+    }  # fmt: skip
+    request = decode_request("chat", "/v1/chat/completions", json.dumps(body).encode(), 0)
+    route = Route(provider="anthropic", model="m")
+    sent = json.loads(render(request, Release(app="a"), route, Anthropic(lambda: 0), {}, 4))
+    assert (sent["max_tokens"], sent["model"], sent["top_k"]) == (4, "m", 3)
+    assert "system" not in sent
+    assert "stream" not in sent
+    assert [b["type"] for b in sent["messages"][0]["content"]] == ["text", "image"]
+    assert "large.pdf" not in json.dumps(sent["messages"][1:])
+    assert sent["messages"][1]["content"][0]["input"] == {}
 
 
 @pytest.mark.parametrize(
