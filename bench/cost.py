@@ -11,13 +11,24 @@ import argparse
 import json
 import sys
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import cost_page as page
 import cost_texts
 from cost_answers import ANSWERS, LARGE, SCHOOL, SMALL, school
 from cost_drawing import waterfall
-from cost_month import Assumed, Levers, Month, arrival_gaps, derived_fixed, lead_sizes, month_of, read_trace
+from cost_month import (
+    Assumed,
+    Levers,
+    Month,
+    arrival_gaps,
+    derived_fixed,
+    lead_sizes,
+    month_of,
+    read_trace,
+    sent_history,
+)
 from cost_world import (
     ANSWER_CAP,
     ASSUMED_ROUTED,
@@ -41,7 +52,7 @@ from waterline.evals.routing import Pair, Point, train
 from waterline.evals.scorers import score
 from waterline.evals.statistics import paired_difference, wilson
 from waterline.gateway.routing import doubt, request_features
-from waterline.providers import embedder, models
+from waterline.providers import models
 from waterline.rollout.build import build
 from waterline.trials import DRILLS
 
@@ -97,6 +108,7 @@ def report(trace: Path, data: Path, channel: float | None) -> tuple[str, str]:
         escalated=pair.escalated, history=HISTORY, answer_cap=ANSWER_CAP,
     )  # fmt: skip
     assumed = replace(measured, routed=ASSUMED_ROUTED, escalated=0.0)
+    modelled = sent_history(month, assumed_now, Levers(history=HISTORY, answer_cap=ANSWER_CAP), SAMPLE)
     base = world.usd(Levers())
     steps = cumulative(world, assumed)
     parts = [
@@ -107,7 +119,7 @@ def report(trace: Path, data: Path, channel: float | None) -> tuple[str, str]:
         page.ends_part(world, assumed, pair, alike),
         page.caching_part(world, arrival_gaps(trace)),
         page.prices_part(world, assumed, base, price),
-        page.sources_part(world, kept, repeats, notes),
+        page.sources_part(world, kept, repeats, notes, modelled),
     ]
     bars = [("no lever", base.usd), *steps]
     bars[1] = (f"routing, {assumed.routed:.0%} assumed", bars[1][1])
@@ -141,6 +153,10 @@ def texts(release, data: Path, cases: list[Case]) -> list[cost_texts.Repeats]:  
 def meanings(data: Path) -> list[cost_texts.Similar]:
     """The semantic cache, calibrated on the school's cases (all of them) and on every second question of CLINC150's
     validation split."""
+    if find_spec("waterline.evals.semantic") is None:
+        return [cost_texts.Similar("", 0, 0.0, 0, 0, 0.0, "not in this version", 0.0)] * 2
+    from waterline.providers import embedder
+
     embed = embedder.load().embed
     mine = [c for c in load_cases(SCHOOL / "cases") if c.route == "main"]
     split = json.loads((data / "clinc150" / "data_full.json").read_text())["val"][::2]

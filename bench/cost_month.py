@@ -173,6 +173,12 @@ def left_out(t: int, declared: History) -> int:
     return max(0, (messages - declared.keep_last) // declared.keep_last * declared.keep_last) // 2
 
 
+def sent_history(month: Month, assumed: Assumed, levers: Levers, leads: int) -> float:
+    """Tokens of history and questions of the first leads, as this model counts them."""
+    lead = _Lead(month, assumed, levers)
+    return sum(float((lead.begin(t)[0] + lead.question[:, t])[:leads].sum()) for t in range(TURNS))
+
+
 def lead_sizes(month: Month, assumed: Assumed, answer_cap: float) -> np.ndarray:
     """Tokens of each exchange of each lead; the last one is never read again and is empty."""
     before = _Lead(month, assumed, Levers(answer_cap=answer_cap)).before

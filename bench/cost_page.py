@@ -80,7 +80,7 @@ def lever_part(world: World, levers: Levers, base: Bill, steps, repeats, alike: 
         ),
         "semantic cache": (
             f"{levers.semantic:.1%} of first questions",
-            f"M on {alike.found.questions} cases of the school: {alike.found.outcome.value}",
+            f"M on {alike.questions} cases of the school: {alike.outcome}" if alike.questions else alike.outcome,
         ),
         "exact cache": (
             f"{levers.exact:.2%} of first questions",
@@ -113,6 +113,9 @@ def shaping(world: World, levers: Levers) -> str:
 
 
 def total_part(world: World, measured: Levers, assumed: Levers, base: Bill, channel: float | None) -> str:
+    def verdict(levers: Levers) -> str:
+        return "reached" if world.usd(levers).usd <= TARGET else "**not reached**"
+
     rows = []
     for name, levers in (
         (f"all levers, routing as measured here ({measured.routed:.0%} asked small, {measured.escalated:.0%} then large)", measured),
@@ -138,6 +141,10 @@ def total_part(world: World, measured: Levers, assumed: Levers, base: Bill, chan
     replies = LEADS * TURNS
     fees = "unknown: no price was given" if channel is None else f"{replies * channel:,.0f} USD at {channel:g} each"
     return f"""## All together
+
+What routing saves is most of the bill, and its share could not be measured on the models that are priced. With the share
+measured on two models that could be asked (a poor pair, see Quality) the target is {verdict(measured)}; with
+{assumed.routed:.0%}, the share that published calculations take, it is {verdict(assumed)}.
 
 {table(head, rows)}
 {needed(world, assumed)} Channel fees for {replies:,} replies, apart: {fees} (`--channel-usd-per-message`).
@@ -171,7 +178,7 @@ def quality_part(
         "small passes",
         "large passes",
         "asked small",
-        "of these also large",
+        "of all also large",
         "quality lost",
         "shown within the margin",
     )
@@ -194,9 +201,7 @@ it on an app's own cases. Second row, share by share:
   limit of 64. Without its rule of short answers {brief.free:.0f} instead of {brief.short:.0f}; quality {interval(brief.difference)}
   (short less free, {brief.paired} cases, paired): this model is brief unasked, so the rule's own effect is not seen on it.
 * **Exact cache**: the same bytes were asked under the same release; the answer is one that the model gave.
-* **Semantic cache**, calibrated by the project's own code, at most {cost_texts.MAX_FALSE:.0%} false hits to be shown:
-
-{table(("questions", "asked", "threshold", "answered from the cache", "of them falsely", "at most", ""), [meant(a) for a in alike])}
+{meant(alike)}
 * **History shortened**: of {numbers[1]} numbers that users had said in what notes stand for (dialogues of SGD, declared at 200
   tokens), {numbers[0]} ({numbers[0] / max(1, numbers[1]):.0%}) still reach the model. What that does to answers was not measured
   with a model: the cases have no conversation that is long enough.
@@ -204,13 +209,17 @@ it on an app's own cases. Second row, share by share:
 """
 
 
-def meant(a: cost_texts.Similar) -> tuple[str, ...]:
-    level = a.level
-    if level is None:
-        return (a.what, f"{a.found.questions:,}", "", "0", "", "", a.found.outcome.value)
-    hits = f"{level.hits:,} ({level.hits / a.found.questions:.0%})"
-    return (a.what, f"{a.found.questions:,}", f"{level.threshold:g}", hits, f"{level.false_hits:,}",
-            f"{level.false_upper:.1%}", a.found.outcome.value)  # fmt: skip
+def meant(alike: list[cost_texts.Similar]) -> str:
+    if not alike[0].questions:
+        return f"* **Semantic cache**: {alike[0].outcome}."
+    rows = [
+        (a.what, f"{a.questions:,}", f"{a.threshold:g}", f"{a.hits:,} ({a.hits / a.questions:.0%})", f"{a.false_hits:,}",
+         f"{a.false_upper:.1%}", a.outcome)
+        for a in alike
+    ]  # fmt: skip
+    head = ("questions", "asked", "threshold", "answered from the cache", "of them falsely", "at most", "")
+    said = f"calibrated by the project's own code, at most {cost_texts.MAX_FALSE:.0%} false hits to be shown"
+    return f"* **Semantic cache**, {said}:\n\n{table(head, rows)}"
 
 
 def ends_part(world: World, levers: Levers, pair: Routed, alike: list[cost_texts.Similar]) -> str:
@@ -348,7 +357,11 @@ Moving the large model to its successor {SUCCESSOR[1]} ({per_million(newer)}): {
 
 
 def sources_part(
-    world: World, kept: dict[str, object], repeats: list[cost_texts.Repeats], notes: cost_texts.Shortened
+    world: World,
+    kept: dict[str, object],
+    repeats: list[cost_texts.Repeats],
+    notes: cost_texts.Shortened,
+    modelled: float,
 ) -> str:
     rows = [(r.what, f"{r.asked:,}", f"{r.hits:,}", f"{r.share:.2%}") for r in repeats]
     return f"""## Where the rest is from
@@ -359,7 +372,8 @@ def sources_part(
   {world.assumed.question:.0f} tokens (mean of the school's cases, four characters a token).
 * The models asked: {json.dumps(kept["models"])}, on {kept["asked_on"]}, answers in cost_answers.json.
 * History: {notes.requests:,} requests of the first leads, their sizes filled with the sentences of SGD, through `gateway/history.py`:
-  {notes.whole:,.0f} tokens became {notes.sent:,.0f}; notes of {notes.notes:,.0f} tokens stand for {notes.gone:,.0f}.
+  {notes.whole:,.0f} tokens became {notes.sent:,.0f} (the month's arithmetic has {modelled:,.0f} for the same leads); notes of
+  {notes.notes:,.0f} tokens stand for {notes.gone:,.0f}.
 * The exact cache on texts, with the gateway's renderer and key, shared between callers, without expiry (the most it can find):
 
 {table(("requests", "asked", "again", "share"), rows)}

@@ -27,6 +27,7 @@ from waterline.providers.openai import OpenAI
 CHARACTERS_PER_TOKEN = 4.0
 MAX_FALSE = 0.05  # of the hits, as `waterline cache calibrate` has it
 CLOCK = {"today": "2026-11-21", "weekday": "Saturday", "now": "2026-11-21 12:00"}  # the prompts of the school use none
+NUMBER = re.compile(r"\d+(?:[:.,]\d+)*")
 Messages = list[dict[str, str]]
 
 
@@ -124,26 +125,29 @@ def shortened(
 
 @dataclass(frozen=True)
 class Similar:
-    """The project's own calibration on a set of cases. `share`: of questions answered from the cache at the threshold
-    that is shown to be good enough; 0 where none is."""
+    """What the project's own calibration says of a set of cases; `share`: of the questions, answered from the cache at
+    a threshold that is shown to be good enough, 0 where none is."""
 
     what: str
-    found: Calibrated
-
-    @property
-    def level(self) -> Level | None:
-        """The one it takes, else the one with most hits."""
-        good = [x for x in self.found.levels if x.good]
-        return good[-1] if good else max(self.found.levels, key=lambda x: x.hits, default=None)
-
-    @property
-    def share(self) -> float:
-        level = self.level
-        return level.hits / self.found.questions if level is not None and self.found.semantic is not None else 0.0
+    questions: int
+    threshold: float
+    hits: int
+    false_hits: int
+    false_upper: float
+    outcome: str
+    share: float
 
 
 def similar(what: str, cases: Sequence[Case], embed: Callable[[str], object]) -> Similar:
-    return Similar(what, calibrate(cases, embed, MAX_FALSE, embedder="bench", case_set="bench"))
+    from waterline.evals.semantic import calibrate
+
+    found = calibrate(cases, embed, MAX_FALSE, embedder="bench", case_set="bench")
+    good = [x for x in found.levels if x.good]
+    level = good[-1] if good else max(found.levels, key=lambda x: x.hits)
+    return Similar(
+        what, found.questions, level.threshold, level.hits, level.false_hits, level.false_upper, found.outcome.value,
+        level.hits / found.questions if good else 0.0,
+    )  # fmt: skip
 
 
 def as_cases(said: Sequence[tuple[str, str]]) -> list[Case]:
@@ -173,12 +177,12 @@ def numbers_kept(talks: list[Messages], history: History) -> tuple[int, int]:
         made = msgspec.json.decode(shorten(msgspec.json.encode(messages), history))
         if len(made) == len(messages):
             continue
-        text = " ".join(m["content"] for m in made)
+        seen = {number for m in made for number in NUMBER.findall(m["content"])}
         for message in messages[: len(messages) - len(made)]:
             if message["role"] == "user":
-                found = re.findall(r"\d[\d:.,]*", message["content"])
+                found = NUMBER.findall(message["content"])
                 said += len(found)
-                kept += sum(number in text for number in found)
+                kept += sum(number in seen for number in found)
     return kept, said
 
 
