@@ -18,7 +18,6 @@ from waterline.core.case import Case, Expect
 from waterline.core.release import Release, release_id
 from waterline.core.request import decode_request
 from waterline.core.savings import History
-from waterline.evals.semantic import Calibrated, Level, calibrate
 from waterline.gateway.cache import key_of
 from waterline.gateway.history import shorten
 from waterline.gateway.render import prompt_variables, render
