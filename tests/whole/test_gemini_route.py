@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import anthropic
 import openai
 import pytest
 from pydantic import BaseModel
@@ -241,3 +242,38 @@ def test_the_key_travels_in_a_header_and_is_found_nowhere_else(tmp_path, sim):
         server.stop()
     for file in server.data.rglob("*"):
         assert not file.is_file() or secret.encode() not in file.read_bytes(), file
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["plain", "streamed"])
+def test_a_tool_loop_of_the_anthropic_client_is_answered_by_gemini(gemini, sim, stream):
+    """Its blocks have no place for Gemini's signatures: the calls come back without one, and are taken all the same."""
+    app = gemini()
+    sim.play(main=ALL_TEXT)
+    with anthropic.Anthropic(base_url=app.server.url, api_key=app.key, max_retries=0) as client:
+        tools: Any = [{"name": "weather", "input_schema": {"type": "object"}}]
+        asked: Any = {"model": "main", "max_tokens": 500, "tools": tools}
+        if stream:
+            with client.messages.stream(**asked, messages=hello("the weather?")) as events:
+                first = events.get_final_message()
+        else:
+            first = client.messages.create(**asked, messages=hello("the weather?"))
+        call = next(block for block in first.content if block.type == "tool_use")
+        assert (first.stop_reason, call.name, call.input) == ("tool_use", "weather", {"city": "Porto"})
+        assert first.usage.cache_read_input_tokens > 0
+        result = {"type": "tool_result", "tool_use_id": call.id, "content": "sunny"}
+        turns: Any = [
+            *hello("the weather?"),
+            {"role": "assistant", "content": [block.model_dump() for block in first.content]},
+            {"role": "user", "content": [result]},
+            {"role": "user", "content": "thanks"},
+        ]
+        second = client.messages.create(**asked, messages=turns)
+        assert (second.content[0].text, second.stop_reason) == (SAID, "end_turn")
+
+
+def test_a_response_is_answered_by_gemini(gemini, sim, client_of):
+    app = gemini()
+    sim.play(main=ALL_TEXT)
+    read = client_of(app).responses.create(model="main", input="hello")
+    assert (read.output_text, read.status) == (SAID, "completed")
+    assert read.usage.output_tokens_details.reasoning_tokens == 50
