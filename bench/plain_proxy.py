@@ -1,4 +1,4 @@
-"""A plain pass-through proxy on the same foundation as Waterline (uvicorn, uvloop, httptools, our upstream client) with
+"""A plain pass-through proxy in Python (uvicorn, uvloop, httptools, our upstream client) with
 nothing on: no key, no limit, no price, no trace. What Waterline costs beyond this is what it does.
 
 usage: plain_proxy.py UPSTREAM_URL        prints its port

@@ -59,6 +59,7 @@ from waterline.worker import Worker
 
 log = logging.getLogger("waterline")
 
+FIRST_LISTEN_FD = 3
 GRACE_S = 10  # how long a stop waits for answers under way
 DAY_US = 86_400_000_000
 
@@ -329,6 +330,15 @@ class Waterline:
             )  # fmt: skip
 
 
+def inherited(environ: Mapping[str, str]) -> socket.socket | None:
+    """The listening socket that a service manager holds for us, so that callers wait through a restart instead of
+    being refused. Source: sd_listen_fds(3). None: there is none."""
+    if environ.get("LISTEN_PID") != str(os.getpid()) or environ.get("LISTEN_FDS") != "1":
+        return None
+    os.set_inheritable(FIRST_LISTEN_FD, False)
+    return socket.socket(fileno=FIRST_LISTEN_FD)
+
+
 def bind(host: str, port: int) -> socket.socket:
     """The listening socket. Raises Refused naming the port and the way out."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -357,7 +367,7 @@ def run_server(
     logging.basicConfig(
         level=settings.log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
-    sock = bind(settings.host, settings.port)
+    sock = inherited(environ) or bind(settings.host, settings.port)
     host = settings.host if settings.host not in ("0.0.0.0", "::") else "127.0.0.1"
     url = settings.public_url or f"http://{f'[{host}]' if ':' in host else host}:{sock.getsockname()[1]}"
 

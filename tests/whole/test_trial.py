@@ -17,6 +17,7 @@ from waterline.providers.simulated_script import Answer, Capacity, Limits, Logno
 from waterline.rollout.build import build
 from waterline.trials import DRILLS
 from waterline.trials.calls import Call
+from waterline.trials.drills import availability as availability_drill
 from waterline.trials.drills import load as load_drill
 from waterline.trials.drills import outage as outage_drill
 from waterline.trials.load_line import LoadLine, Section
@@ -30,7 +31,7 @@ TIMED = {"load"}
 DEMO_MODEL = "qwen2.5-coder-1.5b"
 MINIATURE = Pace(
     stage_s=1.0, stage_samples=320, alone_samples=40, outage_calls=120, outage_each=2, perturbed=12, again=2, repeats=0,
-    moves=1, kills=1,
+    moves=1, kills=1, requests=2_000,
 )  # fmt: skip
 KINDS = ("503 for ever", "connections reset", "silence", "cut in the middle")
 
@@ -101,6 +102,8 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(load_drill, "PER_TOKEN_MS", 0.0)
     monkeypatch.setattr(outage_drill, "KINDS", tuple(k for k in outage_drill.KINDS if k.name in KINDS))
     monkeypatch.setattr(outage_drill, "DOWN_S", 0.5)
+    monkeypatch.setattr(availability_drill, "ROUND_S", 3.0)
+    monkeypatch.setattr(availability_drill, "EACH_S", 0.4)
     monkeypatch.setattr(outage_drill, "DEADLINE_MS", 1_000)
 
 
@@ -264,3 +267,18 @@ def test_the_shipped_example_ends_as_the_readme_says(tmp_path: Path) -> None:
     if not failed:
         assert done.returncode == EXPECTED_EXIT, told
     assert sum(s["calls_real"] for s in document["sections"]) <= 120
+
+
+async def test_the_availability_drill_counts_what_a_kill_cuts_and_nothing_else(tmp_path: Path, quick: None) -> None:
+    """Every call in flight when the gateway is killed is lost to its caller; nothing else loses any."""
+    _, section = await sail(tiny(tmp_path / "app"), "availability")
+    found = outcomes(section)
+    assert set(found.values()) == {Outcome.PASS}, why(section)
+    lost = {row[0]: int(row[1]) for row in section.tables[0].rows}
+    assert set(lost) <= {"connection"}
+    assert sum(lost.values()) <= availability_drill.CALLERS
+
+
+async def test_the_availability_drill_fails_a_release_without_a_fallback(tmp_path: Path, quick: None) -> None:
+    _, section = await sail(tiny(tmp_path / "app", main=""), "availability")
+    assert outcomes(section)["answered, faults by timetable and two restarts"] is Outcome.FAIL, why(section)

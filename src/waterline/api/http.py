@@ -1,4 +1,4 @@
-"""The way in: an HTTP/1.1 server on asyncio protocols; httptools (llhttp) parses. ADR 0004 says why it is our own.
+"""The way in: an HTTP/1.1 server on asyncio protocols; httptools (llhttp) parses. ADR 0006 says why it is our own.
 
 What it promises, each with a test (tests/unit/api/test_http.py, tests/whole/test_edge*.py):
 
@@ -30,6 +30,7 @@ HEAD_BYTES = 64 * 1024
 TARGET_BYTES = 8 * 1024
 SMALL_BODY = 64 * 1024  # what is read and thrown away, so that the connection can serve again after a refusal
 LINGER_S = 2.0  # how long a refused upload is read on: to close at once would destroy the answer on its way
+FAREWELL_S = 0.5  # how long a connection that is to end may still bring a request
 STALLED_S = 60.0  # a caller that does not read for so long is given up
 AFTER_GRACE_S = 2.0
 
@@ -283,8 +284,10 @@ class Connection(asyncio.Protocol):
             self.due = self.server.now + LINGER_S
             if self.transport.can_write_eof():
                 self.transport.write_eof()
-        elif self.closing or not sink.keep_alive:
+        elif not sink.keep_alive:
             self.transport.close()
+        elif self.closing:
+            self.due = self.server.now + FAREWELL_S
         else:
             self.due = self.server.now + self.server.patience.idle_s
 
@@ -305,6 +308,14 @@ class Connection(asyncio.Protocol):
             else:
                 what = "body" if self.exchange.method else "head"
                 self._cut(InvalidRequest(f"The request's {what} did not come in time.", status=408))
+
+    def stop(self) -> None:
+        """The server stops: this connection ends with the answer under way, or with the next one."""
+        self.closing = True
+        if self.sink is None:
+            self.due = self.server.now + FAREWELL_S
+        elif not self.sink.started:
+            self.sink.keep_alive = False
 
     async def drained(self) -> None:
         """Returns when the caller has read on, or left."""
@@ -332,27 +343,25 @@ class Server:
         self._tick()
 
     async def stop(self, grace_s: float) -> None:
-        """No new connections; answers under way may end for `grace_s` seconds, then they are cancelled."""
+        """No new connections; answers under way may end for `grace_s` seconds, then they are cancelled. A connection
+        that was not told to close may have its next request on the way: it is waited for a moment, and told then."""
         if self._listener is not None:
             self._listener.close()
-        for connection in tuple(self.connections):
-            connection.closing = True
-            if connection.task is None:
-                connection.transport.close()
-        await self._ended(grace_s)
-        for connection in tuple(self.connections):
-            if connection.task is not None:
-                connection.task.cancel()
-        await self._ended(AFTER_GRACE_S)
+        self.now = self.loop.time()
+        for connection in self.connections:
+            connection.stop()
+        end = self.now + grace_s
+        while self.connections and self.loop.time() < end:  # noqa: ASYNC110  (connections come to their end one by one)
+            await asyncio.sleep(0.02)
+        left = [c.task for c in self.connections if c.task is not None]
+        for task in left:
+            task.cancel()
+        if left:
+            await asyncio.wait(left, timeout=AFTER_GRACE_S)
         for connection in tuple(self.connections):
             connection.transport.abort()
         if self._ticker is not None:
             self._ticker.cancel()
-
-    async def _ended(self, patience_s: float) -> None:
-        under_way = [c.task for c in self.connections if c.task is not None]
-        if under_way:
-            await asyncio.wait(under_way, timeout=patience_s)
 
     def _tick(self) -> None:
         self.now = self.loop.time()

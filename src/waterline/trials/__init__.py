@@ -6,6 +6,7 @@ DRILLS = (
     "distribution",
     "load",
     "outage",
+    "availability",
     "budget",
     "cost",
     "rollback",
@@ -20,5 +21,5 @@ DRILLS = (
     "access",
 )  # every drill that an app may require, in the order in which they run
 
-IMPLEMENTED = ("quality", "robustness", "load", "outage", "budget", "cost", "rollback", "recovery")
+IMPLEMENTED = ("quality", "robustness", "load", "outage", "availability", "budget", "cost", "rollback", "recovery")
 """Those that this version has. A required one that it has not counts as "could not run", never as passed."""

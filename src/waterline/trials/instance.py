@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import signal
+import socket
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,10 @@ from waterline.trials.calls import Caller
 START_DEADLINE_S = 60.0
 ASK_TIMEOUT_S = 60.0
 DRAIN_DEADLINE_S = 30.0
+HAND_OVER = """import os, sys
+os.dup2(int(sys.argv[1]), 3)
+os.environ.update(LISTEN_FDS="1", LISTEN_PID=str(os.getpid()))
+os.execv(sys.argv[2], sys.argv[2:])"""  # a socket, as systemd hands it over (sd_listen_fds(3))
 
 
 class InstanceFailed(WaterlineError):
@@ -26,8 +31,18 @@ class InstanceFailed(WaterlineError):
 class Instance:
     """`async with Instance(folder) as sea: ...`; the process ends with the block, killed if it must be."""
 
-    def __init__(self, folder: Path, *, redirect: str = "", environ: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        redirect: str = "",
+        environ: dict[str, str] | None = None,
+        listener: socket.socket | None = None,
+    ) -> None:
+        """`listener`: a listening socket that outlives the process, as a service manager would hold it; callers then
+        wait through a restart instead of being refused."""
         self.folder = folder
+        self._listener = listener
         self.redirect = redirect
         self.environ = environ or {}
         self.url = ""
@@ -49,11 +64,15 @@ class Instance:
         environ |= {"WATERLINE_PURPOSE": "trial", **self.environ}
         if self.redirect:
             environ["WATERLINE_REDIRECT_PROVIDERS"] = self.redirect
+        command = [sys.executable, "-m", "waterline", "up", "--data", str(self.folder), "--port", "0", "--json"]
+        held: tuple[int, ...] = ()
+        if self._listener is not None:
+            held = (self._listener.fileno(),)
+            command = [sys.executable, "-c", HAND_OVER, str(held[0]), *command]
         with (self.folder / "instance.log").open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "waterline", "up", "--data", str(self.folder), "--port", "0", "--json",
-                stdout=asyncio.subprocess.PIPE, stderr=log, stdin=asyncio.subprocess.DEVNULL, env=environ,
-                start_new_session=True,
+                *command, stdout=asyncio.subprocess.PIPE, stderr=log, stdin=asyncio.subprocess.DEVNULL, env=environ,
+                start_new_session=True, pass_fds=held,
             )  # fmt: skip
         assert self._process.stdout is not None
         try:

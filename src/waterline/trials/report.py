@@ -26,6 +26,8 @@ ABOUT = {
     "limits rates.",
     "outage": "The provider fails in every way that providers do. Who is answered all the same, and is every failure "
     "honest?",
+    "availability": "Many requests, faults on a timetable, and the gateway restarted twice, once by kill -9: how many "
+    "are answered?",
     "budget": "Many callers into a small budget, with a kill -9 in the middle: it must hold and block nobody early.",
     "cost": "The declared monthly volume, at the tokens that the real conversations took.",
     "rollback": "Another release is promoted and rolled back under traffic.",

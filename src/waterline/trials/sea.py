@@ -1,5 +1,6 @@
 """What a drill is given: the release under test, its declarations and cases, and means to bring it into trouble."""
 
+import socket
 from pathlib import Path
 
 import msgspec
@@ -28,10 +29,11 @@ class Pace(Struct, frozen=True):
     repeats: int  # cases of the quality drill that are asked a second time
     moves: int  # rollbacks
     kills: int
+    requests: int = 3_000  # of the availability drill
 
 
 SHORT = Pace(5.0, 320, 80, 4_000, 3, 60, 12, 0, 2, 3)
-FULL = Pace(20.0, 1_500, 400, 30_000, 10, 400, 40, 40, 5, 10)
+FULL = Pace(20.0, 1_500, 400, 30_000, 10, 400, 40, 40, 5, 10, requests=100_000)
 
 
 class Sea(Struct):
@@ -50,8 +52,11 @@ class Sea(Struct):
     teller: Teller
     real: RealModel
 
-    def instance(self, name: str, *, redirect: str = "", environ: dict[str, str] | None = None) -> Instance:
-        return Instance(self.folder / name, redirect=redirect, environ=environ)
+    def instance(
+        self, name: str, *, redirect: str = "", environ: dict[str, str] | None = None,
+        listener: socket.socket | None = None,
+    ) -> Instance:  # fmt: skip
+        return Instance(self.folder / name, redirect=redirect, environ=environ, listener=listener)
 
     def simulated(self, script: Script) -> SimulatedProcess:
         return SimulatedProcess(script)

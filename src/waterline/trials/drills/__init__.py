@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 
 from msgspec import Struct
 
+from waterline.trials.drills.availability import run as run_availability
 from waterline.trials.drills.budget import run as run_budget
 from waterline.trials.drills.cost import run as run_cost
 from waterline.trials.drills.load import run as run_load
@@ -30,6 +31,7 @@ DRILL: dict[str, Drill] = {
     "robustness": Drill(run_robustness, (120.0, 1000.0), (420.0, 7200.0), real=True),
     "load": Drill(run_load, (60.0, 160.0), (240.0, 900.0)),
     "outage": Drill(run_outage, (30.0, 90.0), (180.0, 900.0)),
+    "availability": Drill(run_availability, (15.0, 300.0), (120.0, 1200.0)),
     "budget": Drill(run_budget, (12.0, 15.0), (120.0, 300.0)),
     "cost": Drill(run_cost, (1.0, 1.0), (420.0, 7200.0), real=True),
     "rollback": Drill(run_rollback, (12.0, 30.0), (120.0, 300.0)),
