@@ -82,8 +82,10 @@ def test_the_unit_gives_a_stop_more_time_than_the_server_takes() -> None:
 def test_systemd_understands_the_unit(tmp_path: Path) -> None:
     unit = tmp_path / "waterline.service"
     unit.write_text(UNIT.replace("/opt/waterline/bin/waterline", sys.executable))
-    done = subprocess.run(["systemd-analyze", "verify", unit], capture_output=True, text=True, check=False)
-    said = [line for line in done.stderr.splitlines() if "waterline.service" in line]
+    (tmp_path / "waterline.socket").write_text((ROOT / "deploy" / "waterline.socket").read_text(encoding="utf-8"))
+    files = [unit, tmp_path / "waterline.socket"]
+    done = subprocess.run(["systemd-analyze", "verify", *files], capture_output=True, text=True, check=False)
+    said = [line for line in done.stderr.splitlines() if "waterline." in line]
     assert not said
 
 
