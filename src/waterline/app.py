@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import cast
+from zoneinfo import ZoneInfo
 
 import msgspec
 import uvloop
@@ -43,6 +44,7 @@ from waterline.core.prices import PriceTable
 from waterline.core.release import release_id
 from waterline.gateway.budget import Preparation
 from waterline.gateway.deps import App, Deps
+from waterline.gateway.ledger import bounds
 from waterline.gateway.metrics import Metrics
 from waterline.gateway.route import Served, make_ready
 from waterline.gateway.upstreams import Upstreams
@@ -220,7 +222,7 @@ class Waterline:
         spent before."""
         made = app.budget.prepare(limits, self.keys.budgets(app.spec.name), clock_us())
         try:
-            if made.ledgers:
+            if made.asked:
                 await self._drain()
                 made.restore(await self.store.read(lambda tx: self._spent(tx, app.spec.name, made)))
             yield made
@@ -246,10 +248,10 @@ class Waterline:
         more = False
         for app in list(self.deps.apps.values()):
             kept, now = app.spec.retention, clock_us()
+            # A start adds up the running month from the rows: none of it goes before the month has ended.
+            rows_us = min(now - kept.rows_days * DAY_US, bounds("month", now, ZoneInfo(app.declared.timezone))[0])
             swept = self.store.write_sync(
-                lambda tx, a=app.spec.name, b=now - kept.bodies_days * DAY_US, r=now - kept.rows_days * DAY_US: (  # type: ignore[misc]
-                    retention.sweep(tx, a, b, r)
-                )
+                lambda tx, a=app.spec.name, b=now - kept.bodies_days * DAY_US, r=rows_us: retention.sweep(tx, a, b, r)  # type: ignore[misc]
             )
             more = more or swept.more
         return more

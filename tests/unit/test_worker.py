@@ -76,19 +76,21 @@ def test_a_locked_database_loses_nothing_and_says_what_is_wrong(
     store.close()
 
 
-def test_an_attempt_that_reserves_more_is_what_an_interrupted_request_is_billed(tmp_path: Path) -> None:
+def test_the_last_attempt_says_what_an_interrupted_request_is_billed(tmp_path: Path) -> None:
     from waterline.core.trace import AdmittedRecord
 
     store = Store.open(tmp_path / "waterline.db")
     spool = Spool.open(tmp_path / "spool", "b1", 0)
-    for reserved in (100, 250):
-        row = msgspec.structs.replace(ROW, id="t", outcome="open", reserved_nano_usd=reserved, price_version="p")
+    for attempts, reserved in ((1, 100), (2, 250), (3, 180)):  # what was spent until then, and what it holds
+        row = msgspec.structs.replace(
+            ROW, id="t", outcome="open", attempts=attempts, reserved_nano_usd=reserved, price_version="p"
+        )
         spool.admit(encode_record(AdmittedRecord(row, [])), b"{}")
     spool.close()
     Drainer(store, tmp_path / "spool", "b2").recover()
     found = store.read_sync(lambda tx: traces.get(tx, "t"))
     assert found is not None
-    assert (found[0].outcome, found[0].cost_nano_usd) == ("interrupted", 250)
+    assert (found[0].outcome, found[0].cost_nano_usd) == ("interrupted", 180)
     store.close()
 
 

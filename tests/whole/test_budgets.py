@@ -1,8 +1,11 @@
 """Budgets of branches, keys and subjects in the whole app: who draws on what, what a refusal says, what survives."""
 
 import json
+import os
+import subprocess
+import sys
 
-from whole_app import App, Limits, Route, Server, eventually
+from whole_app import App, Limits, Retention, Route, Server, eventually
 
 from waterline.core.app_spec import AppSpec, Spending, encode_spec
 from waterline.providers.simulated_script import Answer, Target
@@ -121,5 +124,63 @@ def test_alerts_are_kept_counted_and_said_once(tmp_path, sim):
         server.start()
         assert app.chat().status == 402
         assert budgets(server, app, "app")["a"]["alerts"] == said
+    finally:
+        server.stop()
+
+
+def test_a_call_that_cannot_be_traced_is_refused_under_a_hard_budget_whatever_is_declared(tmp_path, sim):
+    """A restart would forget it."""
+    sim.play(main=GOOD)
+    server = Server(tmp_path / "d", f"{sim.address}/{{route}}", WATERLINE_MIN_FREE_MB="1000000")
+    try:
+        answers = Retention(on_trace_failure="answer")
+        free = App(server, "free", {"main": Route(**PRICED)}, retention=answers)
+        hard = App(
+            server, "hard", {"main": Route(**PRICED)}, retention=answers, limits=Limits(nano_usd_per_month=ROOMY)
+        )
+        assert free.chat().status == 200
+        refused = hard.chat()
+        assert (refused.status, refused.code) == (503, "overloaded")
+        assert "hard budget" in refused.json["error"]["message"]
+        assert sim.asked("main") == 1
+    finally:
+        server.stop()
+
+
+def test_what_has_no_price_is_refused_under_a_hard_budget_also_a_tier_or_a_search(make_app, sim):
+    sim.play(main=GOOD)
+    app = make_app(main=PRICED, limits=Limits(nano_usd_per_day=ROOMY))
+    for unpriced in ({"service_tier": "priority"}, {"web_search_options": {}}):
+        reply = app.chat(**unpriced)
+        assert (reply.status, reply.code) == (402, "budget_exceeded"), unpriced
+        assert "has no price" in reply.json["error"]["message"]
+    assert app.chat(service_tier="auto").status == 200
+    free = make_app(main=PRICED)
+    row = free.trace_of(free.chat(service_tier="flex"))["row"]
+    assert row["cost_nano_usd"] is None
+
+
+def test_the_command_line_lists_every_budget(tmp_path, sim):
+    sim.play(main=GOOD)
+    server = Server(tmp_path / "d", f"{sim.address}/{{route}}")
+    try:
+        limits = Limits(nano_usd_per_month=2 * ROOMY, branches={"porto": Spending(nano_usd_per_day=ROOMY)})
+        app = App(server, "cli", {"main": Route(**PRICED)}, limits=limits)
+        run = [sys.executable, "-m", "waterline", "key", "create", "--app", "cli", "--branch", "porto",
+               "--usd-per-month", "20", "--data", str(server.data), "--json"]  # fmt: skip
+        made = json.loads(subprocess.run(run, capture_output=True, text=True, check=True, env=dict(os.environ)).stdout)
+        assert (made["branch"], made["nano_usd_per_month"]) == ("porto", 20 * 10**9)
+        app.key = made["key"]
+        assert app.chat().status == 200
+        shown = subprocess.run(
+            [sys.executable, "-m", "waterline", "cost", "budgets", "--data", str(server.data)],
+            capture_output=True, text=True, check=True,
+        ).stdout  # fmt: skip
+        for word in ("branch porto", f"key {made['id']}", "month", "20.00", "2.00", "1.00", "(UTC)"):
+            assert word in shown, shown
+        rows = {(b["scope"], b["period"]): b for b in server.ask("GET", "/api/budgets", app="cli")}
+        spent = {rows[place]["spent_nano_usd"] for place in (("app", "month"), ("branch", "day"), ("key", "month"))}
+        assert len(spent) == 1
+        assert spent != {0}
     finally:
         server.stop()

@@ -113,6 +113,8 @@ class PriceOverride(Struct, frozen=True, omit_defaults=True):
     audio_input: int | None = None
     audio_output: int | None = None
     valid_from: str = ""
+    tier: str = ""  # the service tier that it is the price of; "": the standard one
+    aborted: str = ""  # "whole": an aborted stream is billed to its end; else for what was made until then
 
 
 class AppSpec(Struct, frozen=True, omit_defaults=True):

@@ -57,6 +57,7 @@ class Price(Struct, frozen=True):
     audio_input: int
     audio_output: int
     version: str
+    whole_if_aborted: bool = False  # an answer that nobody waits for any more is made, and billed, to its end
 
 
 def cost_nano_usd(usage: Usage, price: Price) -> int:

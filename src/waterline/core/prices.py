@@ -7,8 +7,9 @@ is never the same as free. Local models cost nothing; a simulated one costs what
 
 import re
 import tomllib
+from bisect import bisect_right
 from collections.abc import Mapping
-from datetime import date
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -19,6 +20,7 @@ from waterline.core.ids import sha256_hex
 from waterline.core.money import NANO, Price
 
 DAY_US = 86_400_000_000
+STANDARD_TIERS = ("", "auto", "default", "standard", "standard_only")
 # A snapshot of a model: its id, then the date. "-2024-07-18" (OpenAI), "-20250514" (Anthropic).
 SNAPSHOT = re.compile(r"-20\d\d(?:-\d\d-\d\d|\d\d\d\d)\Z")
 # Google and Anthropic also answer OpenAI's wire format, so a route of kind "openai" may name their models. The table
@@ -45,16 +47,20 @@ ENTRY_KEYS = frozenset(
 
 
 class PriceEntry(Struct, frozen=True):
-    """One row of the table. `first_day` counts days since 1970-01-01 UTC."""
+    """One row of the table. Times are Unix microseconds; `first_day` counts days since 1970-01-01 UTC."""
 
     provider: str
     model: str
     aliases: tuple[str, ...]
-    first_day: int
+    first_us: int
     price: Price
     long_above: int | None  # a prompt of more tokens than this is billed, whole, at `long_price`
     long_price: Price | None
     source: str
+
+    @property
+    def first_day(self) -> int:
+        return self.first_us // DAY_US
 
 
 class PriceTable:
@@ -68,7 +74,8 @@ class PriceTable:
             for name in (entry.model, *entry.aliases):
                 by_name.setdefault((entry.provider, name), []).append(entry)
         # Of two entries of one day the later in the list wins: the app's own come last.
-        self._by_name = {key: sorted(found, key=lambda e: e.first_day) for key, found in by_name.items()}
+        self._by_name = {key: sorted(found, key=lambda e: e.first_us) for key, found in by_name.items()}
+        self._changes = sorted({entry.first_us for entry in entries})
         self._answers: dict[tuple[str, str, int], PriceEntry | None] = {}
 
     @classmethod
@@ -90,13 +97,12 @@ class PriceTable:
         return table
 
     def find(self, provider: str, model: str, at_us: int, prompt_tokens: int = 0) -> Price | None:
-        """The price of a model at a time; None: unpriced. `prompt_tokens` picks the tier for long prompts."""
-        day = at_us // DAY_US
-        key = (provider, model, day)
+        """The price of a model (or `tiered` name) then; None: unpriced. `prompt_tokens`: long ones may cost more"""
+        key = (provider, model, bisect_right(self._changes, at_us))
         if key in self._answers:
             entry = self._answers[key]
         else:
-            entry = self._search(provider, model, day)
+            entry = self._search(provider, model, at_us)
             if len(self._answers) >= CACHED_ANSWERS:
                 self._answers.clear()
             self._answers[key] = entry
@@ -106,10 +112,10 @@ class PriceTable:
             return entry.long_price
         return entry.price
 
-    def _search(self, provider: str, model: str, day: int) -> PriceEntry | None:
+    def _search(self, provider: str, model: str, at_us: int) -> PriceEntry | None:
         for name in _names(model):
             for seller in SOLD_BY.get(provider, (provider,)):
-                valid = [e for e in self._by_name.get((seller, name), ()) if e.first_day <= day]
+                valid = [e for e in self._by_name.get((seller, name), ()) if e.first_us <= at_us]
                 if valid:
                     return valid[-1]
         return None
@@ -118,20 +124,33 @@ class PriceTable:
         """An app's entry hides every built-in one of the same model from its first day on."""
         for entry in own:
             key = (entry.provider, entry.model)
-            older = [e for e in self._by_name.get(key, []) if e.first_day < entry.first_day or e in own]
-            self._by_name[key] = sorted([*older, entry], key=lambda e: e.first_day)
+            older = [e for e in self._by_name.get(key, []) if e.first_us < entry.first_us or e in own]
+            self._by_name[key] = sorted([*older, entry], key=lambda e: e.first_us)
         self.entries = (*self.entries, *own)
+        self._changes = sorted({entry.first_us for entry in self.entries})
 
 
 def _names(model: str) -> tuple[str, ...]:
     """The ids under which a model may be listed, the most exact first."""
-    base = SNAPSHOT.sub("", model)
-    return (model,) if base == model else (model, base)
+    plain, mark, tier = model.partition("#")
+    base = SNAPSHOT.sub("", plain)
+    return (model,) if base == plain else (model, base + mark + tier)
 
 
-def first_day(text: str) -> int:
-    """Days since 1970-01-01 of "YYYY-MM-DD"; "" is the beginning of time. Raises ValueError."""
-    return (date.fromisoformat(text) - date(1970, 1, 1)).days if text else 0
+def tiered(model: str, tier: object) -> str:
+    """The name under which a service tier of a model is priced: "gpt-6#flex". The standard tier is the model's own."""
+    return model if tier is None or tier in STANDARD_TIERS else f"{model}#{tier}"
+
+
+def first_us(text: str) -> int:
+    """Unix microseconds of "YYYY-MM-DD" (00:00 UTC) or of a time, "YYYY-MM-DDTHH:MM" in UTC or with its offset; "" is
+    the beginning of time. Raises ValueError."""
+    if not text:
+        return 0
+    if len(text) <= 10:
+        return (date.fromisoformat(text) - date(1970, 1, 1)).days * DAY_US
+    at = datetime.fromisoformat(text)
+    return int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()) * 1_000_000
 
 
 def nano_per_million(value: object) -> int:
@@ -146,7 +165,7 @@ def nano_per_million(value: object) -> int:
     return int(amount)
 
 
-def price_of(amounts: Mapping[str, int], version: str) -> Price:
+def price_of(amounts: Mapping[str, int], version: str, whole_if_aborted: bool = False) -> Price:
     """Fill in the buckets that a provider does not name: an unnamed discount is no discount."""
     text_in, text_out = amounts["input"], amounts["output"]
     return Price(
@@ -158,6 +177,7 @@ def price_of(amounts: Mapping[str, int], version: str) -> Price:
         audio_input=amounts.get("audio_input", text_in),
         audio_output=amounts.get("audio_output", text_out),
         version=version,
+        whole_if_aborted=whole_if_aborted,
     )
 
 
@@ -177,6 +197,7 @@ def _times(price: Price, on_input: Decimal, on_output: Decimal) -> Price:
         reasoning=scaled(price.reasoning, on_output),
         audio_output=scaled(price.audio_output, on_output),
         version=price.version + ":long",
+        whole_if_aborted=price.whole_if_aborted,
     )
 
 
@@ -194,7 +215,7 @@ def _entry(row: dict[str, Any], table_version: str) -> PriceEntry:
         provider=row["provider"],
         model=row["model"],
         aliases=tuple(row.get("aliases", ())),
-        first_day=first_day(row["valid_from"]),
+        first_us=first_us(row["valid_from"]),
         price=price,
         long_above=long_above,
         long_price=long_price,
@@ -206,10 +227,10 @@ def _own_entry(override: PriceOverride, mark: str) -> PriceEntry:
     amounts = {b: value for b in BUCKETS if (value := getattr(override, b)) is not None}
     return PriceEntry(
         provider=override.provider,
-        model=override.model,
+        model=tiered(override.model, override.tier),
         aliases=(),
-        first_day=first_day(override.valid_from),
-        price=price_of(amounts, f"{mark}@{override.valid_from or 'always'}"),
+        first_us=first_us(override.valid_from),
+        price=price_of(amounts, f"{mark}@{override.valid_from or 'always'}", override.aborted == "whole"),
         long_above=None,
         long_price=None,
         source="prices.toml of the app",

@@ -19,12 +19,13 @@ from waterline.core.ids import keyed_digest
 from waterline.core.money import Usage
 from waterline.core.request import Request
 from waterline.core.trace import Attempted, FellBack
+from waterline.gateway.billing import priced_as, streamed, unheard
 from waterline.gateway.budget import Reservation
 from waterline.gateway.call import BYTES_PER_TOKEN, Call
 from waterline.gateway.faults import AfterContent, Broken, Cooling, OwnPoolFull, as_request_error, fault_of, loudest
-from waterline.gateway.media import media_tokens
+from waterline.gateway.media import TOOLS_TOKENS, media_tokens
 from waterline.gateway.mend import resume, takes
-from waterline.gateway.relay import relay, streamed_usage
+from waterline.gateway.relay import relay
 from waterline.gateway.render import RENDERER, render
 from waterline.gateway.route import Target
 from waterline.gateway.trail import Trail
@@ -140,17 +141,18 @@ async def _attempt(call: Call, target: Target) -> bytes:
     hold, body = _prepare(call, target)
     trail.target = target
     trail.attempts += 1
-    trail.reserved += hold.amount
+    trail.reserved = hold.tab.worst
     try:
         trail.log_admitted()
     except BaseException:  # nothing was sent
         trail.attempts -= 1
-        trail.reserved -= hold.amount
         hold.settle(0)
+        trail.reserved = hold.tab.worst
         raise
     event = _Event(trail, target, hold, body, call.resume.prefill_characters if call.resume is not None else None)
     target.health.begin(event.began_s)
-    usage: Usage | None = _unseen_usage(call, target, hold, body)
+    choices, learned = _choices(call, target), target.lengths
+    usage: Usage | None = unheard(request, body, hold, choices, learned)
     response: Response | None = None
     try:
         response = await _send(call, target, body)
@@ -159,11 +161,11 @@ async def _attempt(call: Call, target: Target) -> bytes:
             usage = None
             raise target.provider.fault(response.status, response.headers, await response.read(MAX_ERROR_BYTES))
         if request.stream:
-            reader = target.provider.stream(forward_usage=request.include_usage, choices=_choices(call, target))
+            reader = target.provider.stream(forward_usage=request.include_usage, choices=choices)
             try:
                 last = await relay(call, target, response, reader)
             finally:
-                usage = streamed_usage(reader, body)
+                usage = streamed(reader, body, hold, choices, learned, event.streaming_s)
                 trail.finish_reason, trail.chunks = reader.finish_reason, reader.chunks
                 trail.text = reader.text
                 if call.resume is not None and call.resume.mode == "continued":
@@ -172,13 +174,15 @@ async def _attempt(call: Call, target: Target) -> bytes:
         else:
             answer = await _read(response, target, request)
             usage = answer.usage or Usage(
-                input=len(body) // BYTES_PER_TOKEN, output=len(answer.text) // BYTES_PER_TOKEN, estimated=True
+                input=learned.prompt(body), output=len(answer.text) // BYTES_PER_TOKEN, estimated=True
             )
             trail.finish_reason, trail.text = answer.finish_reason, [answer.text]
             last = answer.body
         target.health.succeeded(event.began_s)
         if request.kind == "chat":
-            target.lengths.learn(usage.total_output // _choices(call, target))
+            learned.learn(usage.total_output // choices)
+            if not usage.estimated:
+                learned.learn_tokens(usage, len(body), trail.chunks if request.stream else 0)
         return last
     except UpstreamError as error:
         fault = fault_of(error)
@@ -223,12 +227,15 @@ def _prepare(call: Call, target: Target) -> tuple[Reservation, bytes]:
     body = render(request, served, route, target.provider, variables, wanted, prefill)
     chat = request.kind == "chat"
     bound = len(body) + (media_tokens(body, request.fields.get("messages")) if chat else 0)
-    price = app.prices.find(route.provider, route.model, request.received_us, bound)
+    if "tools" in request.fields:
+        bound += TOOLS_TOKENS
+    priced = priced_as(request, route)
+    price = app.prices.find(route.provider, priced, request.received_us, bound)
     trail.price_version = price.version if price is not None else ""
     hold = app.budget.reserve(
         trail.open_tab(),
         price,
-        route.model,
+        priced,
         bound,
         wanted if chat else 0,
         _choices(call, target),
@@ -238,15 +245,6 @@ def _prepare(call: Call, target: Target) -> tuple[Reservation, bytes]:
         body = render(request, served, route, target.provider, variables, hold.max_tokens, prefill)
         trail.clamped_from = hold.clamped_from
     return hold, body
-
-
-def _unseen_usage(call: Call, target: Target, hold: Reservation, body: bytes) -> Usage:
-    """What to book until we know better: a plain answer that never came may have been made in full."""
-    request = call.trail.request
-    made = 0
-    if request.kind == "chat" and not request.stream:
-        made = (hold.max_tokens or target.lengths.p99) * _choices(call, target)
-    return Usage(input=len(body) // BYTES_PER_TOKEN, output=made, estimated=True)
 
 
 def _choices(call: Call, target: Target) -> int:
@@ -321,6 +319,11 @@ class _Event:
     @property
     def _waited_s(self) -> float:
         return (self.trail.elapsed_us - self.offset_us) / 1e6
+
+    @property
+    def streaming_s(self) -> float:
+        """Since its first byte."""
+        return (self.trail.elapsed_us - self.offset_us - (self.first_byte_us or 0)) / 1e6
 
     @property
     def _own_patience_s(self) -> float:

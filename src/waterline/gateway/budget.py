@@ -19,6 +19,7 @@ from waterline.core.money import Price, affordable_output_tokens, usd, worst_cas
 from waterline.gateway.ledger import ALERTS, KINDS, NEVER, SCOPES, Cell, Kind, Ledger, Scope
 
 UNDECLARED_MAX_TOKENS = 4096  # what an answer may take under a hard budget where nobody declared its length
+CLOCK_SLACK_US = 3_600_000_000
 NO_KEYS: Mapping[str, Spending] = {}
 Names = tuple[str, str, str, str]  # app, branch, key, subject; "": none, and no budget of that scope applies
 
@@ -66,6 +67,15 @@ class Tab:
         self.spent = 0
         self.open = True
 
+    @property
+    def worst(self) -> int:
+        """What the request may have cost when nobody hears of it again."""
+        return self.spent + self.held
+
+    @property
+    def hard(self) -> bool:
+        return any(cell.limit is not None for cell in self.cells)
+
     def join(self, cell: Cell) -> None:
         """Draw on this one too, with what was held and spent so far."""
         cell.tabs += 1
@@ -88,10 +98,13 @@ class Tab:
 class Reservation:
     """Held by one attempt until it is settled."""
 
-    __slots__ = ("amount", "clamped_from", "max_tokens", "tab")
+    __slots__ = ("amount", "clamped_from", "max_tokens", "tab", "whole_if_aborted")
 
-    def __init__(self, tab: Tab, amount: int, max_tokens: int | None, clamped_from: int | None) -> None:
+    def __init__(
+        self, tab: Tab, price: Price | None, amount: int, max_tokens: int | None, clamped_from: int | None
+    ) -> None:
         self.tab = tab
+        self.whole_if_aborted = price is not None and price.whole_if_aborted
         self.amount = amount
         self.max_tokens = max_tokens
         self.clamped_from = clamped_from
@@ -116,16 +129,17 @@ class Reservation:
 
 
 class Preparation:
-    """Ledgers that count already, and wait for what the store says was spent before them."""
+    """The ledgers that new limits need. Those in force go on counting for it, even if others replace them meanwhile;
+    the fresh ones count already, and wait for what the store says was spent before them."""
 
-    def __init__(self, ledgers: list[Ledger], running: Iterable[str]) -> None:
+    def __init__(self, ledgers: list[Ledger], fresh: list[Ledger], running: Iterable[str]) -> None:
         self.ledgers = ledgers
-        self.asked = [(ledger, ledger.window) for ledger in ledgers]
+        self.asked = [(ledger, ledger.window) for ledger in fresh]
         self.ids = set(running)  # requests that these ledgers count by themselves: the store's account leaves them out
 
     def restore(self, spent: list[dict[str, int]]) -> None:
-        """`spent`, for each ledger: nano-USD by name since its window's start, the largest first, of requests that are
-        not in `ids`."""
+        """`spent`, for each ledger that asks: nano-USD by name since its window's start, the largest first, of
+        requests that are not in `ids`."""
         for (ledger, window), found in zip(self.asked, spent, strict=True):
             now, ledger.window = ledger.window, window  # midnight may have come meanwhile
             for name, nano in found.items():
@@ -151,7 +165,7 @@ class Budget:
         self._alert = alert
         self._preparing: list[Preparation] = []
         self._counting: list[Ledger] = []
-        self._start_us = self._end_us = 0
+        self._start_us = self._end_us = self._latest_us = 0
         self.configure(limits, keys)
 
     # --- one request
@@ -160,6 +174,8 @@ class Budget:
         """`at_us`: when the request came; it is booked in the periods of that moment. Call `close` at its end."""
         if not self._start_us <= at_us < self._end_us:
             self.roll(at_us)
+        if at_us > self._latest_us:
+            self._latest_us = at_us
         names = (self.app, branch, key, subject)
         tab = Tab(self, trace_id, at_us, names)
         for ledger in self._counting:
@@ -193,7 +209,7 @@ class Budget:
                 tight, room = cell, left
         if tight is None:
             amount = worst_case_nano_usd(price, input_tokens, (max_tokens or 0) * choices) if price else 0
-            return Reservation(tab, amount, max_tokens, None)
+            return Reservation(tab, price, amount, max_tokens, None)
         if price is None:
             raise BudgetExceeded(
                 f'{self._whose(tight)} has a hard budget, but model "{model}" has no price. '
@@ -202,14 +218,14 @@ class Budget:
         wanted = max_tokens if max_tokens is not None else UNDECLARED_MAX_TOKENS
         amount = worst_case_nano_usd(price, input_tokens, wanted * choices)
         if amount <= room:
-            return Reservation(tab, amount, wanted, None)
+            return Reservation(tab, price, amount, wanted, None)
         fits = affordable_output_tokens(price, input_tokens, max(0, room))
         fits = wanted if fits is None else fits // choices
         if fits < min(p99, wanted) or fits < 1:
             self._exhausted(tight)
             raise self._exceeded(tight, price, input_tokens)
         amount = worst_case_nano_usd(price, input_tokens, fits * choices)
-        return Reservation(tab, amount, fits, wanted)
+        return Reservation(tab, price, amount, fits, wanted)
 
     def note(self, cell: Cell) -> None:
         """`spent` has passed a level of its limit, or more than one."""
@@ -231,7 +247,7 @@ class Budget:
         """Put limits into force; what is spent and reserved in a running period stays. What is counted for the first
         time comes from `made`, where it was restored; without it, from nothing but the requests under way."""
         ready = {ledger.key: ledger for ledger in (*self.ledgers, *(made.ledgers if made else ()))}
-        self.ledgers, fresh = [], []
+        before, self.ledgers, fresh = self.ledgers, [], []
         for need in _needs(limits, keys):
             ledger = ready.get((need.scope, need.kind, limits.timezone))
             if ledger is None:
@@ -239,6 +255,9 @@ class Budget:
                 fresh.append(ledger)
             ledger.put_limits(need.default, need.named)
             self.ledgers.append(ledger)
+        for ledger in before:
+            if ledger not in self.ledgers:
+                ledger.put_limits(None, {})  # somebody who prepares may still count on it
         self._recount(fresh)
         for ledger in self.ledgers:
             for cell in ledger.window.cells.values():
@@ -246,13 +265,15 @@ class Budget:
 
     def prepare(self, limits: Limits, keys: Mapping[str, Spending], now_us: int) -> Preparation:
         """Begin to count what `limits` need and what is not wholly known yet. `drop` it in the end, used or not."""
-        known = {ledger.key for ledger in self.ledgers if ledger.known}
+        if 0 < self._latest_us - now_us < CLOCK_SLACK_US:
+            now_us = self._latest_us  # the clock was set back a little: what was booked since is not of tomorrow
+        known = {ledger.key: ledger for ledger in self.ledgers if ledger.known}
         zone = ZoneInfo(limits.timezone)
         wanted = [Ledger(need.scope, need.kind, zone) for need in _needs(limits, keys)]
         fresh = [ledger for ledger in wanted if ledger.key not in known]
         for ledger in fresh:
             ledger.roll(now_us)
-        made = Preparation(fresh, self.tabs)
+        made = Preparation([known.get(ledger.key, ledger) for ledger in wanted], fresh, self.tabs)
         self._preparing.append(made)
         self._recount(fresh)
         return made

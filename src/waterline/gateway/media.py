@@ -12,6 +12,9 @@ from msgspec import Raw, Struct
 # (https://platform.openai.com/docs/guides/images-vision). Others bill a tenth of that.
 IMAGE_TOKENS = 2_833 + 8 * 5_667
 FILE_TOKENS = 460_000  # 100 pages, at 3,000 tokens of text and 1,600 of image a page, as Anthropic's guide to PDFs says
+# A prompt of the provider's own that comes with tools. The longest published has 530 tokens (Anthropic, Claude 3 Opus:
+# https://docs.anthropic.com/en/docs/agents-and-tools/tool-use/overview#pricing).
+TOOLS_TOKENS = 600
 _IMAGES = frozenset(("image_url", "image", "input_image"))
 _BOUNDED_BY_BYTES = frozenset(
     ("text", "input_text", "output_text", "refusal", "input_audio", "thinking", "redacted_thinking", "tool_use",

@@ -2,8 +2,7 @@
 
 from asyncio import timeout
 
-from waterline.core.money import Usage
-from waterline.gateway.call import BYTES_PER_TOKEN, Call
+from waterline.gateway.call import Call
 from waterline.gateway.faults import Broken, as_request_error, fault_of
 from waterline.gateway.mend import announce
 from waterline.gateway.route import Target
@@ -94,14 +93,3 @@ async def _flush(call: Call, held: bytes) -> None:
     if held:
         call.trail.answer.append(held)
         await call.sink.write(held)
-
-
-def streamed_usage(reader: StreamReader, body: bytes) -> Usage:
-    """What the provider said, else an estimate: an aborted stream is billed for what was made until then."""
-    if reader.usage is not None and (reader.finished or reader.usage.total_output):
-        return reader.usage
-    said = max(reader.chunks, sum(map(len, reader.text)) // BYTES_PER_TOKEN)
-    known = reader.usage
-    if known is not None:  # the prompt is known, the answer is not
-        return Usage(known.input, known.cached_input, known.cache_write, output=said, estimated=True)
-    return Usage(input=len(body) // BYTES_PER_TOKEN, output=said, estimated=True)

@@ -18,6 +18,7 @@ from waterline.core.trace import (
     TraceOutcome,
     encode_record,
 )
+from waterline.gateway.billing import priced_as
 from waterline.gateway.budget import Tab
 from waterline.gateway.deps import App, Deps
 from waterline.gateway.route import Served, Target
@@ -90,10 +91,15 @@ class Trail:
             self.deps.log.admit(head, self.request.body)
         except SpoolUnavailable as error:
             self.deps.metrics.count("trace_not_written")
-            if self.app.spec.retention.on_trace_failure == "refuse":
+            hard = self.tab is not None and self.tab.hard  # what is not written would be forgotten by a restart
+            if hard or self.app.spec.retention.on_trace_failure == "refuse":
                 raise Overloaded(
-                    f"This request cannot be traced: {error}. Free disk space on the server, or set on_trace_failure "
-                    '= "answer" in app.toml [retention].',
+                    f"This request cannot be traced: {error}. Free disk space on the server"
+                    + (
+                        ", for a hard budget is counted."
+                        if hard
+                        else ', or set on_trace_failure = "answer" in app.toml [retention].'
+                    ),
                     retry_after_s=5,
                 ) from error
 
@@ -101,7 +107,7 @@ class Trail:
         """Book what one attempt used. Returns its cost in nano-USD (0 where no price is known)."""
         self.usage = add_usage(self.usage, usage)
         route, when = target.route, self.request.received_us
-        price = self.app.prices.find(route.provider, route.model, when, usage.total_input)
+        price = self.app.prices.find(route.provider, priced_as(self.request, route), when, usage.total_input)
         if price is None:
             self.cost = None
             return 0

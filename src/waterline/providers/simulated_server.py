@@ -55,7 +55,7 @@ class TargetStats(Struct):
     limited: int = 0  # 429 by the declared limits
     in_flight: int = 0
     max_in_flight: int = 0
-    input_tokens: int = 0  # of answered requests
+    input_tokens: int = 0  # of requests that an answer was begun for
     output_tokens: int = 0  # sent, those of unfinished answers too
     statuses: dict[int, int] = {}
     faults: dict[str, int] = {}
@@ -421,6 +421,7 @@ class SimulatedApp:
         try:
             if slots is not None:
                 await slots.acquire(call.connection)
+            call.tally.input_tokens += bill.prompt
             try:
                 if said:
                     await _answer(call, ask, said, bill)
@@ -432,7 +433,6 @@ class SimulatedApp:
         finally:
             call.play.running -= 1
         call.tally.answered += 1
-        call.tally.input_tokens += bill.prompt
 
     async def _control(self, method: str, path: str, body: bytes | None, send: Send) -> None:
         match method, path:

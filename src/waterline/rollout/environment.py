@@ -16,7 +16,7 @@ from waterline.core.app_spec import (
     Spending,
     Trial,
 )
-from waterline.core.prices import first_day
+from waterline.core.prices import first_us
 from waterline.rollout import keys
 from waterline.rollout.folder import Folder
 from waterline.rollout.reading import Place, did_you_mean, read_table
@@ -188,9 +188,9 @@ def _price(folder: Folder, row: Any, number: int, lines: TomlLines) -> PriceOver
         return None
     values = read_table(place, row, keys.PRICE)
     try:
-        first_day(values.get("valid_from", ""))
+        first_us(values.get("valid_from", ""))
     except ValueError:
-        place.wrong("valid_from", f'"{values["valid_from"]}" is not a day', 'Write valid_from = "2026-11-30"')
+        place.wrong("valid_from", f'"{values["valid_from"]}" is not a day or a time', 'Write valid_from = "2026-11-30"')
         return None
     if not {"provider", "model", "input", "output"} <= set(values):
         return None

@@ -184,6 +184,8 @@ PRICE: Keys = {
     "audio_input": Key("usd", low=0, high=LARGEST_USD),
     "audio_output": Key("usd", low=0, high=LARGEST_USD),
     "valid_from": TEXT,
+    "tier": TEXT,
+    "aborted": Key("text", choices=("generated", "whole")),
 }
 EFFECTS = ("read", "write", "irreversible")
 TOOL: Keys = {

@@ -105,7 +105,7 @@ class _Batch:
             self.texts.append((trace_id, decoded.text, row.session, row.tags))
 
     def close(self) -> None:
-        """What was admitted and has not ended gets a row too; of several attempts the one that reserved most."""
+        """What was admitted and has not ended gets a row too; of several attempts the last one says it."""
         for trace_id, head in self.admitted:
             earlier = self.rows.get(trace_id)
             if earlier is not None and earlier.row.outcome != "open":
@@ -113,7 +113,7 @@ class _Batch:
             decoded = self._decoded(head)
             if decoded is None:
                 self.stored -= 1
-            elif earlier is None or decoded.row.reserved_nano_usd > earlier.row.reserved_nano_usd:
+            elif earlier is None or decoded.row.attempts > earlier.row.attempts:
                 self.rows[trace_id] = TraceWrite(decoded.row, bytes(decoded.events))
         self.admitted.clear()
 

@@ -153,7 +153,7 @@ def write_of(row: TraceRow, events: list[Event]) -> TraceWrite:
 
 
 def insert_batch(tx: Tx, writes: Iterable[TraceWrite]) -> int:
-    """Idempotent: an outcome replaces an open row, an open row one that reserved less, nothing an outcome.
+    """Idempotent: an outcome replaces an open row, an open row one of fewer attempts, nothing an outcome.
 
     Returns rows added or replaced."""
     return tx.many_tuples("traces.insert", [_values(write.row, write.events) for write in writes])

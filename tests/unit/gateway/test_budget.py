@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from waterline.core.app_spec import Limits
+from waterline.core.app_spec import Limits, Spending
 from waterline.core.errors import BudgetExceeded
 from waterline.core.money import MILLION, Price, worst_case_nano_usd
 from waterline.gateway.budget import Budget, Reservation
@@ -171,3 +171,74 @@ def test_a_limit_declared_later_counts_what_is_still_in_flight():
     assert b.of_app("day").reserved > 0
     hold.settle(5)
     assert (b.of_app("day").reserved, b.of_app("day").spent) == (0, 5)
+
+
+def test_an_hour_that_comes_twice_at_midnight_is_one_day():
+    """On 2026-10-25 the Azores go from 01:00 back to 00:00: the day has 25 hours, and one beginning."""
+    zone = ZoneInfo("Atlantic/Azores")
+    first = int(datetime(2026, 10, 25, 0, 30, tzinfo=UTC).timestamp() * 1e6)  # 00:30, the first time
+    start, end = bounds("day", first, zone)
+    assert bounds("day", first + 3_600_000_000, zone) == (start, end)  # 00:30, the second time
+    assert end - start == 25 * 3_600_000_000
+
+
+def test_a_call_draws_on_every_budget_that_applies_or_on_none():
+    tight = worst_case_nano_usd(PRICE, 100, 100)
+    limits = Limits(nano_usd_per_day=10**9, branch=Spending(10**9), subject=Spending(tight))
+    b = Budget("school", limits)
+    reserve(b, NOW, PRICE, "m", 100, 100, 1, 64, branch="porto", subject="ana")
+    before = [(line.scope, line.name, line.reserved) for line in b.lines()]
+    with pytest.raises(BudgetExceeded, match="This subject"):
+        reserve(b, NOW, PRICE, "m", 100, 100, 1, 64, branch="porto", subject="ana")
+    assert [(line.scope, line.name, line.reserved) for line in b.lines()] == before
+    assert {amount for _, _, amount in before} == {tight}
+    assert reserve(b, NOW, PRICE, "m", 100, 100, 1, 64, branch="porto", subject="bia").clamped_from is None
+
+
+def test_the_tightest_budget_clamps():
+    limits = Limits(nano_usd_per_day=10**9, branches={"porto": Spending(None, worst_case_nano_usd(PRICE, 100, 90))})
+    b = Budget("school", limits)
+    hold = reserve(b, NOW, PRICE, "m", 100, 4000, 1, 64, branch="porto")
+    assert (hold.max_tokens, hold.clamped_from) == (90, 4000)
+    assert reserve(b, NOW, PRICE, "m", 100, 4000, 1, 64, branch="lisbon").max_tokens == 4000
+
+
+def test_a_refusal_names_the_budget_what_is_spent_its_limit_and_when_it_renews():
+    b = Budget("school", Limits(key=Spending(10**6), timezone="Europe/Lisbon"))
+    reserve(b, NOW, PRICE, "m", 1, 1, 1, 1).settle(999_999)
+    with pytest.raises(BudgetExceeded) as refused:
+        reserve(b, NOW, PRICE, "m", 100, 100, 1, 64)
+    said = str(refused.value)
+    for part in ('Key wl-1 of app "school"', "0.0010 of 0.0010 USD today", "[limits.key]", "2026-11-22 00:00 WET"):
+        assert part in said, said
+
+
+def test_two_changes_of_the_limits_at_the_same_time_lose_nothing():
+    """What the first replaces is counted on for the second, which was prepared before."""
+    lisbon, utc = Limits(rpm=10, timezone="Europe/Lisbon"), Limits(nano_usd_per_day=10**9)
+    b = budget(10**9)
+    began = b.prepare(utc, {}, NOW)
+    began.restore([{}, {}])
+    b.configure(utc, {}, began)
+    b.drop(began)
+    first, second = b.prepare(lisbon, {}, NOW), b.prepare(utc, {}, NOW)
+    first.restore([{}, {}])
+    b.configure(lisbon, {}, first)
+    b.drop(first)
+    reserve(b, NOW, PRICE, "m", 100, 10, 1, 64).settle(123)
+    b.configure(utc, {}, second)
+    b.drop(second)
+    assert (b.of_app("day").spent, b.of_app("day").limit) == (123, 10**9)
+
+
+def test_alerts_are_raised_once_at_half_at_four_fifths_and_when_nothing_fits():
+    raised = []
+    b = Budget("school", Limits(nano_usd_per_day=1000), alert=lambda alert: raised.append(alert.level))
+    tab = b.open("t", NOW, "", "wl-1", "")
+    for cost in (499, 1, 1, 299, 1):
+        b.reserve(tab, PRICE, "m", 0, 0, 1, 0).settle(cost)
+    assert raised == [50, 80]
+    for _ in range(2):
+        with pytest.raises(BudgetExceeded):
+            b.reserve(tab, PRICE, "m", 100, 100, 1, 64)
+    assert raised == [50, 80, 100]

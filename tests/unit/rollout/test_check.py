@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from app_folders import AGENT, APP, CASES, DIGESTS, GOOD, TOOL, checked, good, mistakes, write
 
-from waterline.core.app_spec import PriceOverride
+from waterline.core.app_spec import PriceOverride, Spending
 from waterline.core.errors import AppFolderError
 from waterline.core.release import Route
 from waterline.rollout.check import check
@@ -42,6 +42,19 @@ def test_the_smallest_folder_is_one_file(tmp_path: Path) -> None:
     found = checked(write(tmp_path, {"app.toml": text}))
     assert found.release.routes["main"] == Route(provider="openai", model="gpt-4o-mini")
     assert any("cases/" in warning for warning in found.warnings)
+
+
+def test_budgets_of_branches_keys_and_subjects_are_in_the_environment_record(tmp_path: Path) -> None:
+    more = (
+        'timezone = "Europe/Lisbon"\n[limits.branch]\nusd_per_month = 20\n[limits.key]\nusd_per_day = 0.5\n'
+        "[limits.subject]\nusd_per_day = 0.1\n[limits.branches.porto]\nusd_per_month = 50"
+    )
+    limits = checked(good(tmp_path, **{"app.toml": APP.replace('timezone = "Europe/Lisbon"', more)})).spec.limits
+    assert limits.branch == Spending(None, 20 * 10**9)
+    assert limits.key == Spending(500_000_000)
+    assert limits.subject == Spending(100_000_000)
+    assert limits.branches == {"porto": Spending(None, 50 * 10**9)}
+    assert limits.money
 
 
 def test_a_response_schema_goes_into_the_release_by_value(tmp_path: Path) -> None:
@@ -169,6 +182,26 @@ SPOILT = [
     app("money_too_fine", "5.00", "0.00000000001", 26, "finer than a nano-USD", "nine decimals"),
     app("money_infinite", "5.00", "inf", 26, "not infinity or nan", "5.00"),
     app("day_above_month", "rpm = 600", "usd_per_month = 1", 26, "more than usd_per_month", "Lower it"),
+    app("branch_zero", 'timezone = "Europe/Lisbon"', "[limits.branch]\nusd_per_day = 0", 28, "above 0", "5.00"),
+    app("branch_key", 'timezone = "Europe/Lisbon"', "[limits.key]\nusd_a_day = 1", 28, "unknown key", "usd_per_day"),
+    app(
+        "subject_day_above_month",
+        'timezone = "Europe/Lisbon"',
+        "[limits.subject]\nusd_per_day = 2\nusd_per_month = 1",
+        28,
+        "more than usd_per_month",
+        "Lower it",
+    ),
+    app(
+        "branch_name",
+        'timezone = "Europe/Lisbon"',
+        '[limits.branches."Porto!"]\nusd_per_day = 2',
+        27,
+        "not a good name for a branch",
+        "lower-case",
+    ),
+    app("branches_flat", 'timezone = "Europe/Lisbon"', "branches = 3", 27, "not a table", "[limits.branches.porto]"),
+    app("branch_flat", 'timezone = "Europe/Lisbon"', "branch = 3", 27, "not a table", "[limits.branch]"),
     app("timezone", "Europe/Lisbon", "Europe/Lisboa", 27, "no time zone", "Europe/Lisbon"),
     app("availability", "availability = 0.99", "availability = 99", 30, "at least 0 and at most 1", "availability"),
     app("score", "score_min = 0.8", "score_min = -0.1", 34, "at least 0", "score_min"),

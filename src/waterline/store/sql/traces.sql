@@ -23,7 +23,7 @@ ON CONFLICT (id) DO UPDATE SET
     reserved_nano_usd = excluded.reserved_nano_usd, price_version = excluded.price_version,
     latency_bucket = excluded.latency_bucket, ttft_bucket = excluded.ttft_bucket, events = excluded.events
 WHERE traces.outcome IN ('open', 'interrupted') AND (
-    excluded.outcome <> 'open' OR excluded.reserved_nano_usd > traces.reserved_nano_usd
+    excluded.outcome <> 'open' OR excluded.attempts > traces.attempts
 )
 
 -- name: insert_body
