@@ -111,6 +111,20 @@ RESPONSES = [
     b"HTTP/1.1 302 Found\r\nlocation: http://169.254.169.254/\r\ncontent-length: 0\r\n\r\n",
 ]
 
+_POST = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer k\r\n"
+_GET = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+ARRIVALS = [
+    _POST + b"content-length: 5\r\n\r\nhello",
+    _POST + b"content-length: 5\r\n\r\nhello" + _GET,
+    _POST + b"transfer-encoding: chunked\r\n\r\n3;a=b\r\nabc\r\n2\r\nde\r\n0\r\nx-trailer: 1\r\n\r\n" + _GET,
+    _POST + b"content-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n" + _GET,
+    _POST + b"content-length: 3\r\ncontent-length: 5\r\n\r\nabcde" + _GET,
+    _POST + b"expect: 100-continue\r\ncontent-length: 2\r\n\r\nok",
+    _POST + b"connection: close\r\ncontent-length: 2\r\n\r\nok" + _GET,
+    _GET * 4,
+    b"GET / HTTP/1.0\r\n\r\n",
+]
+
 _CHAT = {
     "model": "main",
     "messages": [{"role": "system", "content": "be kind"}, {"role": "user", "content": "ol\u00e1 \U0001f600"}],

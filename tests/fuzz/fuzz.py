@@ -10,20 +10,33 @@ inputs; a failure prints what reproduces it. Prints the count of each target.
 import argparse
 import asyncio
 import json
+import re
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from functools import partial
 from itertools import pairwise
 from random import Random
-from typing import NamedTuple
+from types import SimpleNamespace
+from typing import Any, NamedTuple
 
-from corpus import ANSWERS, ANTHROPIC_STREAMS, GEMINI_STREAMS, MESSAGES, OPENAI_STREAMS, REQUESTS, RESPONSES, TOKENS
+from corpus import (
+    ANSWERS,
+    ANTHROPIC_STREAMS,
+    ARRIVALS,
+    GEMINI_STREAMS,
+    MESSAGES,
+    OPENAI_STREAMS,
+    REQUESTS,
+    RESPONSES,
+    TOKENS,
+)
 from responses_api import CALLS, decode_call, tell_stream
 
+from waterline.api import http
 from waterline.api.messages_answer import MessagesTranslator
 from waterline.core.completion import UNREADABLE
-from waterline.core.errors import InvalidRequest
+from waterline.core.errors import InvalidRequest, RequestError
 from waterline.core.messages import decode_messages
 from waterline.core.release import Release, Route
 from waterline.core.request import Kind, decode_request
@@ -140,9 +153,13 @@ class _Wire(asyncio.Transport):
     def __init__(self) -> None:
         super().__init__()
         self.ended = False
+        self.written = b""
 
-    def write(self, data: object) -> None:
-        pass
+    def write(self, data: bytes) -> None:  # type: ignore[override]
+        self.written += data
+
+    def can_write_eof(self) -> bool:
+        return False
 
     def is_closing(self) -> bool:
         return self.ended
@@ -193,6 +210,74 @@ def read_response(pool: Pool) -> Read:
         return status, body, type(response._error).__name__, kept, response.framed and response._done
 
     return read
+
+
+class _Gate:
+    """Answers every request with nothing, and keeps what it was."""
+
+    def __init__(self) -> None:
+        self.handled: list[object] = []
+
+    def admit(self, exchange: http.Exchange) -> None:
+        exchange.limit, exchange.handle = 1000, self.handle
+
+    async def handle(self, exchange: http.Exchange) -> None:
+        body = await exchange.body(1000)
+        self.handled.append((exchange.method, exchange.target, tuple(exchange.headers), body, exchange.version))
+        await exchange.sink.begin(200, b"text/plain", [(b"content-length", b"0")])
+        await exchange.sink.end(b"")
+
+    async def refuse(self, exchange: http.Exchange, error: RequestError) -> None:
+        if not 400 <= error.status < 600:
+            raise Finding(f"refused by {error.status}")
+        await exchange.sink.fail(error, [])
+
+    def left_while_sending(self) -> None:
+        pass
+
+
+class _Later:
+    """A loop of which tasks run when they are told to, to their end: nothing in them waits."""
+
+    def __init__(self) -> None:
+        self.tasks: list[Coroutine[None, None, None]] = []
+
+    def create_task(self, task: Coroutine[None, None, None]) -> object:
+        self.tasks.append(task)
+        return self
+
+    def run(self) -> None:
+        while self.tasks:
+            try:
+                self.tasks.pop(0).send(None)
+            except StopIteration:
+                continue
+            raise Finding("a task waits")
+
+    def cancel(self) -> None:
+        pass
+
+
+def read_arrivals(data: bytes, cuts: list[int]) -> object:
+    """The server: which requests are handled, what is answered, and whether the connection ends."""
+    gate, later, wire = _Gate(), _Later(), _Wire()
+    server: Any = SimpleNamespace(
+        gate=gate, loop=later, now=0.0, patience=http.Patience(), connections=set(), in_flight=0, clock_us=lambda: 0
+    )
+    connection = http.Connection(server)
+    connection.connection_made(wire)
+    for piece in pieces(data, cuts):
+        if not wire.ended:
+            connection.data_received(piece)
+    later.run()  # only now, so that how quick an answer was does not decide what was read before it
+    statuses = [status for status in re.findall(rb"HTTP/1\.1 (\d+) ", wire.written) if status != b"100"]
+    if len(gate.handled) != statuses.count(b"200"):
+        raise Finding(f"{len(gate.handled)} requests were handled, {statuses} answered")
+    if b"400" in statuses[:-1]:
+        raise Finding(f"something is answered after what could not be read: {statuses}")
+    ended = wire.ended or connection.deaf
+    connection.connection_lost(None)
+    return gate.handled, statuses, ended
 
 
 def splits(read: Read, seeds: list[bytes], rng: Random) -> Callable[[int], bytes]:
@@ -347,6 +432,7 @@ def targets(seed: int) -> list[Target]:
             ANTHROPIC_STREAMS,
         ),
         ("gemini stream", read_stream(lambda: GeminiStream(0, forward_usage=True)), GEMINI_STREAMS),
+        ("requests on a connection", read_arrivals, ARRIVALS),
         ("upstream response", read_response(Pool(Origin("fuzz", 80, tls=False))), RESPONSES),
     ]
     checks: list[tuple[str, Callable[[bytes], None], list[bytes]]] = [

@@ -173,8 +173,14 @@ class Connection(asyncio.Protocol):
             self.exchange.target += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self.exchange is not None:
-            self.exchange.headers.append((name.lower(), value))
+        exchange = self.exchange
+        if exchange is None:
+            return
+        if not exchange.method:
+            exchange.headers.append((name.lower(), value))
+        else:  # a trailer comes after the key was looked at: it is no header, and counts as body
+            exchange.size += len(name) + len(value) + 4
+            self.on_body(b"")
 
     def on_headers_complete(self) -> None:
         exchange = self.exchange
@@ -400,6 +406,8 @@ def _checked(exchange: Exchange, received: int) -> int:
             coded = True
     if coded and length >= 0:
         raise _ambiguous("Content-Length beside Transfer-Encoding")
+    if exchange.version not in ("1.0", "1.1"):
+        raise InvalidRequest("This server speaks HTTP/1.1 and HTTP/1.0.", status=505)
     if hosts != 1 and (hosts or exchange.version != "1.0"):
         raise InvalidRequest("Send one Host header.")
     return max(0, length)
