@@ -51,6 +51,11 @@ class Sim:
         """Requests to a target since the last `play`."""
         return int(self._targets().get(target, {}).get("requests", 0) - self._before.get(target, {}).get("requests", 0))
 
+    def counted(self, target: str) -> dict[str, int]:
+        """Tokens of a target since the last `play`, by its own books."""
+        now, before = self._targets().get(target, {}), self._before.get(target, {})
+        return {n: int(now.get(n, 0) - before.get(n, 0)) for n in ("input_tokens", "output_tokens")}
+
     def stats(self, target: str) -> dict[str, Any]:
         """Since the process began."""
         return self._targets().get(target, {})
