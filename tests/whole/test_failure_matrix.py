@@ -38,7 +38,7 @@ IN_BAND = (200, "provider_unavailable")
 SILENT = (504, "provider_timeout")
 LIMITED = (429, "rate_limited")
 MATRIX = {
-    "429 with Retry-After": Row(Fault("http", status=429, retry_after_s=30), plain=LIMITED, streamed=LIMITED, most_asked=1),
+    "429 with Retry-After": Row(Fault("http", status=429, retry_after_s=30), ANSWER, LIMITED, LIMITED, 1),
     "429 without Retry-After": Row(Fault("http", status=429), plain=LIMITED, streamed=LIMITED),
     "500 once": Row(Fault("http", status=500, when=When(first=1)), plain=ANSWER, streamed=ANSWER),
     "503 for ever": Row(Fault("http", status=503)),

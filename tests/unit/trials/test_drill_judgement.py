@@ -204,6 +204,37 @@ def test_too_few_calls_for_the_objective_are_inconclusive_and_counted() -> None:
     assert found.more_cases > 2000
 
 
+def kind(name: str) -> outage.Kind:
+    return next(k for k in outage.KINDS if k.name == name)
+
+
+def test_outage_fails_a_gateway_that_storms_a_dead_provider() -> None:
+    dead = outage.Result(kind("503 for ever"), plain=[answered(5)] * 4000, attempts=45, most_a_minute=45)
+    found = {v.name: v.outcome for v in outage._verdicts(sea_of(), [dead])}
+    assert found["a dead provider is left alone"] is Outcome.FAIL
+    calm = msgspec.structs.replace(dead, attempts=5, most_a_minute=5)
+    assert outage._verdicts(sea_of(), [calm])[-1].outcome is Outcome.PASS
+
+
+@pytest.mark.parametrize("bad", [{"attempts": 7}, {"elsewhere": 1}])
+def test_outage_fails_a_gateway_that_asks_again_what_was_refused(bad: dict[str, int]) -> None:
+    refused = [Call(status=400, code="context_length_exceeded")] * 3
+    fine = outage.Result(kind("context length exceeded"), plain=refused, streamed=refused, attempts=6)
+    assert outage._verdicts(sea_of(), [fine])[-1].outcome is Outcome.PASS
+    assert outage._verdicts(sea_of(), [msgspec.structs.replace(fine, **bad)])[-1].outcome is Outcome.FAIL
+
+
+def test_the_worst_minute_is_found_wherever_it_begins() -> None:
+    assert outage.most_a_minute({0: 2, 2: 1, 20: 1, 59: 1, 60: 4}) == 7
+
+
+def test_the_table_has_a_row_for_each_kind_streamed_and_plain() -> None:
+    played = [outage.Result(k, plain=[answered(5)], streamed=[answered(5)]) for k in outage.KINDS]
+    rows = outage._table(played).rows
+    assert [(r[0], r[1]) for r in rows] == [(k.name, m) for k in outage.KINDS for m in ("plain", "streamed")]
+    assert len(outage.KINDS) >= 16
+
+
 def test_what_cannot_be_covered_meets_the_fault_first() -> None:
     cut = next(k for k in outage.KINDS if k.name == "cut in the middle")
     assert outage.queue(cut, 5, 3) == [True] * 3 + [False] * 5

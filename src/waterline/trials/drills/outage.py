@@ -26,6 +26,7 @@ GIVE_UP_S = 20.0
 DOWN_S = 3.0
 APART_MS = 30.0  # between tokens where the fault is in the middle: content has left before it comes
 RECOVERY_MOST_S = 40.0
+ATTEMPTS_A_MINUTE = 5
 HERE, THERE = "Said by the route itself.", "Said by a fallback of the route."
 DISHONEST = ("", "connection", "not_json")  # nothing, a broken connection, not our error
 
@@ -36,13 +37,16 @@ class Kind(Struct, frozen=True):
     name: str
     faults: tuple[Fault, ...]
     covered: tuple[bool, bool]
+    dead: bool = False  # it never answers: the breaker has to keep away from it
+    final: bool = False  # a refusal that no other route may be asked about
+    prefilled: bool = False  # callers send the beginning of the answer, which the fallback does not take
 
 
 KINDS = (
-    Kind("refused connections", (Fault("refuse_connection"),), (True, True)),
-    Kind("connections reset", (Fault("reset_before_headers"),), (True, True)),
+    Kind("refused connections", (Fault("refuse_connection"),), (True, True), dead=True),
+    Kind("connections reset", (Fault("reset_before_headers"),), (True, True), dead=True),
     Kind("500 now and then", (Fault("http", When(every=3), status=500),), (True, True)),
-    Kind("503 for ever", (Fault("http", status=503),), (True, True)),
+    Kind("503 for ever", (Fault("http", status=503),), (True, True), dead=True),
     Kind("429 with Retry-After", (Fault("http", status=429, retry_after_s=2.0),), (True, True)),
     Kind("429 without Retry-After", (Fault("http", status=429),), (True, True)),
     Kind("401, the key is refused", (Fault("unauthorized"),), (True, True)),
@@ -51,6 +55,9 @@ KINDS = (
     Kind("flapping", (Fault("http", When(on_s=0.05, off_s=0.05), status=500),), (True, True)),
     Kind("[DONE] is missing", (Fault("missing_done"),), (True, True)),
     Kind("usage is missing", (Fault("missing_usage"),), (True, True)),
+    Kind("content filter", (Fault("content_filter", after=2),), (True, True), final=True),
+    Kind("context length exceeded", (Fault("context_length"),), (False, False), final=True),
+    Kind("the fallback rejects a prefill", (Fault("http", status=503),), (False, False), prefilled=True),
     Kind("silence", (Fault("silence"),), (False, False)),
     Kind("slow first token", (Fault("slow_first_token", ms=20_000.0),), (False, False)),
     Kind("cut in the middle", (Fault("cut", after=2),), (True, False)),
@@ -65,6 +72,8 @@ class Result(Struct):
     plain: list[Call] = field(default_factory=list)
     streamed: list[Call] = field(default_factory=list)
     attempts: int = 0  # that reached the failing provider
+    elsewhere: int = 0  # that reached its fallbacks
+    most_a_minute: int = 0  # attempts in the worst minute
 
     @property
     def calls(self) -> list[Call]:
@@ -101,6 +110,9 @@ async def run(sea: Sea) -> Section:
         for place, result in enumerate(results):
             seen = stats.get(f"{place}/{sea.main}")
             result.attempts = seen.requests if seen else 0
+            result.most_a_minute = most_a_minute(seen.attempts_by_second) if seen else 0
+            fallbacks = (stats.get(f"{place}/{name}") for name in sea.route.fallbacks)
+            result.elsewhere = sum(f.requests for f in fallbacks if f is not None)
     recovered = await _recovery(sea)
     sea.teller.step()
     section.calls_simulated = sum(len(r.calls) for r in results)
@@ -134,7 +146,17 @@ def _script(sea: Sea) -> Script:
         )
         for place, kind in enumerate(KINDS)
     }
-    return Script(seed=sea.seed, default=Target(answer=Answer(text=THERE)), targets=targets)
+    for place, kind in enumerate(KINDS):
+        if kind.prefilled:
+            refuses = Target(answer=Answer(text=THERE), prefill="refuse")
+            targets |= {f"{place}/{name}": refuses for name in sea.route.fallbacks}
+    there = Target(answer=Answer(text=THERE), prefill="continue")
+    return Script(seed=sea.seed, default=there, targets=targets)
+
+
+def most_a_minute(by_second: dict[int, int]) -> int:
+    """Attempts in the worst sixty seconds. `by_second`: Unix second -> attempts."""
+    return max((sum(n for s, n in by_second.items() if start <= s < start + 60) for start in by_second), default=0)
 
 
 async def _play(sea: Sea, kind: Kind, address: str, per_mode: int) -> Result:
@@ -162,8 +184,9 @@ async def _calls(sea: Sea, caller: Caller, result: Result, per_mode: int) -> Non
 
     async def one_after_the_other() -> None:
         for number, streamed in todo:
+            begun = [{"role": "assistant", "content": "It"}] if result.kind.prefilled else []
             call = await caller.chat(
-                user(f"Question {number}?"),
+                user(f"Question {number}?") + begun,
                 model=sea.main,
                 stream=streamed,
                 deadline_ms=None if result.kind.covered[streamed] else DEADLINE_MS,
@@ -228,33 +251,56 @@ def _verdicts(sea: Sea, results: list[Result]) -> list[Verdict]:
                      "simulated", "calls ended in half an answer presented as success"),
         none_allowed(DRILL, "failures without an honest error in time", bad, len(lost), "simulated",
                      "failed calls had no error of ours, or had it too late"),
+        *_discipline(results),
     ]  # fmt: skip
 
 
+def _discipline(results: list[Result]) -> list[Verdict]:
+    """What a breaker and a refusal are for; nothing to say where no such kind was played."""
+    dead = [r for r in results if r.kind.dead and r.attempts]
+    final = [r for r in results if r.kind.final and r.attempts]
+    found = []
+    if dead:
+        stormed = sum(max(0, r.most_a_minute - ATTEMPTS_A_MINUTE) for r in dead)
+        found.append(none_allowed(
+            DRILL, "a dead provider is left alone", stormed, sum(r.attempts for r in dead), "simulated",
+            f"attempts at a dead provider were beyond {ATTEMPTS_A_MINUTE} in a minute",
+        ))  # fmt: skip
+    if final:
+        again = sum(max(0, r.attempts - len(r.calls)) + r.elsewhere for r in final)
+        found.append(none_allowed(
+            DRILL, "refusals are not retried or routed around", again, sum(len(r.calls) for r in final), "simulated",
+            "calls that the provider refused for what they say were sent again",
+        ))  # fmt: skip
+    return found
+
+
 def _table(results: list[Result]) -> Table:
+    """A row for each kind, streamed and plain."""
     rows = []
     for result in results:
-        codes: dict[str, int] = {}
-        for call in result.calls:
-            if not call.complete:
-                code = "TRUNCATED" if call.truncated else call.code or f"status {call.status}"
-                codes[code] = codes.get(code, 0) + 1
-        longest = max((c.total_s for c in result.calls), default=0.0)
-        rows.append([
-            result.kind.name,
-            _share(result.plain), _share(result.streamed),
-            "yes" if all(result.kind.covered) else "not streamed" if result.kind.covered[0] else "no",
-            f"{sum(c.text == THERE for c in result.calls):,}",
-            ", ".join(f"{n:,} {code}" for code, n in sorted(codes.items())) or "none",
-            f"{longest:.1f} s", f"{result.attempts:,}",
-        ])  # fmt: skip
+        for place, (mode, calls) in enumerate((("plain", result.plain), ("streamed", result.streamed))):
+            codes: dict[str, int] = {}
+            for call in calls:
+                if not call.complete:
+                    code = "TRUNCATED" if call.truncated else call.code or f"status {call.status}"
+                    codes[code] = codes.get(code, 0) + 1
+            rows.append([
+                result.kind.name, mode, _share(calls),
+                "yes" if result.kind.covered[place] else "no",
+                f"{sum(c.text == THERE for c in calls):,}",
+                ", ".join(f"{n:,} {code}" for code, n in sorted(codes.items())) or "none",
+                f"{max((c.total_s for c in calls), default=0.0):.1f} s",
+                "" if place else f"{result.attempts:,}", "" if place else f"{result.most_a_minute:,}",
+            ])  # fmt: skip
     return Table(
         "By kind of failure",
-        ["the provider", "plain answered", "streamed answered", "can be covered", "by a fallback", "errors", "longest",
-         "attempts"],
+        ["the provider", "asked", "answered", "can be covered", "by a fallback", "errors", "longest", "attempts",
+         "in the worst minute"],
         rows, "simulated",
         note="Where it cannot be covered, callers gave it "
-        f"{DEADLINE_MS / 1000:g} s and an honest error is right; elsewhere an answer is.",
+        f"{DEADLINE_MS / 1000:g} s and an honest error is right; elsewhere an answer is. Attempts are those at the "
+        "failing provider, plain and streamed together.",
     )  # fmt: skip
 
 
