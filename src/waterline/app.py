@@ -42,8 +42,11 @@ from waterline.core.errors import InvalidRequest, Refused, UnknownModel, Waterli
 from waterline.core.ids import trace_id
 from waterline.core.prices import PriceTable
 from waterline.core.release import release_id
+from waterline.core.trace import Received
 from waterline.gateway.budget import Preparation
 from waterline.gateway.deps import App, Deps
+from waterline.gateway.idempotency import Ident, Once
+from waterline.gateway.idempotency import Stored as Answered
 from waterline.gateway.ledger import bounds
 from waterline.gateway.metrics import Metrics
 from waterline.gateway.route import Served, make_ready
@@ -63,6 +66,7 @@ log = logging.getLogger("waterline")
 
 FIRST_LISTEN_FD = 3
 GRACE_S = 10  # how long a stop waits for answers under way
+SETTLED_US = 60_000_000
 DAY_US = 86_400_000_000
 
 
@@ -113,6 +117,7 @@ class Waterline:
             purpose=settings.purpose,
             sleep=asyncio.sleep,
             jitter=random.random,
+            once=Once(clock_us, self._answered_before),
         )
         for stored in self.store.read_sync(releases.current_specs):
             try:
@@ -240,6 +245,11 @@ class Waterline:
         except Refused as error:
             raise InvalidRequest(str(error), status=error.status) from error
 
+    async def _answered_before(self, ident: Ident, since_us: int) -> Answered | None:
+        if clock_us() - self.started_us < SETTLED_US:
+            await self._drain()  # what the process before us has left
+        return await self.store.read(lambda tx: _answered(tx, ident, since_us))
+
     async def _drain(self) -> None:
         """What is in the spool now is in the store when this returns."""
         await asyncio.to_thread(self.drainer.drain_all)
@@ -339,6 +349,18 @@ def inherited(environ: Mapping[str, str]) -> socket.socket | None:
         return None
     os.set_inheritable(FIRST_LISTEN_FD, False)
     return socket.socket(fileno=FIRST_LISTEN_FD)
+
+
+def _answered(tx: Tx, ident: Ident, since_us: int) -> Answered | None:
+    """What the store has of a request with this idempotency key that was answered."""
+    found = traces.answered_once(tx, *ident, since_us)
+    if found is None:
+        return None
+    trace, release, stream, events = found
+    path = next(e.path for e in events if isinstance(e, Received))
+    said = path in ("/v1/chat/completions", "/v1/embeddings")  # the caller got what is stored
+    request, answer = traces.body(tx, trace, "request"), traces.body(tx, trace, "answer")
+    return Answered(trace, release, path, stream, request or b"", answer if said else None)
 
 
 def bind(host: str, port: int) -> socket.socket:

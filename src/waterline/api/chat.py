@@ -5,10 +5,12 @@ from collections.abc import Callable
 from waterline.access.roles import Principal
 from waterline.api.asgi import claims
 from waterline.api.http import Exchange
+from waterline.api.sink import HttpSink
 from waterline.core.errors import InvalidRequest, RequestError
 from waterline.core.ids import keyed_digest
 from waterline.core.request import CacheWish, Delivery, Kind, Request, decode_request
-from waterline.gateway.deps import Deps
+from waterline.core.trace import TraceOutcome
+from waterline.gateway.deps import Deps, Sink
 from waterline.gateway.route import Served
 from waterline.gateway.serve import refuse, serve
 
@@ -40,7 +42,30 @@ class Completions:
             nothing = Request(self._kind, exchange.path, body[:4096], {}, "", exchange.received_us, session=session)
             await refuse(nothing, served, principal, self._deps, exchange.sink, error)
             return
-        await serve(request, served, principal, self._deps, exchange.sink)
+        await self._serve(request, served, principal, exchange.sink)
+
+    async def _serve(
+        self,
+        request: Request,
+        served: Served,
+        principal: Principal,
+        caller: HttpSink,
+        around: Callable[[Sink], Sink] | None = None,
+    ) -> None:
+        """`around`: makes the sink that says the gateway's answer in this API's words."""
+        if not request.idempotency_key:
+            await serve(request, served, principal, self._deps, caller if around is None else around(caller))
+            return
+
+        async def run(recorded: Sink) -> TraceOutcome:
+            sink = recorded if around is None else around(recorded)
+            return await serve(request, served, principal, self._deps, sink)
+
+        try:
+            await self._deps.once.serve(request, principal, caller, run)
+        except RequestError as error:
+            sink = caller if around is None else around(caller)
+            await refuse(request, served, principal, self._deps, sink, error)
 
     def _note(self, request: Request, said: dict[bytes, str]) -> None:
         request.session = said.get(b"x-waterline-session", "")

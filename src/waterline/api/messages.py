@@ -11,7 +11,7 @@ from waterline.core.errors import InvalidRequest, RequestError
 from waterline.core.messages import decode_messages
 from waterline.core.request import Request
 from waterline.gateway.deps import Deps
-from waterline.gateway.serve import refuse, serve
+from waterline.gateway.serve import refuse
 
 
 class MessagesSink(HttpSink):
@@ -51,8 +51,13 @@ class Messages(Completions):
             nothing = Request("chat", exchange.path, body[:4096], {}, "", exchange.received_us, session=session)
             await refuse(nothing, served, principal, self._deps, exchange.sink, error)
             return
-        sink = TranslatingSink(exchange.sink, MessagesTranslator(request.model))
-        await serve(request, served, principal, self._deps, sink)
+        await self._serve(
+            request,
+            served,
+            principal,
+            exchange.sink,
+            lambda caller: TranslatingSink(caller, MessagesTranslator(request.model)),
+        )
 
 
 async def count_tokens(exchange: Exchange, principal: Principal) -> None:

@@ -24,8 +24,8 @@ from waterline.core.ids import keyed_digest
 from waterline.core.request import Request
 from waterline.core.responses import complete, decode_responses
 from waterline.core.trace import Ended
-from waterline.gateway.deps import Deps
-from waterline.gateway.serve import refuse, serve
+from waterline.gateway.deps import Deps, Sink
+from waterline.gateway.serve import refuse
 
 if TYPE_CHECKING:
     from waterline.api.http import Connection
@@ -74,11 +74,14 @@ class Responses(Completions):
             nothing = Request("chat", exchange.path, body[:4096], {}, "", exchange.received_us, session=session)
             await refuse(nothing, served, principal, self._deps, exchange.sink, error)
             return
-        translator = ResponseTranslator(asked, trace_id)
-        sink = TranslatingSink(exchange.sink, translator)
-        if isinstance(exchange.sink, ResponsesSink):
-            exchange.sink.translator = translator
-        await serve(request, served, principal, self._deps, sink)
+
+        def in_other_words(caller: Sink) -> Sink:
+            translator = ResponseTranslator(asked, trace_id)
+            if isinstance(exchange.sink, ResponsesSink):
+                exchange.sink.translator = translator
+            return TranslatingSink(caller, translator)
+
+        await self._serve(request, served, principal, exchange.sink, in_other_words)
 
     async def _history(self, previous: str, principal: Principal, subject: str) -> list[dict[str, Any]]:
         try:

@@ -6,9 +6,9 @@ caller's SDK expects. What was written to the trace before is the canonical form
 
 from typing import Protocol
 
-from waterline.api.sink import HttpSink
 from waterline.core.completion import UNREADABLE
 from waterline.core.errors import ProviderUnavailable, RequestError
+from waterline.gateway.deps import Sink
 from waterline.gateway.faults import AfterContent
 
 
@@ -29,7 +29,7 @@ class Translator(Protocol):
 class TranslatingSink:
     """Wraps the caller's sink. Errors before the first byte keep OpenAI's shape; override `fail` for another."""
 
-    def __init__(self, inner: HttpSink, translator: Translator) -> None:
+    def __init__(self, inner: Sink, translator: Translator) -> None:
         self.inner = inner
         self.translator = translator
         self._head: tuple[int, bytes, list[tuple[bytes, bytes]]] | None = None  # of a plain answer, until its length

@@ -10,6 +10,7 @@
     │   ├── BlockedByGuard           403  blocked_by_guard
     │   ├── UnknownModel             404  unknown_model
     │   ├── BudgetExceeded           402  budget_exceeded      a retry cannot help before the period ends
+    │   ├── IdempotencyConflict      409  idempotency_conflict   + Retry-After while the first is under way
     │   ├── RateLimited              429  rate_limited         + Retry-After
     │   ├── ProviderUnavailable      502  provider_unavailable
     │   ├── ProviderTimeout          504  provider_timeout
@@ -102,6 +103,13 @@ class BudgetExceeded(RequestError):
 
     status = 402
     code = "budget_exceeded"
+
+
+class IdempotencyConflict(RequestError):
+    """The Idempotency-Key was used for another request, or the first one is still under way."""
+
+    status = 409
+    code = "idempotency_conflict"
 
 
 class RateLimited(RequestError):

@@ -9,6 +9,7 @@ from waterline.core.prices import PriceTable
 from waterline.core.trace import Purpose
 from waterline.gateway.budget import Alert, Budget, Preparation
 from waterline.gateway.cache import AnswerCache
+from waterline.gateway.idempotency import Once
 from waterline.gateway.limits import AppLimits
 from waterline.gateway.metrics import Metrics
 from waterline.gateway.semantic import Questions
@@ -74,6 +75,7 @@ class Deps:
         purpose: Purpose,
         sleep: Callable[[float], Awaitable[None]],
         jitter: Callable[[], float],
+        once: Once,
     ) -> None:
         self.clock_us = clock_us
         self.tick_s = tick_s  # seconds that never go back, for deadlines and cool-downs
@@ -87,3 +89,4 @@ class Deps:
         self.sleep = sleep
         self.jitter = jitter  # 0..1
         self.embedder = LazyEmbedder()
+        self.once = once

@@ -6,6 +6,7 @@ from asyncio import CancelledError
 from waterline.access.roles import Principal
 from waterline.core.errors import RequestError
 from waterline.core.request import Request
+from waterline.core.trace import TraceOutcome
 from waterline.gateway.attempt import JSON, first_answer
 from waterline.gateway.call import BYTES_PER_TOKEN, Call
 from waterline.gateway.deps import Deps, Sink
@@ -16,7 +17,7 @@ from waterline.gateway.savings import NOWHERE, cheaper_answer, route
 from waterline.gateway.trail import Trail
 
 
-async def serve(request: Request, served: Served, principal: Principal, deps: Deps, sink: Sink) -> None:
+async def serve(request: Request, served: Served, principal: Principal, deps: Deps, sink: Sink) -> TraceOutcome:
     """Admit, route, attempt, answer, price, settle. Every request leaves a trace; every failure is an honest error."""
     app = deps.apps[principal.app]
     trail = Trail(request, served, principal, app, deps)
@@ -52,6 +53,7 @@ async def serve(request: Request, served: Served, principal: Principal, deps: De
             raise
     finally:
         trail.close("failed")  # a mistake of ours; a trace that is closed stays as it is
+    return trail.outcome
 
 
 async def refuse(

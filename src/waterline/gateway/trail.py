@@ -38,6 +38,7 @@ class Trail:
         self.deps = deps
         self.headers = [(b"x-waterline-trace", self.id.encode()), *served.headers]
         self.closed = False
+        self.outcome: TraceOutcome = "open"
         self.target: Target | None = None  # the one that answered, or was tried last
         self.attempts = 0
         self.tab: Tab | None = None
@@ -127,6 +128,7 @@ class Trail:
         if self.closed:
             return
         self.closed = True
+        self.outcome = outcome
         if self.tab is not None:
             self.tab.close()
         now = self.elapsed_us

@@ -230,6 +230,18 @@ def body(tx: Tx, trace_id: str, kind: BodyKind) -> bytes | None:
     return data
 
 
+def answered_once(
+    tx: Tx, app: str, env: str, key_id: str, idempotency_key: str, since_us: int
+) -> tuple[str, str, bool, list[Event]] | None:
+    """The first answer under an Idempotency-Key: trace, release, streamed or not, events."""
+    found = tx.one(
+        "traces.answered_once", app=app, env=env, key_id=key_id, idempotency_key=idempotency_key, since_us=since_us
+    )
+    if found is None:
+        return None
+    return found["id"], found["release"], bool(found["stream"]), decode_events(found["events"])
+
+
 def apps(tx: Tx) -> list[str]:
     """Every app that has a trace."""
     return [row["app"] for row in tx.all("traces.apps")]

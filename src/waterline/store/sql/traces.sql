@@ -93,6 +93,12 @@ WHERE 1 = 1
     AND t.duration_us >= :min_duration_us               --? min_duration_us
     AND t.n IN {text_match}                             --? text
 
+-- name: answered_once
+SELECT id, release, stream, events FROM traces
+WHERE idempotency_key = :idempotency_key AND app = :app AND env = :env AND key_id = :key_id
+    AND outcome = 'answered' AND started_us >= :since_us
+ORDER BY started_us LIMIT 1
+
 -- name: body
 SELECT codec, bytes FROM bodies WHERE trace_id = :trace_id AND kind = :kind
 
