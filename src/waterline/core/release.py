@@ -43,6 +43,8 @@ class Route(Struct, frozen=True, omit_defaults=True):
     reproducible: bool = False
     prefill: bool = False  # the model goes on with a last message of the assistant
     on_broken_stream: Literal["fail", "restart", "continue"] = "fail"  # when a stream breaks after content
+    hedge_ms: int = 0  # ask the first fallback too when there is no content after so long; 0: never
+    forward_deadline: bool = False  # tell the upstream (another Waterline) how much time is left
     retries: int = 1  # further tries on the same route after a connect error, a 429 or a 5xx
     first_token_s: float = 30.0
     idle_s: float = 30.0

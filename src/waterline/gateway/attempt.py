@@ -23,6 +23,7 @@ from waterline.gateway.billing import priced_as, streamed, unheard
 from waterline.gateway.budget import Reservation
 from waterline.gateway.call import BYTES_PER_TOKEN, Call
 from waterline.gateway.faults import AfterContent, Broken, Cooling, OwnPoolFull, as_request_error, fault_of, loudest
+from waterline.gateway.hedge import hedged
 from waterline.gateway.media import TOOLS_TOKENS, media_tokens
 from waterline.gateway.mend import resume, takes
 from waterline.gateway.relay import relay
@@ -49,16 +50,26 @@ async def first_answer(call: Call) -> bytes:
     failures: list[RequestError] = []
     broken: Broken | None = None
     before = call.plan[0]
-    for position, target in enumerate(call.plan):
+    raced: dict[Target, Exception] = {}
+    start = 0
+    if before.route.hedge_ms and len(call.plan) > 1:
+        won = await hedged(call, _tries)
+        if isinstance(won, bytes):
+            return won
+        raced = won
+        start = next((n for n, t in enumerate(call.plan) if isinstance(raced.get(t), AfterContent)), 0)
+    for position, target in enumerate(call.plan[start:], start):
         if not takes(call, target):
             continue
-        if failures:
+        if failures and target not in raced:
             before.health.fell_back += 1
             trail.events.append(FellBack(trail.elapsed_us, before.name, target.name, failures[-1].message[:300]))
             trail.deps.metrics.count("fallback")
         before = target
         last = position == len(call.plan) - 1
         try:
+            if target in raced:
+                raise raced[target]
             return await _tries(call, target, last)
         except Broken as error:
             broken = broken or error
@@ -173,6 +184,8 @@ async def _attempt(call: Call, target: Target) -> bytes:
                     trail.chunks += call.resume.seen.chunks
         else:
             answer = await _read(response, target, request)
+            if call.race is not None:
+                call.race.claim(target)
             usage = answer.usage or Usage(
                 input=learned.prompt(body), output=len(answer.text) // BYTES_PER_TOKEN, estimated=True
             )
@@ -201,6 +214,8 @@ async def _attempt(call: Call, target: Target) -> bytes:
         raise
     except CancelledError:
         event.error = "cancelled: the caller left"
+        if call.race is not None and call.race.lost(target):
+            event.error = "cancelled: another route was quicker"
         target.health.neutral(event.began_s)
         raise
     finally:
@@ -260,8 +275,11 @@ async def _send(call: Call, target: Target, body: bytes) -> Response:
         raise Timeout("total", "the deadline passed before the request could be sent")
     stream = call.trail.request.stream
     patience_s = left_s if target is call.plan[-1] else left_s * FIRST_SHARE
+    head = link.head(call.trail.request.kind, stream)
+    if route.forward_deadline:
+        head += b"x-waterline-deadline-ms: %d\r\n" % max(1, left_s * 1000)
     return await link.pool.send(
-        link.head(call.trail.request.kind, stream),
+        head,
         body,
         first_byte=min(route.first_token_s, patience_s) if stream else patience_s,
         idle=route.idle_s,

@@ -7,6 +7,7 @@ from waterline.gateway.route import Target
 from waterline.gateway.trail import Trail
 
 if TYPE_CHECKING:
+    from waterline.gateway.hedge import Race
     from waterline.gateway.mend import Resume
 
 BYTES_PER_TOKEN = 4  # for estimates only; bounds use one byte a token
@@ -19,6 +20,7 @@ class Call:
         self.variables = variables  # by route
         self.sink = sink
         self.resume: Resume | None = None  # a broken answer that is being finished
+        self.race: Race | None = None  # two attempts at once
         self.answer_from = 0  # where the answer begins that counts, in what the caller got
         patience_s = plan[0].route.total_s
         deadline_ms = trail.request.deadline_ms

@@ -75,6 +75,8 @@ async def _linger(response: Response) -> None:
 
 async def _begin(call: Call, target: Target) -> None:
     trail = call.trail
+    if call.race is not None:
+        call.race.claim(target)
     if call.resume is not None:
         await announce(call, target)
         return

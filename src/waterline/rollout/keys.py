@@ -60,6 +60,8 @@ ROUTE: Keys = {
     "answers_to": Key("texts"),
     "reproducible": Key("yes_no"),
     "retries": Key("whole", low=0, high=10),
+    "hedge_ms": Key("whole", low=0, high=3_600_000),
+    "forward_deadline": Key("yes_no"),
     "prefill": Key("yes_no"),
     "on_broken_stream": Key("text", choices=("fail", "restart", "continue")),
     "first_token_s": Key("number", above=0, high=3600),

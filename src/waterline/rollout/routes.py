@@ -53,7 +53,7 @@ def read_routes(
             routes[name] = route
     declared = frozenset(models)
     reader.fallbacks(routes, declared)
-    reader.broken_streams(routes)
+    reader.second_routes(routes)
     reader.names(routes, declared)
     return routes, declared
 
@@ -223,8 +223,10 @@ class _Reader:
                 way = " -> ".join((*circle, circle[0]))
                 self.wrong(name, "fallbacks", f"fallbacks go in a circle: {way}", "Remove one of them")
 
-    def broken_streams(self, routes: Mapping[str, Route]) -> None:
+    def second_routes(self, routes: Mapping[str, Route]) -> None:
         for name, route in routes.items():
+            if route.hedge_ms and not route.fallbacks:
+                self.wrong(name, "hedge_ms", "hedge_ms needs a fallback to ask", "Declare fallbacks, or remove it")
             policy = route.on_broken_stream
             if policy == "fail":
                 continue

@@ -138,6 +138,7 @@ SPOILT = [
     app("secret_text", "lead@example.org", "sk-abcdefghijklmnop1234", 3, "looks like a secret", "environment"),
     app("secret_in_env_name", "max_tokens = 64", 'api_key_env = "my key"', 13, "not the name of a variable", "OPENAI"),
     app("fallback_unknown", '    "spare"', '    "spair"', 15, 'no route "spair"', 'Did you mean "spare"?'),
+    app("hedge_alone", "reproducible = true", "hedge_ms = 1500", 22, "hedge_ms needs a fallback", "Declare"),
     app("fallback_self", '    "spare"', '    "main"', 15, "cannot fall back to itself", "Remove"),
     app(
         "broken_stream_alone", "reproducible = true", 'on_broken_stream = "restart"', 22, "needs a fallback", "Declare"
