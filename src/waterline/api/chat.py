@@ -6,6 +6,7 @@ from waterline.access.roles import Principal
 from waterline.api.asgi import claims
 from waterline.api.http import Exchange
 from waterline.api.sink import HttpSink
+from waterline.core.app_spec import Priority
 from waterline.core.errors import InvalidRequest, RequestError
 from waterline.core.ids import keyed_digest
 from waterline.core.request import CacheWish, Delivery, Kind, Request, decode_request
@@ -78,11 +79,22 @@ class Completions:
         request.idempotency_key = said.get(b"idempotency-key", "")
         request.cache = _cache_wish(said)
         request.delivery = _delivery(said, request.path)
+        request.priority = _priority(said)
         deadline = said.get(b"x-waterline-deadline-ms", "")
         if deadline:
             if not (deadline.isascii() and deadline.isdigit()) or not 0 < int(deadline) <= 3_600_000:
                 raise InvalidRequest("x-waterline-deadline-ms is a whole number of milliseconds, at most 3600000.")
             request.deadline_ms = int(deadline)
+
+
+def _priority(said: dict[bytes, str]) -> Priority | None:
+    match said.get(b"x-waterline-priority", ""):
+        case "":
+            return None
+        case "low" | "normal" | "high" as known:
+            return known
+        case other:
+            raise InvalidRequest(f'x-waterline-priority is "low", "normal" or "high", not "{other[:40]}".')
 
 
 def _delivery(said: dict[bytes, str], path: str) -> Delivery:

@@ -21,6 +21,7 @@ class Spending(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=Tr
 
 
 UNLIMITED = Spending()
+Priority = Literal["low", "normal", "high"]  # who is shed first
 
 
 class Limits(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -32,6 +33,8 @@ class Limits(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True
     nano_usd_per_month: int | None = None
     max_concurrency: int | None = None
     timezone: str = "UTC"
+    adaptive_concurrency: bool = False  # learn how much each provider takes at once; shed beyond
+    priority: Priority = "normal"  # of requests that name none
     branch: Spending = Spending()  # of each branch, key and subject that has none of its own
     key: Spending = Spending()
     subject: Spending = Spending()

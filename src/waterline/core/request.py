@@ -5,6 +5,7 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Raw, Struct
 
+from waterline.core.app_spec import Priority
 from waterline.core.errors import InvalidRequest
 
 Kind = Literal["chat", "embeddings"]
@@ -38,6 +39,7 @@ class Request(Struct):
     cache: CacheWish = ""
     shortened: bytes = b""  # the messages as the release's history policy makes them; empty: not made yet
     delivery: Delivery = "live"
+    priority: Priority | None = None
     trace_id: str = ""  # empty: the trace makes its own
     extended: bool = False  # `fields` hold what chat completions has no name for, under the key `anthropic`
 

@@ -19,6 +19,7 @@ from waterline.core.ids import keyed_digest
 from waterline.core.money import Usage
 from waterline.core.request import Request
 from waterline.core.trace import Attempted, FellBack
+from waterline.gateway.adaptive import Adaptive
 from waterline.gateway.billing import priced_as, streamed, unheard
 from waterline.gateway.budget import Reservation
 from waterline.gateway.call import BYTES_PER_TOKEN, Call
@@ -120,6 +121,8 @@ async def _turn(call: Call, target: Target, last: bool) -> None:
     """Until the target may be asked. Where there is another one, nobody waits for one that cools down; where there is
     none, an answer within our patience is better than a refusal. Raises Cooling, with when a retry can help."""
     health, tick_s = target.health, call.trail.deps.tick_s
+    if call.trail.app.declared.adaptive_concurrency:
+        _shed(call, target)
     now_s = tick_s()
     if not health.wait_s(now_s):
         return
@@ -131,6 +134,21 @@ async def _turn(call: Call, target: Target, last: bool) -> None:
             raise Cooling(target, wait_s)
         await health.news(min(wait_s, gives_up_s - now_s) + TURN_GRAIN_S)
         now_s = tick_s()
+
+
+def _shed(call: Call, target: Target) -> None:
+    """Raises Overloaded where the provider has as much to do as it takes: at once, not after a queue."""
+    health, trail = target.health, call.trail
+    if health.adaptive is None:
+        health.adaptive = Adaptive()
+    priority = trail.request.priority or trail.app.declared.priority
+    if not health.adaptive.room(health.in_flight, priority):
+        trail.deps.metrics.count("shed")
+        raise OwnPoolFull(
+            f'Route "{target.name}" has {health.in_flight} requests under way: as many as its provider takes at once '
+            f"for priority {priority}. Retry after the time given, or declare fallbacks for the route in app.toml.",
+            retry_after_s=1,
+        )
 
 
 def _again(fault: ProviderFault, number: int, call: Call, target: Target, last: bool) -> bool:
@@ -191,6 +209,8 @@ async def _attempt(call: Call, target: Target) -> bytes:
             )
             trail.finish_reason, trail.text = answer.finish_reason, [answer.text]
             last = answer.body
+        if target.health.adaptive is not None:
+            event.taught(target.health.adaptive)
         target.health.succeeded(event.began_s)
         if request.kind == "chat":
             learned.learn(usage.total_output // choices)
@@ -318,12 +338,18 @@ class _Event:
         if status == 200:  # how fast it refuses says nothing about how fast it answers
             self.target.health.first_bytes_s.append(self.first_byte_us / 1e6)
 
+    def taught(self, adaptive: Adaptive) -> None:
+        took_s = (self.first_byte_us or 0) / 1e6
+        adaptive.answered(self.trail.deps.tick_s(), self.trail.request.stream, took_s, self.target.health.in_flight)
+
     def failed(self, fault: ProviderFault, call: Call) -> None:
         said = "" if fault.kind == "refused_key" else f": {fault.message}"  # providers echo keys
         self.error = f"{fault.kind}{said}"[:500]
         self.status = fault.status or None
         self.retry_after_s = fault.retry_after_s
         health, now_s = self.target.health, self.trail.deps.tick_s()
+        if health.adaptive is not None and fault.kind in ("rate_limited", "unavailable", "silent"):
+            health.adaptive.refused(now_s)
         match fault.kind:
             case "rate_limited":
                 health.rate_limited(now_s, self.began_s, fault.retry_after_s, self.error)

@@ -17,6 +17,8 @@ from typing import Literal
 
 from msgspec import Struct
 
+from waterline.gateway.adaptive import Adaptive
+
 FAILURES_TO_OPEN = 2
 PAUSES_S = (2.0, 18.0, 20.0)  # before the first, the second, every later probe
 LIMIT_PAUSE_S = 1.0  # a 429 without Retry-After; twice as long each time
@@ -60,6 +62,7 @@ class Snapshot(Struct, frozen=True):
     failed: int
     limited: int
     in_flight: int
+    concurrency_limit: float | None  # learned; None: not wanted
     first_byte_ms_p50: float | None
     first_byte_ms_p95: float | None
     probing: bool
@@ -82,6 +85,7 @@ class Health:
         self.trials = 0  # in flight while it is unknown
         self.trial_since_s = 0.0
         self.attempts = self.succeeded_n = self.failed_n = self.limited_n = self.in_flight = 0
+        self.adaptive: Adaptive | None = None  # made when an app wants it
         self.first_bytes_s: deque[float] = deque(maxlen=KEPT)
         self.fell_back = 0
         self._error: tuple[float, str] | None = None  # when, what it was
@@ -184,6 +188,7 @@ class Health:
             self.failed_n,
             self.limited_n,
             self.in_flight,
+            self.adaptive.limit if self.adaptive is not None else None,
             _quantile_ms(times, 0.5),
             _quantile_ms(times, 0.95),
             self.probing,

@@ -78,6 +78,8 @@ LIMITS: Keys = {
     "usd_per_day": Key("usd", above=0, high=LARGEST_USD),
     "usd_per_month": Key("usd", above=0, high=LARGEST_USD),
     "max_concurrency": Key("whole", low=1, high=LARGEST),
+    "adaptive_concurrency": Key("yes_no"),
+    "priority": Key("text", choices=("low", "normal", "high")),
     "timezone": TEXT,
 }
 SPENDING: Keys = {
