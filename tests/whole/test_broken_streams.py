@@ -3,6 +3,7 @@ that pretend to be one."""
 
 import json
 
+import anthropic
 import openai
 import pytest
 
@@ -190,3 +191,29 @@ def test_max_tokens_counts_what_the_first_half_has_used(make, sim):
 def test_an_unknown_delivery_is_refused_by_name(make_app):
     reply = make_app().chat(headers={"x_waterline_delivery": "pigeon"})
     assert (reply.status, reply.code) == (400, "invalid_request")
+
+
+def test_the_other_apis_are_continued_too(make, sim):
+    """By the official clients, unmodified."""
+    app = make("continue")
+    sim.play(main=breaking(CUT["cut"]), backup=GOES_ON)
+    claude = anthropic.Anthropic(base_url=app.server.url, api_key=app.key, max_retries=0)
+    with claude.messages.stream(
+        model="main", max_tokens=100, messages=[{"role": "user", "content": "hello"}]
+    ) as stream:
+        assert stream.get_final_text() == SAID
+    app = make("continue")
+    sim.play(main=breaking(CUT["cut"]), backup=GOES_ON)
+    client = openai.OpenAI(base_url=f"{app.server.url}/v1", api_key=app.key, max_retries=0)
+    with client.responses.stream(model="main", input="hello") as events:
+        assert events.get_final_response().output_text == SAID
+
+
+def test_the_other_apis_are_never_restarted(make, sim):
+    app = make("restart")
+    sim.play(main=breaking(CUT["cut"]), backup=GOES_ON)
+    body = {"model": "main", "max_tokens": 100, "stream": True, "messages": [{"role": "user", "content": "hello"}]}
+    assert app.post(body, "/v1/messages", x_waterline_delivery="restartable").status == 400
+    reply = app.post(body, "/v1/messages")
+    assert b"message_stop" not in reply.body
+    assert sim.asked("backup") == 0

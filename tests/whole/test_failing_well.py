@@ -284,3 +284,36 @@ def test_callers_without_a_fallback_wait_for_the_probe_and_get_their_answer(make
     app = make_app()
     sim.play(main=failing(Fault("http", status=503, when=When(first=2))))
     assert all(complete(r) for r in at_once(10, app.chat))
+
+
+def test_the_fallbacks_own_400_does_not_hide_that_the_first_is_cooling_down(make_app, sim):
+    app = make_app(fallback=True)
+    sim.play(main=failing(Fault("http", status=503)), backup=failing(Fault("http", status=400)))
+    first, later = app.chat(), app.chat()
+    assert (first.status, first.code) == (502, "provider_unavailable")
+    assert (later.status, later.code) == (503, "provider_unavailable")
+    assert int(later.headers["retry-after"]) >= 1
+
+
+def test_a_cooling_target_is_not_served(make_app, sim):
+    app = make_app(fallback=True)
+    sim.play(main=failing(Fault("http", status=429, retry_after_s=60)), backup=GOOD)
+    assert all(complete(app.chat(stream=n % 2 == 0)) for n in range(10))
+    assert sim.asked("main") == 1
+
+
+def test_a_rate_limited_provider_is_asked_again_when_its_time_is_over(make_app, sim):
+    app = make_app(fallback=True)
+    sim.play(main=failing(Fault("http", status=429, retry_after_s=1, when=When(first=1))), backup=GOOD)
+    assert app.trace_of(app.chat())["row"]["model"] == "other"
+    time.sleep(1.2)
+    assert app.trace_of(app.chat())["row"]["model"] == "small"
+
+
+@pytest.mark.parametrize("kind", ["error_event", "cut", "stall", "malformed_event"])
+def test_a_failure_after_the_first_event_but_before_content_still_falls_back(make_app, sim, kind):
+    """An event with the role alone is no content."""
+    app = make_app(fallback=True, main={"idle_s": 0.5})
+    sim.play(main=failing(Fault(kind, after=0)), backup=GOOD)
+    assert complete(app.chat(stream=True))
+    assert sim.asked("backup") == 1

@@ -54,13 +54,12 @@ class Cooling(ProviderUnavailable):
 
 
 def loudest(failures: list[RequestError]) -> RequestError:
-    """What the caller hears: the first failure; but a rate limit only if every target is rate-limited."""
-    if all(isinstance(f, Cooling) for f in failures):
+    """What the caller hears: the first failure, rather one of an attempt than a cool-down; never a fallback's complaint
+    about the request; a rate limit only if every target is rate-limited."""
+    if all(isinstance(f, Cooling) for f in failures) or all(isinstance(f, RateLimited) for f in failures):
         return min(failures, key=lambda f: f.retry_after_s or 0)
-    failures = [f for f in failures if not isinstance(f, Cooling)]
-    if all(isinstance(f, RateLimited) for f in failures):
-        return min(failures, key=lambda f: f.retry_after_s or 0)
-    return next((f for f in failures if isinstance(f, ProviderUnavailable | ProviderTimeout)), failures[0])
+    down = [f for f in failures if isinstance(f, ProviderUnavailable | ProviderTimeout)]
+    return next((f for f in down if not isinstance(f, Cooling)), (down or failures)[0])
 
 
 def as_request_error(fault: ProviderFault, target: Target) -> RequestError:

@@ -224,6 +224,14 @@ def test_outage_fails_a_gateway_that_asks_again_what_was_refused(bad: dict[str, 
     assert outage._verdicts(sea_of(), [msgspec.structs.replace(fine, **bad)])[-1].outcome is Outcome.FAIL
 
 
+def test_outage_fails_a_gateway_whose_fallbacks_400_hides_the_failure() -> None:
+    said = [Call(status=502, code="provider_unavailable")] * 2
+    seen = outage.Result(kind("the fallback rejects a prefill"), plain=said)
+    assert outage._verdicts(sea_of(), [seen])[-1].outcome is Outcome.PASS
+    seen.plain = [*said, Call(status=400, code="invalid_request")]
+    assert outage._verdicts(sea_of(), [seen])[-1].outcome is Outcome.FAIL
+
+
 def test_the_worst_minute_is_found_wherever_it_begins() -> None:
     assert outage.most_a_minute({0: 2, 2: 1, 20: 1, 59: 1, 60: 4}) == 7
 

@@ -272,6 +272,12 @@ def _discipline(results: list[Result]) -> list[Verdict]:
             DRILL, "refusals are not retried or routed around", again, sum(len(r.calls) for r in final), "simulated",
             "calls that the provider refused for what they say were sent again",
         ))  # fmt: skip
+    hidden = [c for r in results if r.kind.prefilled for c in r.calls]
+    if hidden:
+        found.append(none_allowed(
+            DRILL, "a fallback's complaint hides no failure", sum(c.code == "invalid_request" for c in hidden),
+            len(hidden), "simulated", "calls heard of a fallback's own 400 instead of the first failure",
+        ))  # fmt: skip
     return found
 
 
