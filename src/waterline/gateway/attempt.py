@@ -232,8 +232,8 @@ async def _attempt(call: Call, target: Target) -> bytes:
         event.error = broken.error.message
         target.health.failed(deps.tick_s(), event.began_s, event.error)
         raise
-    except CancelledError:
-        event.error = "cancelled: the caller left"
+    except BaseException as error:
+        event.error = "cancelled: the caller left" if isinstance(error, CancelledError) else "a mistake of ours"
         if call.race is not None and call.race.lost(target):
             event.error = "cancelled: another route was quicker"
         target.health.neutral(event.began_s)
