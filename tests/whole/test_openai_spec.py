@@ -1,6 +1,6 @@
 """The routes that OpenAI's own description knows too, against that description: never a 5xx, and a 200 that conforms.
 
-The description is not ours to ship. It is looked for in $WATERLINE_TEST_DATA, else in ../shared/data beside the
+The description is not ours to ship. It is looked for in $SHARED_TEST_DATA, else in ../shared/data beside the
 repository; without it these tests are skipped."""
 
 import json
@@ -16,7 +16,7 @@ from whole_app import App, Reply, send
 from waterline.core.release import Route
 from waterline.providers.simulated_script import Answer, Fault, Target, Tool
 
-DATA = Path(os.environ.get("WATERLINE_TEST_DATA") or Path(__file__).parents[3] / "shared/data")
+DATA = Path(os.environ.get("SHARED_TEST_DATA") or Path(__file__).parents[3] / "shared/data")
 SPEC = DATA / "openai-spec/openapi.json"
 pytestmark = pytest.mark.skipif(not SPEC.exists(), reason=f"{SPEC} is not here")
 EXAMPLES = 120  # of each route: half as the description allows, a quarter made to be answered, a quarter broken
