@@ -5,6 +5,8 @@ something; what earlier answers of the same route have taught (`AnswerLengths`) 
 money that is booked too low is found again on the invoice. It is never more than was reserved.
 """
 
+import re
+
 import msgspec
 from msgspec import Raw
 
@@ -17,13 +19,14 @@ from waterline.gateway.lengths import AnswerLengths
 from waterline.providers.base import StreamReader
 
 CHARACTERS_PER_TOKEN = 4  # of an answer
+_HOUR_LONG = re.compile(rb'"ttl"\s*:\s*"1h"')  # a quote inside a JSON string is escaped, so this is a key
 IN_FLIGHT_S = 0.2  # a provider makes tokens for about so long that we do not get: on the wire, and until it hears
 
 
 def priced_as(request: Request, route: Route) -> str:
     """The name of the model in the price table: its service tier is part of it where the caller or the route ask for
     one. Anything that is no name of a tier is none that has a price. Searching is billed by the call, not by the token,
-    so with it a model has none either."""
+    and a prompt cached for an hour dearer than one cached for minutes: with either a model has none as well."""
     fields, params = request.fields, route.params
     name = route.model
     if "service_tier" in fields:
@@ -32,6 +35,8 @@ def priced_as(request: Request, route: Route) -> str:
         name = tiered(name, params["service_tier"])
     if "web_search_options" in fields or "web_search_options" in params:
         name += "+web_search"
+    if route.provider == "anthropic" and _cached_for_an_hour(request.body):
+        name += "+cached_1h"
     return name
 
 
@@ -69,6 +74,12 @@ def streamed(
     if known is not None:  # the prompt is known, the answer is not
         return Usage(known.input, known.cached_input, known.cache_write, output=made, estimated=True)
     return Usage(input=lengths.prompt(body), output=made, estimated=True)
+
+
+def _cached_for_an_hour(body: bytes) -> bool:
+    if b"\\u00" in body:  # letters may be written as escapes
+        body = msgspec.json.encode(msgspec.json.decode(body))
+    return _HOUR_LONG.search(body) is not None
 
 
 def _text(raw: Raw) -> str | None:

@@ -3,7 +3,9 @@
 from typing import Any
 
 import msgspec
+import pytest
 from msgspec import Raw
+from msgspec.structs import replace
 
 from waterline.core.app_spec import Limits, PriceOverride
 from waterline.core.money import Price, Usage, cost_nano_usd
@@ -120,6 +122,15 @@ def test_a_price_may_change_in_the_middle_of_a_day():
         found = prices.find("openai", "gpt-5", at_us)
         assert found is not None
         assert found.input == dollars * NANO, at_us
+
+
+@pytest.mark.parametrize("ttl", ['{"ttl": "1h"}', r'{"\u0074tl":"1\u0068"}'])
+def test_a_prompt_cached_for_an_hour_has_no_price(ttl: str):
+    asked = replace(request(), body=f'{{"messages":[{{"cache_control":{ttl}}}]}}'.encode())
+    there = Route(provider="anthropic", model="claude-sonnet-4-6")
+    assert priced_as(asked, there) != there.model
+    assert priced_as(replace(asked, body=b'{"messages":["ttl 1h \\"ttl\\":\\"1h\\""]}'), there) == there.model
+    assert priced_as(asked, ROUTE) == ROUTE.model  # only Anthropic has it
 
 
 def test_a_service_tier_has_its_own_price_or_none():
