@@ -489,6 +489,8 @@ class Anthropic:
 
     def answer(self, body: bytes) -> Answer:
         try:
+            if not body.isascii():
+                body.decode()  # raw values are not checked by the decoder
             read = _decode_message(body)
         except _UNREADABLE as error:
             raise ProviderFault("garbage", f"the answer is not a message: {error}") from error

@@ -620,3 +620,10 @@ async def test_an_overloaded_provider_may_be_asked_again(simulated: SimulatedInP
     status, headers, body = await asyncio.to_thread(post, simulated.address, PROVIDER.request(raw, ROUTE))
     fault = PROVIDER.fault(status, headers, body)
     assert (fault.kind, fault.retry_after_s) == ("rate_limited", 2.0)
+
+
+def test_an_answer_that_is_not_utf_8_is_never_forwarded() -> None:
+    broken = b'{"content":[{"type":"other","\x8cext":"hi"}],"stop_reason":"end_turn"}'
+    with pytest.raises(ProviderFault) as fault:
+        Anthropic(lambda: 0).answer(broken)
+    assert fault.value.kind == "garbage"
