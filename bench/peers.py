@@ -273,7 +273,8 @@ def main() -> int:
     lines = [f"| {' | '.join(heads)} |", "|" + " --- |" * len(heads), *(f"| {' | '.join(row)} |" for row in rows)]
     table = "\n".join(lines) + "\n\n" + "".join(f"* {note}\n" for note in notes)
     after = host.calibrate()
-    table += f"* {host.disturbed(before, after, 0.0)}\n"
+    if trouble := host.disturbed(before, after, 0.0):
+        table += f"* {trouble}\n"
     print(table)
     if given.write:
         head = (
