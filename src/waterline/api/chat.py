@@ -15,6 +15,7 @@ from waterline.gateway.deps import Deps, Sink
 from waterline.gateway.route import Served
 from waterline.gateway.serve import refuse, serve
 
+Around = Callable[[Sink], Sink]
 FindServed = Callable[[Principal, str, str], Served]  # principal, session, fallback when there is no session
 
 
@@ -35,15 +36,21 @@ class Completions:
         body = b""
         try:
             body = await exchange.body(self._max_body_bytes)
-            request = decode_request(self._kind, exchange.path, body, exchange.received_us)
-            request.trace_id = trace_id
-            if said:
-                self._note(request, said)
+            request, around = await self._understand(exchange, principal, body, said, trace_id)
         except RequestError as error:
             nothing = Request(self._kind, exchange.path, body[:4096], {}, "", exchange.received_us, session=session)
             await refuse(nothing, served, principal, self._deps, exchange.sink, error)
             return
-        await self._serve(request, served, principal, exchange.sink)
+        await self._serve(request, served, principal, exchange.sink, around)
+
+    async def _understand(
+        self, exchange: Exchange, principal: Principal, body: bytes, said: dict[bytes, str], trace_id: str
+    ) -> tuple[Request, Around | None]:
+        """What is asked, and what makes the sink that says the gateway's answer in this API's words (None: they are the
+        gateway's own). Raises RequestError."""
+        request = decode_request(self._kind, exchange.path, body, exchange.received_us)
+        self._note(request, said, trace_id)
+        return request, None
 
     async def _serve(
         self,
@@ -51,9 +58,8 @@ class Completions:
         served: Served,
         principal: Principal,
         caller: HttpSink,
-        around: Callable[[Sink], Sink] | None = None,
+        around: Around | None,
     ) -> None:
-        """`around`: makes the sink that says the gateway's answer in this API's words."""
         if not request.idempotency_key:
             await serve(request, served, principal, self._deps, caller if around is None else around(caller))
             return
@@ -68,7 +74,10 @@ class Completions:
             sink = caller if around is None else around(caller)
             await refuse(request, served, principal, self._deps, sink, error)
 
-    def _note(self, request: Request, said: dict[bytes, str]) -> None:
+    def _note(self, request: Request, said: dict[bytes, str], trace_id: str) -> None:
+        request.trace_id = trace_id
+        if not said:
+            return
         request.session = said.get(b"x-waterline-session", "")
         subject = said.get(b"x-waterline-subject", "")
         if subject:

@@ -11,7 +11,7 @@ import msgspec
 
 from waterline.access.roles import Principal
 from waterline.api.asgi import claims
-from waterline.api.chat import Completions, FindServed
+from waterline.api.chat import Around, Completions, FindServed
 from waterline.api.http import Exchange
 from waterline.api.ops import reply
 from waterline.api.response_events import ResponseTranslator
@@ -25,7 +25,6 @@ from waterline.core.request import Request
 from waterline.core.responses import complete, decode_responses
 from waterline.core.trace import Ended
 from waterline.gateway.deps import Deps, Sink
-from waterline.gateway.serve import refuse
 
 if TYPE_CHECKING:
     from waterline.api.http import Connection
@@ -55,25 +54,15 @@ class Responses(Completions):
         super().__init__("chat", find, deps, max_body_bytes)
         self._stored = stored
 
-    async def __call__(self, exchange: Exchange, principal: Principal) -> None:
-        said = claims(exchange.headers, principal)
-        session = said.get(b"x-waterline-session", "")
-        trace_id = self._deps.next_id()
-        served = self._find(principal, session, trace_id)
-        body = b""
-        try:
-            body = await exchange.body(self._max_body_bytes)
-            asked = decode_responses(exchange.path, body, exchange.received_us)
-            asked.request.trace_id = trace_id
-            self._note(asked.request, said)
-            before: list[dict[str, Any]] = []
-            if asked.previous:
-                before = await self._history(asked.previous, principal, asked.request.subject)
-            request = complete(asked, before)
-        except RequestError as error:
-            nothing = Request("chat", exchange.path, body[:4096], {}, "", exchange.received_us, session=session)
-            await refuse(nothing, served, principal, self._deps, exchange.sink, error)
-            return
+    async def _understand(
+        self, exchange: Exchange, principal: Principal, body: bytes, said: dict[bytes, str], trace_id: str
+    ) -> tuple[Request, Around | None]:
+        asked = decode_responses(exchange.path, body, exchange.received_us)
+        self._note(asked.request, said, trace_id)
+        before: list[dict[str, Any]] = []
+        if asked.previous:
+            before = await self._history(asked.previous, principal, asked.request.subject)
+        request = complete(asked, before)
 
         def in_other_words(caller: Sink) -> Sink:
             translator = ResponseTranslator(asked, trace_id)
@@ -81,7 +70,7 @@ class Responses(Completions):
                 exchange.sink.translator = translator
             return TranslatingSink(caller, translator)
 
-        await self._serve(request, served, principal, exchange.sink, in_other_words)
+        return request, in_other_words
 
     async def _history(self, previous: str, principal: Principal, subject: str) -> list[dict[str, Any]]:
         try:

@@ -198,8 +198,8 @@ async def test_what_cannot_be_read_in_one_way_only_is_refused_once_and_never_han
     wire = await up.wire(head + HEAD + b"content-length: 8\r\n\r\nsmuggled")
     said = await wire.end()
     assert said.split(b" ")[1] == b"%d" % status
-    assert said.count(b"HTTP/1.1 ") == 1 or b"smuggled" not in said
-    assert b"smuggled" not in b"".join(up.gate.seen) or status == 400
+    assert said.count(b"HTTP/1.1 ") == 1
+    assert up.gate.seen == []
 
 
 async def test_a_refused_head_keeps_the_connection_when_the_rest_is_small(up: Up) -> None:
