@@ -1,0 +1,1 @@
+"""The turns of a conversation: what is understood, decided, done and remembered."""

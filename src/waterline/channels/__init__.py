@@ -1,0 +1,1 @@
+"""Where people talk to an app: a message in, messages out."""

@@ -1,0 +1,1 @@
+"""Systems that an app lives among, one file each."""
