@@ -36,7 +36,7 @@ from waterline.console.pages import console_app
 from waterline.control.budgets import Alerts
 from waterline.control.plane import Plane
 from waterline.control.responses import StoredResponses
-from waterline.control.views import StatusView
+from waterline.control.views import Shed, StatusView
 from waterline.core.app_spec import AppSpec, Limits, parse_spec
 from waterline.core.errors import InvalidRequest, Refused, UnknownModel, WaterlineError
 from waterline.core.ids import trace_id
@@ -49,6 +49,7 @@ from waterline.gateway.idempotency import Ident, Once
 from waterline.gateway.idempotency import Stored as Answered
 from waterline.gateway.ledger import bounds
 from waterline.gateway.metrics import Metrics
+from waterline.gateway.pressure import PRIORITIES, Pressure
 from waterline.gateway.route import Served, make_ready
 from waterline.gateway.upstreams import Upstreams
 from waterline.providers import all_providers
@@ -140,6 +141,7 @@ class Waterline:
             drain=self._drain,
             status_now=self.status,
         )
+        self.pressure = Pressure(settings.shed_lag_ms, self.deps.apps, self.metrics)
         self.gate = self._routes()
 
     # --- wiring ------------------------------------------------------------------------------------------------
@@ -149,7 +151,11 @@ class Waterline:
         routes = control_routes(self.plane, self.keys.authenticate)
         console = console_app(self.plane, self.keys, self.store, settings, clock_us, routes)
         plane = DataPlane(
-            self.keys.authenticate, self.metrics.count, cast(Application, console), settings.max_body_bytes
+            self.keys.authenticate,
+            self.metrics.count,
+            cast(Application, console),
+            settings.max_body_bytes,
+            self.pressure,
         )
         plane.add("POST", "/v1/chat/completions", Action.DATA_CALL, self._completions("chat"))
         stored = StoredResponses(self.store, self._drain, clock_us)
@@ -282,6 +288,9 @@ class Waterline:
             lost=account.lost,
             in_flight=self.server.in_flight if self.server is not None else 0,
             apps=sorted(self.deps.apps),
+            lag_ms=round(self.pressure.lag_s * 1000, 1),
+            shedding=list(PRIORITIES[: self.pressure.refuses]),
+            shed=[Shed(app, why, priority, n) for (app, why, priority), n in sorted(self.metrics.sheds.items())],
         )
 
     def _trouble(self) -> str:
@@ -293,6 +302,7 @@ class Waterline:
         s = await self.status()
         gauges: dict[str, float] = {
             "waterline_in_flight": s.in_flight,
+            "waterline_event_loop_lag_seconds": self.pressure.lag_s,
             "waterline_traces_emitted": s.emitted,
             "waterline_traces_stored": s.stored,
             "waterline_traces_rejected": s.rejected,
@@ -314,9 +324,11 @@ class Waterline:
         patience = Patience(head_s=self.settings.header_timeout_s, body_s=self.settings.body_timeout_s)
         self.server = Server(self.gate, clock_us, patience)
         await self.server.start(sock)
+        self.pressure.start()
 
     async def hang_up(self) -> None:
         """No new requests; those under way may end."""
+        self.pressure.stop()
         if self.server is not None:
             await self.server.stop(GRACE_S)
 

@@ -52,6 +52,7 @@ class Settings(Struct, frozen=True):
     session_idle_hours: int = 2
     header_timeout_s: int = 15
     body_timeout_s: int = 60
+    shed_lag_ms: int = 500  # of the event loop; 0: never shed by it
     log: Literal["text", "json"] = "text"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     secrets: dict[str, str] = {}  # [secrets] of the file; the environment wins, see `secret`
@@ -294,6 +295,9 @@ FIELDS: tuple[Field, ...] = (
     Field("session_idle_hours", _whole(1, 720, "hours"), "`2`", "A console session ends after this long unused."),
     Field("header_timeout_s", _whole(1, 600, "seconds"), "`15`", "A request's head must be in within this time."),
     Field("body_timeout_s", _whole(1, 3600, "seconds"), "`60`", "A request's body must be in within this time."),
+    Field("shed_lag_ms", _whole(0, 60_000, "milliseconds"), "`500`",
+          "When the server is later than this, requests of priority `low` are refused; `normal` at twice, "
+          "`high` at four times. 0: never."),
     Field("log", _one_of("text", "json"), "`text`", "The form of log lines."),
     Field("log_level", _one_of("debug", "info", "warning", "error"), "`info`", "The least important line to log."),
     Field("secrets", _secrets, "(none)",

@@ -82,7 +82,7 @@ def test_every_setting_can_be_given_by_variable(tmp_path: Path) -> None:
         "WATERLINE_PROVIDER_URLS": "openai=http://a:1/v1/, anthropic=https://b", "WATERLINE_SESSION_HOURS": "8",
         "WATERLINE_SESSION_IDLE_HOURS": "1", "WATERLINE_LOG": "json", "WATERLINE_LOG_LEVEL": "DEBUG",
         "WATERLINE_MASTER_KEY": KEY, "WATERLINE_DATA": str(tmp_path), "WATERLINE_HEADER_TIMEOUT_S": "7",
-        "WATERLINE_BODY_TIMEOUT_S": "9",
+        "WATERLINE_BODY_TIMEOUT_S": "9", "WATERLINE_SHED_LAG_MS": "250",
     }  # fmt: skip
     assert set(given) == {field.variable for field in FIELDS if field.in_environment}
     assert load(given) == Settings(
@@ -90,7 +90,7 @@ def test_every_setting_can_be_given_by_variable(tmp_path: Path) -> None:
         public_url="https://w.example", objects=str(tmp_path / "o"), max_body_bytes=2048, min_free_mb=0,
         trace_failure="answer", purpose="trial", redirect_providers="http://127.0.0.1:9/{route}",
         provider_urls={"openai": "http://a:1/v1", "anthropic": "https://b"}, session_hours=8, session_idle_hours=1,
-        log="json", log_level="debug", header_timeout_s=7, body_timeout_s=9,
+        log="json", log_level="debug", header_timeout_s=7, body_timeout_s=9, shed_lag_ms=250,
     )  # fmt: skip
 
 

@@ -21,7 +21,7 @@ from msgspec.structs import replace
 
 from waterline.access.roles import PERSON_ROLES, Action, Principal, Role, require
 from waterline.access.throttle import WrongKeys
-from waterline.core.app_spec import UNLIMITED, Spending
+from waterline.core.app_spec import UNLIMITED, Priority, Spending
 from waterline.core.errors import InvalidApiKey, MissingApiKey, Refused
 from waterline.core.money import usd
 
@@ -62,11 +62,13 @@ class StoredKey(Struct, frozen=True):
     branch: str = ""  # of the organisation; "": none
     nano_usd_per_day: int | None = None  # the key's own hard budget
     nano_usd_per_month: int | None = None
+    priority: Priority | Literal[""] = ""  # a request may lower it; "": what the request or the app says
 
     def principal(self) -> Principal:
         return Principal(
-            self.id, self.kind, self.name, self.app, self.env, self.role, self.assert_identity, self.branch
-        )
+            self.id, self.kind, self.name, self.app, self.env, self.role, self.assert_identity, self.branch,
+            self.priority or None,
+        )  # fmt: skip
 
     def usable(self, now_us: int) -> bool:
         return self.revoked_us is None and (self.expires_us is None or now_us < self.expires_us)
@@ -277,6 +279,7 @@ class KeyRing:
         expires_us: int | None = None,
         branch: str = "",
         budget: Spending = UNLIMITED,
+        priority: Priority | Literal[""] = "",
     ) -> NewKey:
         """Raises PermissionDenied, or Refused for a bad name or an expiry in the past."""
         require(by, Action.KEY_CREATE_APP)
@@ -290,6 +293,8 @@ class KeyRing:
             detail["assert_identity"] = "yes"
         if branch:
             detail["branch"] = branch
+        if priority:
+            detail["priority"] = priority
         for period, nano in (("day", budget.nano_usd_per_day), ("month", budget.nano_usd_per_month)):
             if nano is not None:
                 if not 0 < nano <= LARGEST_BUDGET:
@@ -298,7 +303,7 @@ class KeyRing:
         async with self._changing:
             new = self._make(
                 by, "app", name, app=app, env=env, assert_identity=assert_identity, expires_us=expires_us,
-                branch=branch, budget=budget,
+                branch=branch, budget=budget, priority=priority,
             )  # fmt: skip
             await self._store.add(new.stored, self._act(by, Action.KEY_CREATE_APP, new.stored, detail))
             self._put(new.stored)
@@ -382,6 +387,7 @@ class KeyRing:
         expires_us: int | None = None,
         branch: str = "",
         budget: Spending = UNLIMITED,
+        priority: Priority | Literal[""] = "",
     ) -> NewKey:
         now_us = self._clock_us()
         if not name.strip() or len(name) > 80 or not name.isprintable() or set(name) & set("()"):
@@ -411,6 +417,7 @@ class KeyRing:
             branch=branch,
             nano_usd_per_day=budget.nano_usd_per_day,
             nano_usd_per_month=budget.nano_usd_per_month,
+            priority=priority,
         )
         return NewKey(text, stored)
 

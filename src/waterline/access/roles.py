@@ -12,6 +12,7 @@ from typing import Literal
 
 from msgspec import Struct
 
+from waterline.core.app_spec import Priority
 from waterline.core.errors import PermissionDenied
 
 
@@ -121,6 +122,7 @@ class Principal(Struct, frozen=True):
     role: Role | None = None
     assert_identity: bool = False
     branch: str = ""  # of the organisation
+    priority: Priority | None = None  # the highest that its requests may have; None: they say
 
     @property
     def acts_as(self) -> Role | None:

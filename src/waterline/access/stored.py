@@ -1,11 +1,14 @@
 """Keys and the audit log in the store: each change of a key is one transaction with its audit entry."""
 
+from typing import get_args
+
 import msgspec
 
 from waterline.access import audit
 from waterline.access.audit import SealedEntry
 from waterline.access.keys import Act, StoredKey
 from waterline.access.roles import Role
+from waterline.core.app_spec import Priority
 from waterline.core.errors import Refused
 from waterline.store import audit_log, keys
 from waterline.store.audit_log import AuditRow
@@ -72,4 +75,5 @@ def _note(tx: Tx, act: Act) -> None:
 def _key(row: keys.KeyRow) -> StoredKey:
     fields = msgspec.structs.asdict(row)
     fields["role"] = Role(row.role) if row.role in set(Role) else None  # a role of a later version may do nothing
+    fields["priority"] = row.priority if row.priority in get_args(Priority) else ""
     return StoredKey(**fields)

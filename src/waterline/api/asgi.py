@@ -12,6 +12,7 @@ from waterline.access.roles import Action, Principal, require
 from waterline.api.http import Exchange
 from waterline.api.sink import Headers, HttpSink
 from waterline.core.errors import InvalidRequest, Overloaded, PermissionDenied, RequestError
+from waterline.gateway.pressure import Pressure
 
 log = logging.getLogger("waterline.api")
 
@@ -32,7 +33,9 @@ class DataPlane:
         count: Callable[[str], None],
         otherwise: Application,
         max_body_bytes: int,
+        pressure: Pressure,
     ) -> None:
+        self._pressure = pressure
         self._authenticate = authenticate
         self._count = count
         self._otherwise = otherwise
@@ -67,6 +70,8 @@ class DataPlane:
                 raise InvalidRequest(f"{path} takes {method}, not {exchange.method}.", status=405)
             exchange.principal = self._authenticate(exchange.headers, exchange.peer)
             require(exchange.principal, action)
+            if self._pressure.refuses and action is Action.DATA_CALL:
+                self._pressure.check(exchange.principal, exchange.header(b"x-waterline-priority"))
             exchange.handler, exchange.handle, exchange.limit = handler, self._handle, self._max_body_bytes
         elif path in self.open_routes:
             exchange.handle = self._probe

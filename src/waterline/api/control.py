@@ -53,6 +53,7 @@ class KeyBody(msgspec.Struct, forbid_unknown_fields=True):
     branch: str = ""
     nano_usd_per_day: int | None = None
     nano_usd_per_month: int | None = None
+    priority: str = ""
 
 
 class ReplayBody(msgspec.Struct, forbid_unknown_fields=True):
@@ -178,8 +179,9 @@ def control_routes(plane: Plane, authenticate: Callable[[Any, str], Principal]) 
         b = await _body(r, KeyBody)
         budget = Spending(b.nano_usd_per_day, b.nano_usd_per_month)
         return await plane.create_key(
-            who, b.kind, b.name, b.app, b.env, b.role, b.hours, b.assert_identity, b.branch, budget
-        )
+            who, b.kind, b.name, b.app, b.env, b.role, b.hours, b.assert_identity, b.branch, budget,
+            b.priority,
+        )  # fmt: skip
 
     async def revoke_key(who: Principal, r: Request) -> Any:
         return await plane.revoke_key(who, r.path_params["key"], r.query_params.get("reason", ""))

@@ -26,14 +26,17 @@ def create(
     branch: Annotated[str, typer.Option("--branch", help="The branch of the organisation that uses it.")] = "",
     usd_per_day: Annotated[str, typer.Option("--usd-per-day", help="A hard budget of its own, as 2.50.")] = "",
     usd_per_month: Annotated[str, typer.Option("--usd-per-month", help="A hard budget of its own, as 20.")] = "",
+    priority: Annotated[
+        str, typer.Option("--priority", help="high, normal or low: who is refused last, and first.")
+    ] = "",
     json: Json = False,
     data: Data = None,
 ) -> None:
     """Create a key, shown once: for an app (--app) or for a person (--role and --name)."""
     if bool(app_name) == bool(role):
         die("say for whom: --app APP for a program, or --role ROLE --name NAME for a person.", 2)
-    if role and (branch or usd_per_day or usd_per_month):
-        die("a branch and a budget are of an app's key (--app): a person's key asks no models.", 2)
+    if role and (branch or usd_per_day or usd_per_month or priority):
+        die("a branch, a budget and a priority are of an app's key (--app): a person's key asks no models.", 2)
     body = {
         "kind": "app" if app_name else "person",
         "app": app_name,
@@ -45,6 +48,7 @@ def create(
         "branch": branch,
         "nano_usd_per_day": _nano(usd_per_day),
         "nano_usd_per_month": _nano(usd_per_month),
+        "priority": priority,
     }
     made = Server.find(data).ask("POST", "/api/keys", body)
     if json:
@@ -68,7 +72,7 @@ def list_(json: Json = False, data: Data = None) -> None:
     if json:
         print_json(rows)
         return
-    table = Table("id", "for", "name", "rights", "branch", "budget, USD", "created", "state")
+    table = Table("id", "for", "name", "rights", "branch", "priority", "budget, USD", "created", "state")
     for r in rows:
         whose = f"{r['app']}/{r['env']}" if r["kind"] == "app" else r["role"]
         state = f"revoked {when(r['revoked_us'])}" if r["revoked_us"] else "valid"
@@ -76,7 +80,7 @@ def list_(json: Json = False, data: Data = None) -> None:
             state = f"until {when(r['expires_us'])}"
         table.add_row(
             r["id"], r["kind"], r["name"], whose + (" +identity" if r["assert_identity"] else ""), r["branch"],
-            _budget(r), when(r["created_us"]), state,
+            r["priority"], _budget(r), when(r["created_us"]), state,
         )  # fmt: skip
     out.print(table)
 

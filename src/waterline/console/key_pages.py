@@ -14,7 +14,7 @@ async def create_app_key(ask: Ask) -> View:
     asserts = ask.form.get("assert_identity", "") == "yes"
     made = await ask.plane.create_key(
         ask.who, "app", ask.form.get("name", ""), ask.form.get("app", ""), ask.form.get("env", ""), "",
-        _hours(ask.form.get("hours", "")), asserts,
+        _hours(ask.form.get("hours", "")), asserts, priority=ask.form.get("priority", ""),
     )  # fmt: skip
     return await _page(ask, made)
 

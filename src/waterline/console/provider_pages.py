@@ -35,6 +35,7 @@ async def providers(ask: Ask) -> View:
         "app": wanted or "",
         "shown": [(one.app, _limits(one), [_card(t, ask.now_us) for t in one.targets]) for one in found],
         "meter": meter,
+        "status": await ask.plane.status(ask.who),
     }
     return View("providers.html", found, context)
 

@@ -9,7 +9,7 @@ import asyncio
 import hmac
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
@@ -36,7 +36,7 @@ from waterline.control.views import (
     TracePage,
     TraceView,
 )
-from waterline.core.app_spec import UNLIMITED, AppSpec, Spending, parse_spec, spec_id
+from waterline.core.app_spec import UNLIMITED, AppSpec, Priority, Spending, parse_spec, spec_id
 from waterline.core.errors import NotReplayable, Refused
 from waterline.core.ids import is_trace_id, sha256_hex
 from waterline.core.prices import PriceTable
@@ -411,7 +411,7 @@ class Plane:
 
     async def create_key(
         self, who: Principal, kind: str, name: str, app: str, env: str, role: str, hours: int, assert_identity: bool,
-        branch: str = "", budget: Spending = UNLIMITED,
+        branch: str = "", budget: Spending = UNLIMITED, priority: str = "",
     ) -> KeyView:  # fmt: skip
         """The key itself is in the answer, this once."""
         require(who, Action.KEY_CREATE_PERSON if kind == "person" else Action.KEY_CREATE_APP)
@@ -426,7 +426,7 @@ class Plane:
                 raise Refused(f'App "{app}" has no environment "{env}". It has: {", ".join(spec.environments)}.', 404)
             made = await self.keys.create_app_key(
                 who, name=name, app=app, env=env, assert_identity=assert_identity, expires_us=expires_us,
-                branch=branch, budget=budget,
+                branch=branch, budget=budget, priority=_priority(priority),
             )  # fmt: skip
             if budget != UNLIMITED:
                 await self._to_the_end(self._key_budgets_changed(app))
@@ -613,6 +613,14 @@ def _parsed(stored: StoredRelease) -> Release:
         raise Refused(f"Release {stored.id[:12]} can no longer be read: {error}.") from None
 
 
+def _priority(said: str) -> Priority | Literal[""]:
+    match said:
+        case "" | "low" | "normal" | "high":
+            return said
+        case _:
+            raise Refused(f'A priority is "low", "normal" or "high", not "{said[:40]}".', 400)
+
+
 def _text(body: bytes | None) -> str | None:
     return None if body is None else body.decode("utf-8", "replace")
 
@@ -621,5 +629,5 @@ def _key_view(k: StoredKey) -> KeyView:
     return KeyView(
         k.id, k.kind, k.name, k.app, k.env, k.role or "", k.assert_identity, k.created_us, k.created_by,
         k.expires_us, k.revoked_us, branch=k.branch, nano_usd_per_day=k.nano_usd_per_day,
-        nano_usd_per_month=k.nano_usd_per_month,
+        nano_usd_per_month=k.nano_usd_per_month, priority=k.priority,
     )  # fmt: skip

@@ -150,6 +150,7 @@ class KeyView(Struct, frozen=True):
     branch: str = ""
     nano_usd_per_day: int | None = None
     nano_usd_per_month: int | None = None
+    priority: str = ""  # "": none of its own
 
 
 class LoadLineView(Struct, frozen=True):
@@ -175,6 +176,15 @@ class CostRow(Struct, frozen=True):
     unpriced: int
 
 
+class Shed(Struct, frozen=True):
+    """Requests that were refused because there was too much to do, or went to a fallback for it."""
+
+    app: str
+    why: str  # event_loop: this process was late; provider: more than it takes at once
+    priority: str
+    requests: int
+
+
 class StatusView(Struct, frozen=True):
     """The loss account and the state of the process: emitted = stored + rejected + waiting."""
 
@@ -189,3 +199,6 @@ class StatusView(Struct, frozen=True):
     lost: int
     in_flight: int
     apps: list[str]
+    lag_ms: float = 0.0  # of the event loop, smoothed
+    shedding: list[str] = []  # priorities that are refused now
+    shed: list[Shed] = []  # since the start

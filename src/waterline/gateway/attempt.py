@@ -27,6 +27,7 @@ from waterline.gateway.faults import AfterContent, Broken, Cooling, OwnPoolFull,
 from waterline.gateway.hedge import hedged
 from waterline.gateway.media import TOOLS_TOKENS, media_tokens
 from waterline.gateway.mend import resume, takes
+from waterline.gateway.pressure import priority_of
 from waterline.gateway.relay import relay
 from waterline.gateway.render import RENDERER, render
 from waterline.gateway.route import Target
@@ -141,9 +142,11 @@ def _shed(call: Call, target: Target) -> None:
     health, trail = target.health, call.trail
     if health.adaptive is None:
         health.adaptive = Adaptive()
-    priority = trail.request.priority or trail.app.declared.priority
+    app = trail.app.declared.priority
+    priority = priority_of(trail.principal.priority, trail.request.priority, app)
     if not health.adaptive.room(health.in_flight, priority):
-        trail.deps.metrics.count("shed")
+        health.shed += 1
+        trail.deps.metrics.shed(trail.principal.app, "provider", priority)
         raise OwnPoolFull(
             f'Route "{target.name}" has {health.in_flight} requests under way: as many as its provider takes at once '
             f"for priority {priority}. Retry after the time given, or declare fallbacks for the route in app.toml.",

@@ -67,6 +67,7 @@ class Snapshot(Struct, frozen=True):
     first_byte_ms_p95: float | None
     probing: bool
     fell_back: int
+    shed: int  # more than it takes at once
     last_error: str | None
     last_error_s_ago: float | None
     minutes: list[Seen]
@@ -88,6 +89,7 @@ class Health:
         self.adaptive: Adaptive | None = None  # made when an app wants it
         self.first_bytes_s: deque[float] = deque(maxlen=KEPT)
         self.fell_back = 0
+        self.shed = 0
         self._error: tuple[float, str] | None = None  # when, what it was
         self._minutes: deque[Minute] = deque(maxlen=MINUTES)
         self._minute_ends_s = -1.0
@@ -193,6 +195,7 @@ class Health:
             _quantile_ms(times, 0.95),
             self.probing,
             self.fell_back,
+            self.shed,
             self._error[1] if self._error else None,
             now_s - self._error[0] if self._error else None,
             self._seen(int(now_s // 60)),

@@ -3,6 +3,9 @@
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Mapping
+from typing import Literal
+
+from waterline.core.app_spec import Priority
 
 BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 Labels = tuple[str, ...]
@@ -25,10 +28,15 @@ class Tally:
 class Metrics:
     def __init__(self) -> None:
         self.tallies: dict[Labels, Tally] = {}  # app, route, model
+        self.sheds: dict[Labels, int] = {}  # app, why, priority
         self.events: dict[Labels, int] = {}  # name -> count: fallbacks, unpriced, overshoot, auth failures
 
     def count(self, name: str, by: int = 1) -> None:
         self.events[(name,)] = self.events.get((name,), 0) + by
+
+    def shed(self, app: str, why: Literal["event_loop", "provider"], priority: Priority) -> None:
+        labels = (app, why, priority)
+        self.sheds[labels] = self.sheds.get(labels, 0) + 1
 
     def ended(
         self,
@@ -81,6 +89,8 @@ class Metrics:
         _samples(out, "waterline_tokens_total", ("app", "route", "direction"), tokens)
         _family(out, "waterline_events_total", "counter", "Things worth counting")
         _samples(out, "waterline_events_total", ("event",), self.events)
+        _family(out, "waterline_shed_total", "counter", "Requests refused because there was too much to do")
+        _samples(out, "waterline_shed_total", ("app", "why", "priority"), self.sheds)
         name = "waterline_request_duration_seconds"
         _family(out, name, "histogram", "Duration of a request")
         for place, counts in sorted(latency.items()):

@@ -26,6 +26,7 @@ class KeyRow(Struct, frozen=True):
     branch: str = ""  # of the organisation; "": none
     nano_usd_per_day: int | None = None  # the key's own hard budget
     nano_usd_per_month: int | None = None
+    priority: str = ""  # who is refused first; "": none of its own
 
 
 class SessionRow(Struct, frozen=True):
