@@ -22,7 +22,7 @@ class Sent(Struct, frozen=True):
 
 
 class SendFault(Exception):
-    """The message is for people in the office and holds no secret. `code` is the channel's own, 0 where it gave none."""
+    """The message is for people in the office; it holds no secret. `code` is the channel's own, or 0."""
 
     def __init__(self, kind: FaultKind, message: str, *, retry_after_s: float | None = None, code: int = 0) -> None:
         super().__init__(message)
