@@ -125,6 +125,8 @@ def _text_of(blocks: list[dict[str, Any]]) -> str:
 class MessagesTranslator:
     """One answer. A stream that has not said that it is complete gets no message_stop."""
 
+    alive = b'event: ping\ndata: {"type":"ping"}\n\n'
+
     def __init__(self, model: str) -> None:
         self._model = model  # as asked; for an answer that does not name one
         self._started = False

@@ -32,6 +32,8 @@ class _Open(Struct):
 class ResponseTranslator:
     """One answer. `answer` for a plain one; `feed`, then perhaps `broken`, for a stream."""
 
+    alive = b""
+
     def __init__(self, asked: Asked, trace_id: str) -> None:
         self._asked = asked
         self._trace_id = trace_id

@@ -13,6 +13,8 @@ from waterline.gateway.faults import AfterContent
 
 
 class Translator(Protocol):
+    alive: bytes  # what says that the answer is still awaited; empty: the comment itself
+
     def answer(self, body: bytes) -> bytes:
         """A canonical plain answer in the caller's form. Raises one of UNREADABLE."""
         ...
@@ -50,7 +52,7 @@ class TranslatingSink:
 
     async def write(self, data: bytes) -> None:
         alone = data[:1] == b":" and data.find(b"\n\n") == len(data) - 2  # a comment that keeps a connection alive
-        said = data if alone else self._translated(data)
+        said = (self.translator.alive or data) if alone else self._translated(data)
         if said:
             await self.inner.write(said)
 

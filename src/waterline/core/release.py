@@ -48,6 +48,7 @@ class Route(Struct, frozen=True, omit_defaults=True):
     retries: int = 1  # further tries on the same route after a connect error, a 429 or a 5xx
     first_token_s: float = 30.0
     idle_s: float = 30.0
+    keep_alive_s: float = 0.0  # comments to the caller of a stream until its first content; 0: none
     total_s: float = 120.0
     context: int = 0  # tokens; 0: unknown
     embeddings: bool = False

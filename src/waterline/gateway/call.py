@@ -22,6 +22,7 @@ class Call:
         self.resume: Resume | None = None  # a broken answer that is being finished
         self.race: Race | None = None  # two attempts at once
         self.answer_from = 0  # where the answer begins that counts, in what the caller got
+        self.keep_alive_s = plan[0].route.keep_alive_s if trail.request.stream else 0.0
         patience_s = plan[0].route.total_s
         deadline_ms = trail.request.deadline_ms
         self.hurried = deadline_ms is not None and deadline_ms < patience_s * 1000

@@ -7,6 +7,7 @@ from waterline.access.roles import Principal
 from waterline.core.errors import RequestError
 from waterline.core.request import Request
 from waterline.core.trace import TraceOutcome
+from waterline.gateway.alive import kept_alive
 from waterline.gateway.attempt import JSON, first_answer
 from waterline.gateway.call import BYTES_PER_TOKEN, Call
 from waterline.gateway.deps import Deps, Sink
@@ -31,7 +32,8 @@ async def serve(request: Request, served: Served, principal: Principal, deps: De
         try:
             trail.admitted(plan[0].name, clock)
             call = Call(trail, plan, variables, sink)
-            last = await (first_answer(call) if served.plain else cheaper_answer(call, better))
+            answer = first_answer(call) if served.plain else cheaper_answer(call, better)
+            last = await (kept_alive(call, answer) if call.keep_alive_s else answer)
         finally:
             used = trail.usage.total_input + trail.usage.total_output
             app.limits.release(deps.clock_us() / 1e6, tokens, used, request.received_us / 1e6)

@@ -65,6 +65,7 @@ ROUTE: Keys = {
     "prefill": Key("yes_no"),
     "on_broken_stream": Key("text", choices=("fail", "restart", "continue")),
     "first_token_s": Key("number", above=0, high=3600),
+    "keep_alive_s": Key("number", low=0, high=3600),
     "idle_s": Key("number", above=0, high=3600),
     "total_s": Key("number", above=0, high=3600),
     "context": Key("whole", low=0, high=100_000_000),

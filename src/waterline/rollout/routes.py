@@ -155,6 +155,10 @@ class _Reader:
         for key in ("first_token_s", "idle_s"):
             if values.get(key, 0.0) > total:
                 self.wrong(name, key, f"{key} is longer than total_s ({total:g} s)", f"Raise total_s, or lower {key}")
+        if 0 < values.get("keep_alive_s", 0.0) < 1:
+            self.wrong(
+                name, "keep_alive_s", "keep_alive_s is shorter than a second", "Write 1 or more; 15 suits most proxies"
+            )
 
     def _params(self, name: str, values: dict[str, Any]) -> dict[str, Any]:
         params: dict[str, Any] = {}
