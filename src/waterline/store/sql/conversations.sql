@@ -1,0 +1,215 @@
+-- name: way
+SELECT conversation FROM conversation_ways WHERE channel = :channel AND address = :address AND sender = :sender
+
+-- name: add_way
+INSERT INTO conversation_ways (channel, address, sender, conversation)
+VALUES (:channel, :address, :sender, :conversation)
+ON CONFLICT (channel, address, sender) DO NOTHING
+
+-- name: of_person
+SELECT id FROM conversations
+WHERE identity = :identity AND channel = :channel AND app = :app AND env = :env AND branch = :branch
+ORDER BY updated_us DESC LIMIT 1
+
+-- name: add
+INSERT INTO conversations (
+    id, app, env, branch, channel, address, sender, identity, name, mode, taken_by, state, turn, sequence, waiting,
+    window_until_us, stage, language, slots, wake_us, release, created_us, updated_us, last_in_us, last_out_us,
+    retry_us, tries, failing_us, excused, trouble
+) VALUES (
+    :id, :app, :env, :branch, :channel, :address, :sender, :identity, '', 'bot', '', :state, 0, 0, 0,
+    0, '', '', '{}', 0, '', :now_us, :now_us, 0, 0,
+    0, 0, 0, 0, ''
+)
+
+-- name: get
+SELECT id, app, env, branch, channel, address, sender, identity, name, mode, taken_by, state, turn, sequence, waiting,
+    window_until_us, stage, language, slots, wake_us, release, created_us, updated_us, last_in_us, last_out_us,
+    retry_us, tries, failing_us, excused, trouble
+FROM conversations WHERE id = :id
+
+-- name: page
+SELECT c.id, c.app, c.env, c.branch, c.channel, c.address, c.sender, c.identity, c.name, c.mode, c.taken_by, c.state,
+    c.turn, c.sequence, c.waiting, c.window_until_us, c.stage, c.language, c.slots, c.wake_us, c.release, c.created_us,
+    c.updated_us, c.last_in_us, c.last_out_us, c.retry_us, c.tries, c.failing_us, c.excused, c.trouble
+FROM conversations c
+WHERE 1 = 1
+    AND c.app = :app                                      --? app
+    AND c.env = :env                                      --? env
+    AND c.branch = :branch                                --? branch
+    AND c.stage = :stage                                  --? stage
+    AND c.mode = :mode                                    --? mode
+    AND c.channel = :channel                              --? channel
+    AND (c.updated_us, c.id) < (:before_us, :before_id)   --? before_us
+ORDER BY c.updated_us DESC, c.id DESC
+LIMIT :limit
+
+-- name: next_sequence
+UPDATE conversations SET sequence = sequence + 1, waiting = waiting + 1, updated_us = :now_us
+WHERE id = :id RETURNING sequence
+
+-- name: heard
+UPDATE conversations SET
+    address = :address, sender = :sender, name = CASE WHEN :name = '' THEN name ELSE :name END, last_in_us = :now_us,
+    window_until_us = CASE WHEN window_until_us < :window_until_us THEN :window_until_us ELSE window_until_us END
+WHERE id = :id
+
+-- name: said
+UPDATE conversations SET last_out_us = :now_us, updated_us = :now_us WHERE id = :id
+
+-- name: knows
+SELECT 1 AS known FROM inbox WHERE channel = :channel AND address = :address AND message_id = :message_id
+
+-- name: erased
+SELECT 1 AS known FROM erased_messages WHERE channel = :channel AND address = :address AND digest = :digest
+
+-- name: put
+INSERT INTO inbox (conversation, channel, address, message_id, sequence, at_us, received_us, kind, turn, body)
+VALUES (:conversation, :channel, :address, :message_id, :sequence, :at_us, :received_us, :kind, 0, :body)
+
+-- name: waiting
+SELECT sequence, received_us, kind, body FROM inbox
+WHERE conversation = :conversation AND turn = 0
+ORDER BY sequence LIMIT :limit
+
+-- name: newest_waiting
+SELECT kind, received_us FROM inbox
+WHERE conversation = :conversation AND turn = 0 ORDER BY sequence DESC LIMIT 1
+
+-- name: oldest_waiting
+SELECT received_us FROM inbox WHERE conversation = :conversation AND turn = 0 ORDER BY sequence LIMIT 1
+
+-- name: messages
+SELECT n, sequence, at_us, received_us, kind, turn, body FROM inbox
+WHERE conversation = :conversation AND sequence > :after ORDER BY sequence LIMIT :limit
+
+-- name: due
+SELECT id FROM conversations WHERE waiting > 0 AND mode = 'bot' AND retry_us <= :now_us
+ORDER BY retry_us, id LIMIT :limit
+
+-- name: to_wake
+SELECT id, wake_us FROM conversations WHERE wake_us > 0 AND mode = 'bot' AND wake_us <= :now_us
+ORDER BY wake_us LIMIT :limit
+
+-- name: woken
+UPDATE conversations SET wake_us = 0 WHERE id = :id AND wake_us = :wake_us
+
+-- name: turned
+UPDATE conversations SET
+    state = :state, turn = turn + 1, stage = CASE WHEN :stage = '' THEN stage ELSE :stage END,
+    language = CASE WHEN :language = '' THEN language ELSE :language END,
+    slots = :slots, wake_us = :wake_us, release = :release, updated_us = :now_us,
+    retry_us = 0, tries = 0, failing_us = 0, excused = 0, trouble = ''
+WHERE id = :id AND turn = :turn AND mode = 'bot'
+
+-- name: read_by
+UPDATE inbox SET turn = :turn WHERE conversation = :conversation AND turn = 0 AND sequence <= :last
+
+-- name: answered_by_person
+UPDATE inbox SET turn = -1 WHERE conversation = :conversation AND turn = 0 AND channel NOT IN ('outcome', 'clock')
+
+-- name: fewer_waiting
+UPDATE conversations SET waiting = waiting - :read WHERE id = :id
+
+-- name: add_turn
+INSERT INTO turns (conversation, turn, started_us, ended_us, release, stage, model_calls, traces)
+VALUES (:conversation, :turn, :started_us, :ended_us, :release, :stage, :model_calls, :traces)
+
+-- name: turns
+SELECT turn, started_us, ended_us, release, stage, model_calls, traces FROM turns
+WHERE conversation = :conversation ORDER BY turn DESC LIMIT :limit
+
+-- name: failed
+UPDATE conversations SET
+    tries = tries + 1, retry_us = :retry_us, trouble = :trouble,
+    failing_us = CASE WHEN failing_us = 0 THEN :now_us ELSE failing_us END
+WHERE id = :id AND turn = :turn
+
+-- name: excuse
+UPDATE conversations SET excused = 1 WHERE id = :id AND turn = :turn AND excused = 0 AND mode = 'bot'
+
+-- name: take
+UPDATE conversations SET mode = 'person', taken_by = :who, updated_us = :now_us WHERE id = :id AND mode = 'bot'
+
+-- name: give_back
+UPDATE conversations SET mode = 'bot', taken_by = '', retry_us = 0, updated_us = :now_us
+WHERE id = :id AND mode = 'person'
+
+-- name: add_stage
+INSERT INTO conversation_stages (conversation, stage, app, env, branch, channel, at_us)
+VALUES (:conversation, :stage, :app, :env, :branch, :channel, :at_us)
+ON CONFLICT (conversation, stage) DO NOTHING
+
+-- Of the conversations that began in a span, how many ever came to each stage.
+-- name: funnel
+SELECT c.branch AS branch, s.stage AS stage, COUNT(*) AS conversations, MIN(s.at_us) AS first_us,
+    CAST(SUM(s.at_us - c.created_us) AS BIGINT) AS after_us
+FROM conversations c JOIN conversation_stages s ON s.conversation = c.id
+WHERE c.created_us >= :since_us AND c.created_us < :until_us
+    AND c.app = :app --? app
+    AND c.env = :env --? env
+    AND c.branch = :branch --? branch
+GROUP BY c.branch, s.stage
+
+-- name: figures
+SELECT c.branch AS branch, COUNT(*) AS conversations,
+    CAST(SUM(CASE WHEN c.mode = 'person' THEN 1 ELSE 0 END) AS BIGINT) AS with_person,
+    CAST(SUM(c.turn) AS BIGINT) AS turns
+FROM conversations c
+WHERE c.created_us >= :since_us AND c.created_us < :until_us
+    AND c.app = :app --? app
+    AND c.env = :env --? env
+    AND c.branch = :branch --? branch
+GROUP BY c.branch
+
+-- What the models of a conversation cost. unpriced: calls whose cost nobody knows.
+-- name: spent
+SELECT COUNT(*) AS calls, CAST(COALESCE(SUM(cost_nano_usd), 0) AS BIGINT) AS cost_nano_usd,
+    CAST(COALESCE(SUM(CASE WHEN cost_nano_usd IS NULL THEN 1 ELSE 0 END), 0) AS BIGINT) AS unpriced
+FROM traces WHERE session = :conversation AND session <> ''
+
+-- name: spent_by_branch
+SELECT t.branch AS branch, COUNT(*) AS calls, CAST(COALESCE(SUM(t.cost_nano_usd), 0) AS BIGINT) AS cost_nano_usd,
+    CAST(COALESCE(SUM(CASE WHEN t.cost_nano_usd IS NULL THEN 1 ELSE 0 END), 0) AS BIGINT) AS unpriced
+FROM traces t JOIN conversations c ON c.id = t.session
+WHERE t.session <> '' AND c.created_us >= :since_us AND c.created_us < :until_us
+    AND c.app = :app --? app
+    AND c.env = :env --? env
+GROUP BY t.branch
+
+-- name: ids_of_identity
+SELECT id FROM conversations WHERE identity = :identity ORDER BY created_us, id
+
+-- name: message_ids
+SELECT channel, address, message_id FROM inbox WHERE conversation = :conversation
+
+-- name: remember_erased
+INSERT INTO erased_messages (channel, address, digest, at_us) VALUES (:channel, :address, :digest, :at_us)
+ON CONFLICT (channel, address, digest) DO NOTHING
+
+-- name: forget_erased
+DELETE FROM erased_messages WHERE at_us < :before_us
+
+-- name: erase_inbox
+DELETE FROM inbox WHERE conversation = :conversation
+
+-- name: erase_turns
+DELETE FROM turns WHERE conversation = :conversation
+
+-- name: erase_effects
+DELETE FROM effects WHERE conversation = :conversation
+
+-- name: erase_sent
+DELETE FROM sent_messages WHERE conversation = :conversation
+
+-- name: erase_stages
+DELETE FROM conversation_stages WHERE conversation = :conversation
+
+-- name: erase_handoffs
+DELETE FROM handoffs WHERE conversation = :conversation
+
+-- name: erase_ways
+DELETE FROM conversation_ways WHERE conversation = :conversation
+
+-- name: erase
+DELETE FROM conversations WHERE id = :conversation
