@@ -12,7 +12,7 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Literal, NoReturn, Protocol
 
@@ -28,7 +28,7 @@ from waterline.core.money import usd
 __all__ = ["SYSTEM", "Act", "KeyRing", "KeyStore", "MemoryKeys", "NewKey", "Principal", "StoredKey", "hide_keys"]
 
 Kind = Literal["app", "person"]
-Headers = Iterable[tuple[bytes, bytes]]  # lower-case names, as ASGI gives them
+Headers = Sequence[tuple[bytes, bytes]]  # lower-case names, as ASGI gives them
 
 ID_LENGTH = 11  # wl-1a2b3c4d
 KEY_LENGTH = ID_LENGTH + 43
@@ -162,17 +162,12 @@ class KeyRing:
 
         Both `Authorization: Bearer` and `x-api-key` are read. An SDK may send another vendor's token in the one and
         ours in the other, so the one that looks like ours counts; two different ones of ours are refused."""
-        bearer: bytes | None = None
-        x_api_key: bytes | None = None
-        for name, value in headers:
-            if name == b"authorization":
-                if bearer is not None and bearer != value:
+        named = dict(headers)
+        bearer, x_api_key = named.get(b"authorization"), named.get(b"x-api-key")
+        if len(named) < len(headers):
+            for name, value in headers:
+                if name in (b"authorization", b"x-api-key") and value != named[name]:
                     _refuse_two()
-                bearer = value
-            elif name == b"x-api-key":
-                if x_api_key is not None and x_api_key != value:
-                    _refuse_two()
-                x_api_key = value
         if bearer is not None and x_api_key is None:
             hit = self._bearer_hits.get(bearer)
         elif x_api_key is not None and bearer is None:

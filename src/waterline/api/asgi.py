@@ -3,7 +3,7 @@ the control plane's ASGI application."""
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any, Protocol
 from urllib.parse import unquote_to_bytes
@@ -40,14 +40,14 @@ class DataPlane:
         self._count = count
         self._otherwise = otherwise
         self._max_body_bytes = max_body_bytes
-        self.routes: dict[str, tuple[str, Action, Handler]] = {}
+        self.routes: dict[str, tuple[str, Action, Handler, type[HttpSink]]] = {}
         self.open_routes: dict[str, Callable[[HttpSink], Awaitable[None]]] = {}  # GET, no key: liveness
-        self._sinks: dict[str, type[HttpSink]] = {}  # where errors have another shape than OpenAI's
+        self._sinks: dict[str, type[HttpSink]] = {}  # by prefix: where errors have another shape than OpenAI's
         self.trees: dict[str, tuple[Action, TreeHandler]] = {}  # by prefix: paths that hold an id
 
     def add(self, method: str, path: str, action: Action, handler: Handler, sink: type[HttpSink] = HttpSink) -> None:
         """`sink`: what tells the caller, errors too; also those of paths below this one."""
-        self.routes[path] = (method, action, handler)
+        self.routes[path] = (method, action, handler, sink)
         if sink is not HttpSink:
             self._sinks[path] = sink
 
@@ -61,11 +61,8 @@ class DataPlane:
         """On the head alone: which handler, and may this caller use it? Raises RequestError."""
         path = exchange.path
         found = self.routes.get(path) or self._in_a_tree(exchange)
-        for prefix, sink in self._sinks.items():
-            if path.startswith(prefix):
-                exchange.sink_type = sink
         if found is not None:
-            method, action, handler = found
+            method, action, handler, exchange.sink_type = found
             if exchange.method != method:
                 raise InvalidRequest(f"{path} takes {method}, not {exchange.method}.", status=405)
             exchange.principal = self._authenticate(exchange.headers, exchange.peer)
@@ -76,6 +73,7 @@ class DataPlane:
         elif path in self.open_routes:
             exchange.handle = self._probe
         elif path.startswith("/v1/"):
+            exchange.sink_type = self._sink_below(path)
             raise InvalidRequest(f"There is no {path[:200]} here.", status=404)
         else:
             exchange.handle = self._pass_on
@@ -118,12 +116,15 @@ class DataPlane:
             if not exchange.sink.started:
                 await exchange.sink.fail(RequestError("Something went wrong on our side; see the server's log."), [])
 
-    def _in_a_tree(self, exchange: Exchange) -> tuple[str, Action, Handler] | None:
+    def _in_a_tree(self, exchange: Exchange) -> tuple[str, Action, Handler, type[HttpSink]] | None:
+        path, method = exchange.path, exchange.method
         for prefix, (action, handler) in self.trees.items():
-            if exchange.path.startswith(prefix):
-                method = exchange.method
-                return method, action, partial(handler, method=method, query=exchange.query)
+            if path.startswith(prefix):
+                return method, action, partial(handler, method=method, query=exchange.query), self._sink_below(path)
         return None
+
+    def _sink_below(self, path: str) -> type[HttpSink]:
+        return next((sink for prefix, sink in self._sinks.items() if path.startswith(prefix)), HttpSink)
 
 
 async def run_asgi(application: Application, exchange: Exchange) -> None:
@@ -141,7 +142,9 @@ async def run_asgi(application: Application, exchange: Exchange) -> None:
 
     async def send(message: dict[str, Any]) -> None:
         if message["type"] == "http.response.start":
-            sink.head(message["status"], list(message["headers"]), silent=exchange.method == "HEAD")
+            headers = [h for h in message["headers"] if h[0] != b"connection"]
+            sized = any(name == b"content-length" for name, _ in headers)
+            sink.head(message["status"], headers, silent=exchange.method == "HEAD", sized=sized)
         elif message.get("more_body"):
             await sink.write(message.get("body", b""))
         else:
@@ -166,20 +169,24 @@ async def run_asgi(application: Application, exchange: Exchange) -> None:
     await application(scope, receive, send)
 
 
-_CLAIMS = frozenset((b"idempotency-key", b"cache-control"))
+_ASIDE = (b"session", b"subject", b"groups", b"tags", b"cache", b"delivery", b"priority", b"deadline-ms")
+_CLAIMS = frozenset((b"idempotency-key", b"cache-control", *(b"x-waterline-" + name for name in _ASIDE)))
+_NOTHING: dict[bytes, str] = {}
 
 
-def claims(headers: Headers, principal: Principal) -> dict[bytes, str]:
-    """Every `x-waterline-*` header, the idempotency key and cache-control, in one pass over the headers.
+def claims(headers: Mapping[bytes, bytes], principal: Principal) -> dict[bytes, str]:
+    """What a request says of itself beside its body: our own headers, the idempotency key and cache-control.
 
     Raises PermissionDenied if identity is asserted by a key that may not, InvalidRequest if one is too long."""
+    if _CLAIMS.isdisjoint(headers):
+        return _NOTHING
     found: dict[bytes, str] = {}
-    for name, value in headers:
-        if name.startswith(b"x-waterline-") or name in _CLAIMS:
-            if len(value) > 256:
-                raise InvalidRequest(f"The header {name.decode('latin-1')[:60]} is longer than 256 bytes.")
-            found[name] = value.decode("latin-1").strip()
-    if found and not principal.assert_identity:
+    for name in _CLAIMS.intersection(headers):
+        value = headers[name]
+        if len(value) > 256:
+            raise InvalidRequest(f"The header {name.decode('latin-1')} is longer than 256 bytes.")
+        found[name] = value.decode("latin-1").strip()
+    if not principal.assert_identity:
         for name in (b"x-waterline-subject", b"x-waterline-groups"):
             if name in found:
                 raise PermissionDenied(

@@ -29,7 +29,7 @@ class Completions:
         self._max_body_bytes = max_body_bytes
 
     async def __call__(self, exchange: Exchange, principal: Principal) -> None:
-        said = claims(exchange.headers, principal) if len(exchange.headers) else {}
+        said = claims(exchange.named, principal)
         session = said.get(b"x-waterline-session", "")
         trace_id = self._deps.next_id()
         served = self._find(principal, session, trace_id)

@@ -13,7 +13,8 @@ What it promises, each with a test (tests/unit/api/test_http.py, tests/whole/tes
 import asyncio
 import socket
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from types import MappingProxyType
 from typing import Any, Protocol, cast
 
 import httptools
@@ -47,30 +48,27 @@ class Exchange:
     """One request as it comes in, and the sink of its answer. `Gate.admit` sets `limit`, and `handle` to what will
     answer it; `handler` and `principal` are for whoever handles it."""
 
-    __slots__ = (
-        "error", "handle", "handler", "headers", "keep_alive", "limit", "method", "parts", "path", "peer", "principal",
-        "query", "received_us", "sink", "sink_type", "size", "target", "version",
-    )  # fmt: skip
+    method = ""  # empty until the head is in
+    target = b""
+    path = ""
+    query = b""
+    version = "1.1"
+    named: Mapping[bytes, bytes] = MappingProxyType({})  # the headers by name; of a repeated one the last
+    size = 0
+    limit = SMALL_BODY
+    keep_alive = False
+    received_us = 0
+    error: RequestError | None = None
+    handle: Callable[["Exchange"], Awaitable[None]] | None = None
+    handler: Any = None
+    principal: Principal | None = None
+    sink: HttpSink
+    sink_type = HttpSink  # in which shape its errors are told
 
     def __init__(self, peer: str) -> None:
         self.peer = peer  # the address it came from
-        self.method = ""  # empty until the head is in
-        self.target = b""
-        self.path = ""
-        self.query = b""
-        self.version = "1.1"
         self.headers: Headers = []  # lower-case names
         self.parts: list[bytes] = []
-        self.size = 0
-        self.limit = SMALL_BODY
-        self.keep_alive = False
-        self.received_us = 0
-        self.error: RequestError | None = None
-        self.handle: Callable[[Exchange], Awaitable[None]] | None = None
-        self.handler: Any = None
-        self.principal: Principal | None = None
-        self.sink: HttpSink
-        self.sink_type = HttpSink  # in which shape its errors are told
 
     async def body(self, limit: int) -> bytes:
         """Raises InvalidRequest (413)."""
@@ -78,12 +76,6 @@ class Exchange:
             raise too_large(limit)
         parts = self.parts
         return parts[0] if len(parts) == 1 else b"".join(parts)
-
-    def header(self, name: bytes) -> bytes | None:
-        for key, value in self.headers:
-            if key == name:
-                return value
-        return None
 
 
 class Gate(Protocol):
@@ -106,8 +98,8 @@ class Connection(asyncio.Protocol):
         self.transport: asyncio.Transport
         self.peer = ""
         self.exchange: Exchange | None = None  # the one being read
-        self.sink: HttpSink | None = None  # of the one being answered
-        self.task: asyncio.Task[None] | None = None
+        self.answering: Exchange | None = None
+        self.task: asyncio.Task[None] | None = None  # answers them, one after the other
         self.waiting: deque[Exchange] = deque()
         self.head_bytes = 0
         self.due = 0.0  # 0: nothing is awaited from the caller
@@ -116,6 +108,7 @@ class Connection(asyncio.Protocol):
         self.lost = False
         self.paused_at = 0.0  # 0: the caller reads
         self._writable: asyncio.Future[None] | None = None
+        self._called: asyncio.Future[None] | None = None  # what the task waits for when there is nothing to answer
 
     # The transport calls these.
 
@@ -132,8 +125,12 @@ class Connection(asyncio.Protocol):
         if self.exchange is not None and self.exchange.handle is not None and not self.deaf:
             self.server.gate.left_while_sending()
         self.resume_writing()
-        if self.task is not None and self.sink is not None and not self.sink.ended:
-            self.sink.gone = True
+        answering = self.answering
+        if answering is not None:
+            if answering.sink.ended:
+                return  # what its handler still has to do it may do
+            answering.sink.gone = True
+        if self.task is not None:
             self.task.cancel()
 
     def data_received(self, data: bytes) -> None:
@@ -165,7 +162,7 @@ class Connection(asyncio.Protocol):
         if self.deaf:
             return
         self.exchange = Exchange(self.peer)
-        if self.task is None:
+        if self.answering is None:
             self.due = self.server.now + self.server.patience.head_s
 
     def on_url(self, url: bytes) -> None:
@@ -186,13 +183,13 @@ class Connection(asyncio.Protocol):
         exchange = self.exchange
         if exchange is None or self.parser.should_upgrade():  # see _stay_with_http_1_1
             return
-        exchange.method = self.parser.get_method().decode("latin-1")
-        exchange.version = self.parser.get_http_version()
+        parser = self.parser
+        exchange.method = parser.get_method().decode("latin-1")
+        exchange.version = parser.get_http_version()
         exchange.received_us = self.server.clock_us()
         heads, self.head_bytes = self.head_bytes, 0
         path, _, exchange.query = exchange.target.partition(b"?")
         exchange.path = path.decode("latin-1")
-        length = 0
         try:
             length = _checked(exchange, heads)
         except RequestError as error:
@@ -207,10 +204,10 @@ class Connection(asyncio.Protocol):
             if length > SMALL_BODY:
                 self._begin(exchange, last=True)
         else:
-            if self.task is None:
-                self.due = self.server.now + self.server.patience.body_s
-            expected = exchange.header(b"expect")
-            if expected is not None and expected.lower() == b"100-continue" and self.task is None:
+            if self.answering is not None:
+                return
+            self.due = self.server.now + self.server.patience.body_s
+            if exchange.named.get(b"expect", b"").lower() == b"100-continue":
                 self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def on_body(self, data: bytes) -> None:
@@ -230,7 +227,7 @@ class Connection(asyncio.Protocol):
             return
         self.exchange = None
         exchange.keep_alive = self.parser.should_keep_alive()
-        if self.task is None:
+        if self.answering is None:
             self._begin(exchange)
         else:
             self.waiting.append(exchange)
@@ -254,16 +251,33 @@ class Connection(asyncio.Protocol):
         """Answer it. `last`: before it is here whole; the rest of it is not read."""
         if last:
             self.exchange, self.deaf, exchange.keep_alive = None, True, False
-            if self.task is not None:
+            if self.answering is not None:
                 self.waiting.append(exchange)
                 return
         self.due = 0.0
         keep_alive = exchange.keep_alive and not self.closing
-        self.sink = exchange.sink = exchange.sink_type(self, keep_alive, exchange.version != "1.0")
-        self.task = self.loop.create_task(self._answer(exchange))
+        exchange.sink = exchange.sink_type(self, keep_alive, exchange.version != "1.0")
+        self.answering = exchange
+        if self.task is None:
+            self.task = self.loop.create_task(self._answer_all())
+        elif self._called is not None:
+            self._called.set_result(None)
+
+    async def _answer_all(self) -> None:
+        """One task a connection: one a request costs four times as much as to wait here for the next."""
+        try:
+            while not self.lost:
+                if self.answering is not None:
+                    await self._answer(self.answering)
+                else:
+                    self._called = self.loop.create_future()
+                    await self._called
+                    self._called = None
+        finally:
+            self.task = self._called = None
 
     async def _answer(self, exchange: Exchange) -> None:
-        server, sink = self.server, exchange.sink
+        server = self.server
         server.in_flight += 1
         try:
             if exchange.handle is not None:
@@ -274,8 +288,8 @@ class Connection(asyncio.Protocol):
             pass  # the caller left, or the server stops: the handler has said what there was to say
         finally:
             server.in_flight -= 1
-            self.task = self.sink = None
-            self._next(sink)
+            self.answering = None
+            self._next(exchange.sink)
 
     def _next(self, sink: HttpSink) -> None:
         if self.lost:
@@ -318,10 +332,10 @@ class Connection(asyncio.Protocol):
     def stop(self) -> None:
         """The server stops: this connection ends with the answer under way, or with the next one."""
         self.closing = True
-        if self.sink is None:
+        if self.answering is None:
             self.due = self.server.now + FAREWELL_S
-        elif not self.sink.started:
-            self.sink.keep_alive = False
+        elif not self.answering.sink.started:
+            self.answering.sink.keep_alive = False
 
     async def drained(self) -> None:
         """Returns when the caller has read on, or left."""
@@ -359,11 +373,13 @@ class Server:
         end = self.now + grace_s
         while self.connections and self.loop.time() < end:  # noqa: ASYNC110  (connections come to their end one by one)
             await asyncio.sleep(0.02)
-        left = [c.task for c in self.connections if c.task is not None]
-        for task in left:
-            task.cancel()
-        if left:
-            await asyncio.wait(left, timeout=AFTER_GRACE_S)
+        left = [c for c in self.connections if c.answering is not None]
+        for connection in left:
+            if connection.task is not None:
+                connection.task.cancel()
+        end = self.loop.time() + AFTER_GRACE_S
+        while any(c.answering is not None for c in left) and self.loop.time() < end:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
         for connection in tuple(self.connections):
             connection.transport.abort()
         if self._ticker is not None:
@@ -392,25 +408,37 @@ def _checked(exchange: Exchange, received: int) -> int:
         raise InvalidRequest(f"The request's target is longer than {TARGET_BYTES:,} bytes.", status=414)
     if len(exchange.headers) > MOST_HEADERS:
         raise InvalidRequest(f"The request has more than {MOST_HEADERS} headers.", status=431)
-    length, hosts, coded = -1, 0, False
-    for name, value in exchange.headers:
-        if name == b"content-length":
-            if length >= 0 or not value.isdigit():
-                raise _ambiguous("Content-Length")
-            length = int(value)
-        elif name == b"host":
-            hosts += 1
-        elif name == b"transfer-encoding":
-            if coded or value.lower() != b"chunked":
-                raise _ambiguous("Transfer-Encoding")
-            coded = True
-    if coded and length >= 0:
-        raise _ambiguous("Content-Length beside Transfer-Encoding")
+    named = exchange.named = dict(exchange.headers)
+    if len(named) < len(exchange.headers):
+        _refuse_repeated(exchange.headers)
+    length, coding = named.get(b"content-length", b"0"), named.get(b"transfer-encoding")
+    if not length.isdigit():
+        raise _ambiguous("Content-Length")
+    if coding is not None:
+        if coding.lower() != b"chunked":
+            raise _ambiguous("Transfer-Encoding")
+        if b"content-length" in named:
+            raise _ambiguous("Content-Length beside Transfer-Encoding")
     if exchange.version not in ("1.0", "1.1"):
         raise InvalidRequest("This server speaks HTTP/1.1 and HTTP/1.0.", status=505)
-    if hosts != 1 and (hosts or exchange.version != "1.0"):
-        raise InvalidRequest("Send one Host header.")
-    return max(0, length)
+    if b"host" not in named and exchange.version != "1.0":
+        raise _not_one_host()
+    return int(length)
+
+
+def _refuse_repeated(headers: Headers) -> None:
+    """What decides where a request ends, or to whom it goes, is said once. Other headers may repeat."""
+    names = [name for name, _ in headers]
+    if names.count(b"content-length") > 1:
+        raise _ambiguous("Content-Length")
+    if names.count(b"transfer-encoding") > 1:
+        raise _ambiguous("Transfer-Encoding")
+    if names.count(b"host") > 1:
+        raise _not_one_host()
+
+
+def _not_one_host() -> InvalidRequest:
+    return InvalidRequest("Send one Host header.")
 
 
 def _ambiguous(what: str) -> InvalidRequest:

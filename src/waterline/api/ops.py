@@ -19,7 +19,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 async def reply(sink: HttpSink, body: bytes, content_type: bytes = JSON, status: int = 200) -> None:
-    await sink.begin(status, content_type, [(b"content-length", b"%d" % len(body))])
+    await sink.begin(status, content_type, [])
     await sink.end(body)
 
 

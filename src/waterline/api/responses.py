@@ -87,7 +87,7 @@ class ResponseTree:
         self._digest_key = digest_key
 
     async def __call__(self, exchange: Exchange, principal: Principal, *, method: str, query: bytes) -> None:
-        said = claims(exchange.headers, principal).get(b"x-waterline-subject", "")
+        said = claims(exchange.named, principal).get(b"x-waterline-subject", "")
         subject = keyed_digest(self._digest_key, said.encode()) if said else ""
         response_id, _, rest = exchange.path.removeprefix(TREE).partition("/")
         try:

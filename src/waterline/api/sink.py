@@ -35,13 +35,14 @@ def error_body(error: RequestError) -> bytes:
 class HttpSink:
     """One answer. Its head leaves with the first bytes of its body: one write, one packet, one wake-up."""
 
-    __slots__ = ("_chunked", "_connection", "_head", "_may_chunk", "_silent", "ended", "gone", "keep_alive", "started",
-                 "status")  # fmt: skip
+    __slots__ = ("_chunked", "_connection", "_head", "_may_chunk", "_silent", "_sized", "ended", "gone", "keep_alive",
+                 "started", "status")  # fmt: skip
 
     def __init__(self, connection: "Connection", keep_alive: bool, may_chunk: bool) -> None:
         self._connection = connection
         self._may_chunk = may_chunk  # HTTP/1.0 knows no chunks: there the end of the connection is the answer's
-        self._head = b""
+        self._head = b""  # until its length is known, or that it has none
+        self._sized = False
         self._chunked = False
         self._silent = False  # an answer without a body, whatever is written
         self.keep_alive = keep_alive
@@ -53,36 +54,33 @@ class HttpSink:
     async def begin(self, status: int, content_type: bytes, headers: Headers) -> None:
         self.head(status, [(b"content-type", content_type), *headers])
 
-    def head(self, status: int, headers: Headers, *, silent: bool = False) -> None:
-        """`silent`: the answer to a HEAD."""
+    def head(self, status: int, headers: Headers, *, silent: bool = False, sized: bool = False) -> None:
+        """`silent`: the answer to a HEAD. `sized`: its length is among the headers; else it is told here."""
         self.started = True
         self.status = status
-        sized = silent or status in _WITHOUT_BODY
-        self._silent = sized
-        lines = [_STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status]
-        for name, value in headers:
-            if name == b"content-length":
-                sized = True
-            elif name == b"connection":
-                continue
-            lines.append(b"%b: %b\r\n" % (name, value))
-        if not sized:
-            if self._may_chunk:
-                self._chunked = True
-                lines.append(b"transfer-encoding: chunked\r\n")
-            else:
-                self.keep_alive = False
-        lines.append(b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n")
-        self._head = b"".join(lines)
+        self._silent = silent or status in _WITHOUT_BODY
+        self._sized = sized or self._silent
+        first = _STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
+        self._head = first + b"".join([b"%b: %b\r\n" % header for header in headers])
 
     async def write(self, data: bytes) -> None:
         """Waits while the caller reads slowly."""
         if not data or self._silent:
             return
+        head = self._head
+        if head:
+            self._head = b""
+            if not self._sized:
+                if self._may_chunk:
+                    self._chunked = True
+                    head += b"transfer-encoding: chunked\r\n"
+                else:
+                    self.keep_alive = False
+            head += b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n"
         if self._chunked:
-            data = b"%x\r\n%b\r\n" % (len(data), data)
-        if self._head:
-            data, self._head = self._head + data, b""
+            data = b"%b%x\r\n%b\r\n" % (head, len(data), data)
+        elif head:
+            data = head + data
         connection = self._connection
         connection.transport.write(data)
         if connection.paused_at:
@@ -93,8 +91,14 @@ class HttpSink:
             data = b""
         elif self._chunked:
             data = b"%x\r\n%b\r\n0\r\n\r\n" % (len(data), data) if data else b"0\r\n\r\n"
-        if self._head:
-            data, self._head = self._head + data, b""
+        head = self._head
+        if head:
+            self._head = b""
+            last = b"" if self.keep_alive else b"connection: close\r\n"
+            if self._sized:
+                data = b"%b%b\r\n%b" % (head, last, data)
+            else:
+                data = b"%bcontent-length: %d\r\n%b\r\n%b" % (head, len(data), last, data)
         connection = self._connection
         connection.transport.write(data)
         self.ended = True
@@ -113,8 +117,7 @@ class HttpSink:
             await self.end(self.error_event(error))
             return
         body = self.error_body(error)
-        extra = [*headers, (b"content-length", b"%d" % len(body))]
         if error.retry_after_s is not None:
-            extra.append((b"retry-after", b"%d" % error.retry_after_s))
-        await self.begin(error.status, b"application/json", extra)
+            headers = [*headers, (b"retry-after", b"%d" % error.retry_after_s)]
+        await self.begin(error.status, b"application/json", headers)
         await self.end(body)

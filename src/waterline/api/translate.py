@@ -34,7 +34,7 @@ class TranslatingSink:
     def __init__(self, inner: Sink, translator: Translator) -> None:
         self.inner = inner
         self.translator = translator
-        self._head: tuple[int, bytes, list[tuple[bytes, bytes]]] | None = None  # of a plain answer, until its length
+        self._head: tuple[int, bytes, list[tuple[bytes, bytes]]] | None = None  # of a plain answer, until it is read
 
     @property
     def started(self) -> bool:
@@ -48,7 +48,7 @@ class TranslatingSink:
         if content_type.startswith(b"text/event-stream"):
             await self.inner.begin(status, content_type, headers)
         else:
-            self._head = (status, content_type, [h for h in headers if h[0] != b"content-length"])
+            self._head = (status, content_type, headers)
 
     async def write(self, data: bytes) -> None:
         alone = data[:1] == b":" and data.find(b"\n\n") == len(data) - 2  # a comment that keeps a connection alive
@@ -60,12 +60,11 @@ class TranslatingSink:
         if self._head is None:
             await self.inner.end(self._translated(data))
             return
-        status, content_type, headers = self._head
         try:
             body = self.translator.answer(data)
         except UNREADABLE as error:
             raise ProviderUnavailable(f"The provider's answer cannot be said in this API: {error}.") from error
-        await self.inner.begin(status, content_type, [*headers, (b"content-length", b"%d" % len(body))])
+        await self.inner.begin(*self._head)
         await self.inner.end(body)
 
     async def fail(self, error: RequestError, headers: list[tuple[bytes, bytes]]) -> None:

@@ -98,7 +98,10 @@ async def _tries(call: Call, target: Target, last: bool) -> bytes:
     error: RequestError | None = None
     while True:
         try:
-            await _turn(call, target, last)
+            if call.trail.app.spec.limits.adaptive_concurrency:
+                _shed(call, target)
+            if target.health.wait_s(call.trail.deps.tick_s()):
+                await _turn(call, target, last)
         except Cooling:
             if error is None:
                 raise
@@ -122,11 +125,7 @@ async def _turn(call: Call, target: Target, last: bool) -> None:
     """Until the target may be asked. Where there is another one, nobody waits for one that cools down; where there is
     none, an answer within our patience is better than a refusal. Raises Cooling, with when a retry can help."""
     health, tick_s = target.health, call.trail.deps.tick_s
-    if call.trail.app.declared.adaptive_concurrency:
-        _shed(call, target)
     now_s = tick_s()
-    if not health.wait_s(now_s):
-        return
     gives_up_s = now_s + min(PATIENCE_S, call.left_s)
     while wait_s := health.wait_s(now_s):
         if not last and health.cooling(now_s):
@@ -170,7 +169,8 @@ def _again(fault: ProviderFault, number: int, call: Call, target: Target, last: 
 async def _attempt(call: Call, target: Target) -> bytes:
     """Reserve, log, send, read. Whatever happens, the reservation is settled and the attempt is in the trace."""
     trail, request, deps = call.trail, call.trail.request, call.trail.deps
-    hold, body = _prepare(call, target)
+    choices, priced, learned = _choices(call, target), priced_as(request, target.route), target.lengths
+    hold, body = _prepare(call, target, choices, priced)
     trail.target = target
     trail.attempts += 1
     trail.reserved = hold.tab.worst
@@ -183,7 +183,6 @@ async def _attempt(call: Call, target: Target) -> bytes:
         raise
     event = _Event(trail, target, hold, body, call.resume.prefill_characters if call.resume is not None else None)
     target.health.begin(event.began_s)
-    choices, learned = _choices(call, target), target.lengths
     usage: Usage | None = unheard(request, body, hold, choices, learned)
     response: Response | None = None
     try:
@@ -244,13 +243,13 @@ async def _attempt(call: Call, target: Target) -> bytes:
     finally:
         if response is not None:
             response.close()  # nothing to do after a complete answer
-        cost = trail.billed(target, usage) if usage is not None else 0
+        cost = trail.billed(target, priced, usage) if usage is not None else 0
         if hold.settle(cost):
             deps.metrics.count("budget_overshoot")
         event.close()
 
 
-def _prepare(call: Call, target: Target) -> tuple[Reservation, bytes]:
+def _prepare(call: Call, target: Target, choices: int, priced: str) -> tuple[Reservation, bytes]:
     """Render once to know the prompt's size, reserve, and render again if the budget clamped the length."""
     trail, request = call.trail, call.trail.request
     route, app = target.route, trail.app
@@ -267,7 +266,6 @@ def _prepare(call: Call, target: Target) -> tuple[Reservation, bytes]:
     bound = len(body) + (media_tokens(body, request.fields.get("messages")) if chat else 0)
     if "tools" in request.fields:
         bound += TOOLS_TOKENS
-    priced = priced_as(request, route)
     price = app.prices.find(route.provider, priced, request.received_us, bound)
     trail.price_version = price.version if price is not None else ""
     hold = app.budget.reserve(
@@ -276,7 +274,7 @@ def _prepare(call: Call, target: Target) -> tuple[Reservation, bytes]:
         priced,
         bound,
         wanted if chat else 0,
-        _choices(call, target),
+        choices,
         target.lengths.p99 if chat else 0,
     )
     if chat and hold.max_tokens != wanted:
@@ -292,7 +290,7 @@ def _choices(call: Call, target: Target) -> int:
 
 
 async def _send(call: Call, target: Target, body: bytes) -> Response:
-    link = await target.upstream.link()
+    link = target.upstream.ready or await target.upstream.link()
     left_s, route = call.left_s, target.route
     if left_s <= 0:
         raise Timeout("total", "the deadline passed before the request could be sent")

@@ -160,8 +160,6 @@ async def _from_store(request: Request, sink: "Sink", stored: Stored, mark: byte
             "its bytes are no longer kept. Use a new key to ask again."
         )
     headers = [(b"x-waterline-trace", stored.trace.encode()), (b"x-waterline-release", stored.release.encode())]
-    if not stored.stream:
-        headers.append((b"content-length", b"%d" % len(stored.answer)))
     kind = b"text/event-stream; charset=utf-8" if stored.stream else b"application/json"
     await _again(sink, kind, headers, [stored.answer])
 

@@ -35,19 +35,17 @@ class Window:
             self._advance(second)
         return self.total
 
-    def add(self, now_s: float, amount: int) -> None:
-        second = int(now_s)
-        if second != self._second:
-            self._advance(second)
+    def add(self, amount: int) -> None:
+        """Now: right after `now`."""
         self._slots[self._second % WINDOW_S] += amount
         self.total += amount
 
     def correct(self, now_s: float, since_s: float, amount: int) -> None:
         """Less than was thought is given back to the second it was counted in, so that no slot goes negative."""
-        self._advance(int(now_s))
+        self.now(now_s)
         if amount > 0:
-            return self.add(now_s, amount)
-        if 0 <= self._second - int(since_s) < WINDOW_S:
+            self.add(amount)
+        elif 0 <= self._second - int(since_s) < WINDOW_S:
             at = int(since_s) % WINDOW_S
             back = min(-amount, self._slots[at])
             self._slots[at] -= back
@@ -93,17 +91,19 @@ class AppLimits:
                 f"{limits.rpm}. Retry after the time given, or raise rpm in app.toml [limits].",
                 retry_after_s=self.requests.seconds_until(now_s, 1, limits.rpm),
             )
-        if limits.tpm is not None and self.tokens.now(now_s) + min(tokens, limits.tpm) > limits.tpm:
-            raise RateLimited(
-                f'App "{self.app}" has used {self.tokens.total} tokens in the last minute; the limit is {limits.tpm}. '
-                "Retry after the time given, or raise tpm in app.toml [limits].",
-                retry_after_s=self.tokens.seconds_until(now_s, min(tokens, limits.tpm), limits.tpm),
-            )
+        if limits.tpm is not None and self.tokens.now(now_s) + tokens > limits.tpm:
+            wanted = min(tokens, limits.tpm)  # what is larger than the limit may go when nothing else does
+            if self.tokens.total + wanted > limits.tpm:
+                raise RateLimited(
+                    f'App "{self.app}" has used {self.tokens.total} tokens in the last minute; the limit is '
+                    f"{limits.tpm}. Retry after the time given, or raise tpm in app.toml [limits].",
+                    retry_after_s=self.tokens.seconds_until(now_s, wanted, limits.tpm),
+                )
         self.in_flight += 1
         if limits.rpm is not None:
-            self.requests.add(now_s, 1)
+            self.requests.add(1)
         if limits.tpm is not None:
-            self.tokens.add(now_s, tokens)
+            self.tokens.add(tokens)
 
     def release(self, now_s: float, estimated_tokens: int, tokens: int, since_s: float) -> None:
         """Correct the estimate made at admission by what was really used."""

@@ -27,21 +27,19 @@ async def serve(request: Request, served: Served, principal: Principal, deps: De
         if served.routed:
             plan, better = route(trail, plan)
         clock, variables = _variables(trail, plan + better)
-        tokens = len(request.body) // BYTES_PER_TOKEN
-        app.limits.admit(request.received_us / 1e6, tokens)
+        tokens, received_s = len(request.body) // BYTES_PER_TOKEN, request.received_us / 1e6
+        app.limits.admit(received_s, tokens)
         try:
             trail.admitted(plan[0].name, clock)
             call = Call(trail, plan, variables, sink)
             answer = first_answer(call) if served.plain else cheaper_answer(call, better)
             last = await (kept_alive(call, answer) if call.keep_alive_s else answer)
         finally:
-            used = trail.usage.total_input + trail.usage.total_output
-            app.limits.release(deps.clock_us() / 1e6, tokens, used, request.received_us / 1e6)
+            app.limits.release(deps.clock_us() / 1e6, tokens, trail.tokens_in + trail.tokens_out, received_s)
         trail.answer.append(last)
-        trail.answered(200)
         trail.close("answered")
         if not sink.started:
-            await sink.begin(200, JSON, trail.final_headers(len(last)))
+            await sink.begin(200, JSON, trail.final_headers())
         await sink.end(last)
     except AfterContent as broken:
         trail.close("failed", broken.error)

@@ -18,7 +18,6 @@ from waterline.core.trace import (
     TraceOutcome,
     encode_record,
 )
-from waterline.gateway.billing import priced_as
 from waterline.gateway.budget import Tab
 from waterline.gateway.deps import App, Deps
 from waterline.gateway.route import Served, Target
@@ -44,6 +43,8 @@ class Trail:
         self.tab: Tab | None = None
         self.reserved = 0
         self.usage = NO_USAGE
+        self.tokens_in = 0  # of all attempts, whichever bucket
+        self.tokens_out = 0
         self.cost: int | None = 0
         self.price_version = ""
         self.clamped_from: int | None = None
@@ -72,12 +73,11 @@ class Trail:
     def elapsed_us(self) -> int:
         return self.deps.clock_us() - self.request.received_us
 
-    def final_headers(self, length: int) -> list[tuple[bytes, bytes]]:
+    def final_headers(self) -> list[tuple[bytes, bytes]]:
         """Of a plain answer: everything is known, the cost too."""
-        out = [*self.headers, (b"content-length", b"%d" % length)]
-        if self.cost is not None:
-            out.append((b"x-waterline-cost-usd", f"{self.cost / NANO:.9f}".encode()))
-        return out
+        if self.cost is None:
+            return self.headers
+        return [*self.headers, (b"x-waterline-cost-usd", b"%.9f" % (self.cost / NANO))]
 
     def admitted(self, route: str, clock: dict[str, str]) -> None:
         self.route = route
@@ -104,11 +104,13 @@ class Trail:
                     retry_after_s=5,
                 ) from error
 
-    def billed(self, target: Target, usage: Usage) -> int:
+    def billed(self, target: Target, priced: str, usage: Usage) -> int:
         """Book what one attempt used. Returns its cost in nano-USD (0 where no price is known)."""
-        self.usage = add_usage(self.usage, usage)
-        route, when = target.route, self.request.received_us
-        price = self.app.prices.find(route.provider, priced_as(self.request, route), when, usage.total_input)
+        self.usage = usage if self.usage is NO_USAGE else add_usage(self.usage, usage)
+        tokens_in = usage.total_input
+        self.tokens_in += tokens_in
+        self.tokens_out += usage.total_output
+        price = self.app.prices.find(target.route.provider, priced, self.request.received_us, tokens_in)
         if price is None:
             self.cost = None
             return 0
@@ -118,11 +120,6 @@ class Trail:
             self.cost += cost
         return cost
 
-    def answered(self, status: int) -> None:
-        self.status = status
-        size = sum(map(len, self.answer))
-        self.events.append(Answered(self.elapsed_us, status, size, self.finish_reason, self.chunks, self.note))
-
     def close(self, outcome: TraceOutcome, error: RequestError | None = None) -> None:
         """The outcome record, written before the caller's last byte. Raises Overloaded as `log_admitted` does."""
         if self.closed:
@@ -131,22 +128,24 @@ class Trail:
         self.outcome = outcome
         if self.tab is not None:
             self.tab.close()
-        now = self.elapsed_us
+        now, events, answer = self.elapsed_us, self.events, b"".join(self.answer)
         code, message = "", ""
         if error is not None:
             self.status, code, message = error.status, error.code, error.message[:500]
+        elif outcome == "answered":
+            self.status = 200
+            events.append(Answered(now, 200, len(answer), self.finish_reason, self.chunks, self.note))
         if self.attempts:
-            self.events.append(Settled(now, self.usage, self.cost, self.price_version, self.clamped_from))
-        self.events.append(Ended(now, outcome, code, message))
+            events.append(Settled(now, self.usage, self.cost, self.price_version, self.clamped_from))
+        events.append(Ended(now, outcome, code, message))
         row = self._row(outcome, now, code)
         text = redact(f"{self.request.last_text[:SEARCHABLE_CHARS]}\n{''.join(self.text)[:SEARCHABLE_CHARS]}")
-        head = encode_record(OutcomeRecord(row, self.events, text))
+        head = encode_record(OutcomeRecord(row, events, text))
         self.deps.metrics.ended(
-            row.app, row.route, outcome, code, row.model, now, row.cost_nano_usd,
-            self.usage.total_input, self.usage.total_output,
-        )  # fmt: skip
+            row.app, row.route, outcome, code, row.model, now, self.cost, self.tokens_in, self.tokens_out
+        )
         try:
-            self.deps.log.outcome(head, b"".join(self.answer))
+            self.deps.log.outcome(head, answer)
         except SpoolUnavailable as failure:
             self.deps.metrics.count("trace_not_written")
             if self.app.spec.retention.on_trace_failure == "refuse" and error is None and outcome == "answered":

@@ -28,10 +28,16 @@ class Link(Struct, frozen=True):
 
 
 class Upstream:
-    """`link` is cheap once it is known; a local model's address is known only when its process answers."""
+    """A local model's address is known only when its process answers, and may become another one."""
 
-    def __init__(self, provider: Provider, secret: str, address: Callable[[], Awaitable[str]], model: str = "") -> None:
+    def __init__(
+        self, provider: Provider, secret: str, address: Callable[[], Awaitable[str]], model: str = "",
+        *, stays: bool = False,
+    ) -> None:  # fmt: skip
+        """`stays`: the address is always the same."""
         self.provider = provider
+        self.ready: Link | None = None  # known, and will not change
+        self._stays = stays
         self._model = model  # where the provider's paths name it
         self._secret = secret
         self._address = address
@@ -47,6 +53,8 @@ class Upstream:
             self._linked_to = address
             if old is not None:
                 old.pool.close()
+            if self._stays:
+                self.ready = self._link
         return self._link
 
     def health(self, app: str, model: str) -> Health:
@@ -67,7 +75,7 @@ class Upstream:
     def close(self) -> None:
         if self._link is not None:
             self._link.pool.close()
-            self._link = None
+            self._link = self.ready = None
 
 
 def link_to(base_url: str, provider: Provider, secret: str, model: str) -> Link:
@@ -125,7 +133,7 @@ class Upstreams:
         found = self._known.get(key)
         if found is None:
             secret = self._secret(secret_name) if secret_name and not self._redirect else ""
-            found = self._known[key] = Upstream(provider, secret, self._addresser(route, url), model)
+            found = self._known[key] = Upstream(provider, secret, self._addresser(route, url), model, stays=bool(url))
         return found
 
     def address(self, name: str, route: Route) -> str:
