@@ -68,7 +68,7 @@ class DataPlane:
             exchange.principal = self._authenticate(exchange.headers, exchange.peer)
             require(exchange.principal, action)
             if self._pressure.refuses and action is Action.DATA_CALL:
-                self._pressure.check(exchange.principal, exchange.header(b"x-waterline-priority"))
+                self._pressure.check(exchange.principal, exchange.named.get(b"x-waterline-priority"))
             exchange.handler, exchange.handle, exchange.limit = handler, self._handle, self._max_body_bytes
         elif path in self.open_routes:
             exchange.handle = self._probe
