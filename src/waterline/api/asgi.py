@@ -11,6 +11,7 @@ from urllib.parse import unquote_to_bytes
 from waterline.access.roles import Action, Principal, require
 from waterline.api.http import Exchange
 from waterline.api.sink import Headers, HttpSink
+from waterline.api.webhooks import Doors
 from waterline.core.errors import InvalidRequest, Overloaded, PermissionDenied, RequestError
 from waterline.gateway.pressure import Pressure
 
@@ -44,6 +45,7 @@ class DataPlane:
         self.open_routes: dict[str, Callable[[HttpSink], Awaitable[None]]] = {}  # GET, no key: liveness
         self._sinks: dict[str, type[HttpSink]] = {}  # by prefix: where errors have another shape than OpenAI's
         self.trees: dict[str, tuple[Action, TreeHandler]] = {}  # by prefix: paths that hold an id
+        self.doors = Doors()  # web hooks and channels' pages: no key
 
     def add(self, method: str, path: str, action: Action, handler: Handler, sink: type[HttpSink] = HttpSink) -> None:
         """`sink`: what tells the caller, errors too; also those of paths below this one."""
@@ -75,7 +77,7 @@ class DataPlane:
         elif path.startswith("/v1/"):
             exchange.sink_type = self._sink_below(path)
             raise InvalidRequest(f"There is no {path[:200]} here.", status=404)
-        else:
+        elif not self.doors.admits(exchange):
             exchange.handle = self._pass_on
             if any(name in (b"authorization", b"x-api-key", b"cookie") for name, _ in exchange.headers):
                 exchange.limit = self._max_body_bytes  # who shows no credentials has little to say
