@@ -85,3 +85,38 @@ class Connector(Protocol):
         ...
 
     async def close(self) -> None: ...
+
+
+class Config(Struct, frozen=True):
+    """What one connector is made from. Never shown: it holds secrets."""
+
+    name: str  # as the app calls it: [connectors.<name>]
+    settings: Mapping[str, str] = {}  # addresses and secrets, by the names in `Manifest.settings`
+    parameters: Mapping[str, Any] = {}  # from app.toml, checked against the kind's PARAMETERS
+    files: Mapping[str, str] = {}  # texts of the app folder that parameters name (a WSDL, an OpenAPI description)
+
+    def __repr__(self) -> str:
+        return f"Config({self.name!r})"
+
+
+class BadParameter(ValueError):
+    """A parameter of app.toml that a kind refuses: which, what is wrong, what to write instead."""
+
+    def __init__(self, key: str, problem: str, remedy: str) -> None:
+        super().__init__(f"{key}: {problem}")
+        self.key, self.problem, self.remedy = key, problem, remedy
+
+
+class Kind(Protocol):
+    """The class of a connector, as `connectors/registry.py` names it. Importing it imports no client library."""
+
+    # JSON Schema of what app.toml may say; a property with "format": "file" names a text file of the app folder,
+    # handed over in `Config.files` under that name
+    PARAMETERS: dict[str, Any]
+
+    @staticmethod
+    def describe(parameters: Mapping[str, Any], files: Mapping[str, str]) -> Manifest:
+        """What it can do when declared so; the same for all if nothing depends on it. Raises BadParameter."""
+        ...
+
+    def __call__(self, config: Config) -> Connector: ...

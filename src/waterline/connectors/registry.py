@@ -1,0 +1,20 @@
+"""Which kinds of connector there are: one line each. A kind's module is imported when an app declares it."""
+
+import importlib
+from typing import cast
+
+from waterline.connectors.base import Config, Connector, Kind
+
+KINDS: dict[str, str] = {  # kind -> module:class
+}
+
+
+def kind(name: str) -> Kind:
+    """The class of a kind. Raises KeyError."""
+    module, _, attribute = KINDS[name].partition(":")
+    return cast(Kind, getattr(importlib.import_module(module), attribute))
+
+
+def make(name: str, config: Config) -> Connector:
+    """A connector that has opened nothing yet."""
+    return kind(name)(config)
