@@ -28,8 +28,9 @@ from waterline.access.stored import StoredKeys
 from waterline.api.asgi import Application, DataPlane
 from waterline.api.chat import Completions
 from waterline.api.control import control_routes
+from waterline.api.count_tokens import CountTokens
 from waterline.api.http import Patience, Server
-from waterline.api.messages import Messages, MessagesSink, count_tokens
+from waterline.api.messages import Messages, MessagesSink
 from waterline.api.ops import Feedback, FeedbackBody, MetricsPage, ModelList, Readyz, healthz
 from waterline.api.responses import TREE, Responses, ResponsesSink, ResponseTree
 from waterline.console.pages import console_app
@@ -165,7 +166,8 @@ class Waterline:
         plane.add("POST", "/v1/embeddings", Action.DATA_CALL, self._completions("embeddings"))
         messages = Messages(self.find, self.deps, settings.max_body_bytes)
         plane.add("POST", "/v1/messages", Action.DATA_CALL, messages, MessagesSink)
-        plane.add("POST", "/v1/messages/count_tokens", Action.DATA_CALL, count_tokens, MessagesSink)
+        counting = CountTokens(self.find, self.deps, settings.max_body_bytes)
+        plane.add("POST", "/v1/messages/count_tokens", Action.DATA_CALL, counting, MessagesSink)
         plane.add("GET", "/v1/models", Action.DATA_CALL, ModelList(self.find))
         plane.add("POST", "/v1/feedback", Action.DATA_FEEDBACK, Feedback(self._feedback))
         plane.add("GET", "/metrics", Action.METRICS_READ, MetricsPage(self._metrics_text))

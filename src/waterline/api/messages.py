@@ -1,10 +1,12 @@
 """POST /v1/messages: Anthropic's Messages API, served as a chat completion and told in Anthropic's words."""
 
+import re
+
 from waterline.access.roles import Principal
 from waterline.api.chat import Around, Completions, FindServed
 from waterline.api.http import Exchange
 from waterline.api.messages_answer import MessagesTranslator, error_body, error_event
-from waterline.api.sink import HttpSink
+from waterline.api.sink import Headers, HttpSink
 from waterline.api.translate import TranslatingSink
 from waterline.core.errors import InvalidRequest, RequestError
 from waterline.core.messages import decode_messages
@@ -37,14 +39,21 @@ class Messages(Completions):
         self, exchange: Exchange, principal: Principal, body: bytes, said: dict[bytes, str], trace_id: str
     ) -> tuple[Request, Around | None]:
         request = decode_messages(exchange.path, body, exchange.received_us)
+        request.betas = betas(exchange.headers)
         self._note(request, said, trace_id)
         return request, lambda caller: TranslatingSink(caller, MessagesTranslator(request.model))
 
 
-async def count_tokens(exchange: Exchange, principal: Principal) -> None:
-    """Only the provider's own tokenizer could answer; an estimate that looks like a count would be a lie."""
-    raise InvalidRequest(
-        "Waterline does not count tokens before a request: only the model's own tokenizer could. "
-        "The `usage` of an answer is the count.",
-        status=404,
-    )
+_BETA = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
+
+
+def betas(headers: Headers) -> tuple[str, ...]:
+    """What `anthropic-beta` asks for, in the order of the header. Raises InvalidRequest."""
+    found: dict[str, None] = {}
+    for name, value in headers:
+        if name == b"anthropic-beta":
+            for beta in filter(None, (part.strip() for part in value.decode("latin-1").split(","))):
+                if not _BETA.fullmatch(beta):
+                    raise InvalidRequest(f"{beta[:40]!r} is no name of a beta.", param="anthropic-beta")
+                found[beta] = None
+    return tuple(found)

@@ -52,6 +52,7 @@ class Route(Struct, frozen=True, omit_defaults=True):
     total_s: float = 120.0
     context: int = 0  # tokens; 0: unknown
     embeddings: bool = False
+    betas: tuple[str, ...] = ()  # those that callers may ask for with the header anthropic-beta
     prompt_cache: bool = False  # tell the provider which part of the prompt stays the same
 
 

@@ -40,6 +40,7 @@ class Request(Struct):
     shortened: bytes = b""  # the messages as the release's history policy makes them; empty: not made yet
     delivery: Delivery = "live"
     priority: Priority | None = None
+    betas: tuple[str, ...] = ()  # of the header anthropic-beta
     trace_id: str = ""  # empty: the trace makes its own
     extended: bool = False  # `fields` hold what chat completions has no name for, under the key `anthropic`
 

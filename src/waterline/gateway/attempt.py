@@ -297,6 +297,8 @@ async def _send(call: Call, target: Target, body: bytes) -> Response:
     stream = call.trail.request.stream
     patience_s = left_s if target is call.plan[-1] else left_s * FIRST_SHARE
     head = link.head(call.trail.request.kind, stream)
+    if call.trail.request.betas:
+        head += target.betas(call.trail.request.betas)
     if route.forward_deadline:
         head += b"x-waterline-deadline-ms: %d\r\n" % max(1, left_s * 1000)
     return await link.pool.send(

@@ -94,6 +94,7 @@ def key_of(
             request.path,
             request.stream,
             request.include_usage,
+            *request.betas,
         ]
     )
     return keyed_digest(secret, scope + rendered)

@@ -20,6 +20,11 @@ class Target:
         self.health = health
         self.lengths = AnswerLengths()
 
+    def betas(self, asked: tuple[str, ...]) -> bytes:
+        """The header line for those that are asked for and declared here."""
+        declared = [beta for beta in asked if beta in self.route.betas]
+        return f"anthropic-beta: {','.join(declared)}\r\n".encode() if declared else b""
+
 
 class Served:
     """A release and its plans. `headers` go with every answer."""

@@ -9,6 +9,7 @@ from waterline.core.request import Request
 from waterline.core.trace import TraceOutcome
 from waterline.gateway.alive import kept_alive
 from waterline.gateway.attempt import JSON, first_answer
+from waterline.gateway.betas import check_betas
 from waterline.gateway.call import BYTES_PER_TOKEN, Call
 from waterline.gateway.deps import Deps, Sink
 from waterline.gateway.faults import AfterContent
@@ -24,6 +25,8 @@ async def serve(request: Request, served: Served, principal: Principal, deps: De
     trail = Trail(request, served, principal, app, deps)
     try:
         plan, better = served.plan(request.model), NOWHERE
+        if request.betas:
+            check_betas(request, plan[0])
         if served.routed:
             plan, better = route(trail, plan)
         clock, variables = _variables(trail, plan + better)

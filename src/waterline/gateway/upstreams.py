@@ -20,6 +20,7 @@ class Link(Struct, frozen=True):
     chat: bytes
     stream: bytes
     embeddings: bytes
+    count: bytes = b""
 
     def head(self, kind: Kind, stream: bool) -> bytes:
         if stream:
@@ -86,7 +87,8 @@ def link_to(base_url: str, provider: Provider, secret: str, model: str) -> Link:
     def head(wanted: str) -> bytes:
         return pool.head("POST", path + wanted.replace("{model}", quote(model, safe="")), headers) if wanted else b""
 
-    return Link(pool, head(provider.chat_path), head(provider.stream_path), head(provider.embeddings_path))
+    paths = (provider.chat_path, provider.stream_path, provider.embeddings_path, provider.count_path)
+    return Link(pool, *map(head, paths))
 
 
 class Upstreams:

@@ -48,6 +48,9 @@ _ERROR_KINDS: dict[str, FaultKind] = {
     "api_error": "unavailable",
     "timeout_error": "unavailable",
 }
+# What the endpoint that counts takes; it refuses the rest.
+_COUNTED = ("model", "messages", "system", "tools", "tool_choice", "thinking", "output_config", "cache_control",
+            "context_management", "mcp_servers")  # fmt: skip
 Count = Annotated[int, Meta(ge=0, le=1 << 53)]
 
 
@@ -132,6 +135,7 @@ _decode_content = msgspec.json.Decoder(_Content).decode
 _decode_own = msgspec.json.Decoder(_OwnEvent).decode
 _decode_message = msgspec.json.Decoder(_Message).decode
 _decode_event = msgspec.json.Decoder(_Event).decode
+_decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
 _decode_error = msgspec.json.Decoder(_ErrorBody).decode
 _encode = msgspec.json.Encoder().encode
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -470,6 +474,7 @@ class Anthropic:
     default_key_env = "ANTHROPIC_API_KEY"
     chat_path = stream_path = "/messages"
     embeddings_path = ""
+    count_path = "/messages/count_tokens"
 
     def __init__(self, clock: Callable[[], int]) -> None:
         self._clock = clock
@@ -486,6 +491,10 @@ class Anthropic:
 
     def request(self, fields: Fields, route: Route) -> bytes:
         return _encode(messages_request(fields, route))
+
+    def countable(self, body: bytes) -> bytes:
+        asked = _decode_fields(body)
+        return _encode({name: asked[name] for name in _COUNTED if name in asked})
 
     def answer(self, body: bytes) -> Answer:
         try:

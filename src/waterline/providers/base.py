@@ -93,6 +93,7 @@ class Provider(Protocol):
     chat_path: str  # appended to the path of the base URL; in each path, {model} is the route's model
     stream_path: str  # for a streamed answer
     embeddings_path: str  # empty: not offered
+    count_path: str  # says {"input_tokens": n} of a prompt; empty: not offered
 
     def headers(self, secret: str) -> list[tuple[bytes, bytes]]:
         """Headers of every request, the secret among them; prebuilt once per address."""
@@ -102,6 +103,10 @@ class Provider(Protocol):
         """The upstream body. Deterministic: the same fields give the same bytes (replay depends on it).
 
         Raises ProviderFault("invalid") for what this provider cannot express."""
+        ...
+
+    def countable(self, body: bytes) -> bytes:
+        """What `request` made, as `count_path` wants it."""
         ...
 
     def answer(self, body: bytes) -> Answer:

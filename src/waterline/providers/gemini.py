@@ -429,6 +429,7 @@ class Gemini:
     chat_path = "/models/{model}:generateContent"
     stream_path = "/models/{model}:streamGenerateContent?alt=sse"
     embeddings_path = "/models/{model}:batchEmbedContents"
+    count_path = ""
 
     def __init__(self, clock: Callable[[], int]) -> None:
         self._clock = clock
@@ -441,6 +442,9 @@ class Gemini:
 
     def request(self, fields: Fields, route: Route) -> bytes:
         return _encode(generate_request(fields, route) if "messages" in fields else embed_request(fields, route))
+
+    def countable(self, body: bytes) -> bytes:
+        return body
 
     def answer(self, body: bytes) -> Answer:
         try:

@@ -248,6 +248,7 @@ class OpenAIWire:
 
     chat_path = stream_path = "/chat/completions"
     embeddings_path = "/embeddings"
+    count_path = ""
 
     def headers(self, secret: str) -> list[tuple[bytes, bytes]]:
         out = [(b"content-type", b"application/json"), (b"user-agent", b"waterline")]
@@ -257,6 +258,9 @@ class OpenAIWire:
 
     def request(self, fields: Fields, route: Route) -> bytes:
         return _encode(fields)
+
+    def countable(self, body: bytes) -> bytes:
+        return body
 
     def answer(self, body: bytes) -> Answer:
         try:

@@ -60,6 +60,7 @@ class TargetStats(Struct):
     statuses: dict[int, int] = {}
     faults: dict[str, int] = {}
     attempts_by_second: dict[int, int] = {}  # Unix second -> requests, the last hour
+    betas: str = ""  # the header anthropic-beta of the last request
     bodies: list[str] = []  # SHA-256 of the last 1000 request bodies, oldest first
 
 
@@ -358,7 +359,8 @@ class SimulatedApp:
         tally.bodies.append(hashlib.sha256(body or b"").hexdigest())
         if len(tally.bodies) > 2 * KEPT_BODIES:
             del tally.bodies[:-KEPT_BODIES]
-        dialect: Dialect = "gemini" if ":" in suffix else "anthropic" if suffix == "/messages" else "openai"
+        dialect: Dialect = "gemini" if ":" in suffix else "anthropic" if suffix.startswith("/messages") else "openai"
+        tally.betas = dict(scope["headers"]).get(b"anthropic-beta", b"").decode("latin-1")
         call = _Call(scope["state"]["connection"], send, play, tally, dialect, play.number, False, None)
         try:
             await self._ask(call, scope, suffix, path, body)
@@ -401,6 +403,9 @@ class SimulatedApp:
         prompt = answers.prompt_tokens(ask)
         if target.context_tokens and prompt > target.context_tokens:
             await _too_long(call, prompt, target.context_tokens)
+            return
+        if suffix in COUNTS:
+            await _reply(call.send, 200, answers.encode({"input_tokens": prompt}))
             return
         said = [] if _embeds(suffix) else _say(call, ask, messages)
         bill = answers.bill(prompt, target, said)
@@ -458,7 +463,7 @@ class SimulatedApp:
 
 def _place(path: str) -> tuple[str, str] | None:
     """The target's prefix, and what is asked of it: a path's end, or "/models/<model>:<action>"."""
-    for suffix in ("/chat/completions", "/messages", "/embeddings", "/models"):
+    for suffix in ("/chat/completions", *COUNTS, "/messages", "/embeddings", "/models"):
         if path.endswith(suffix):
             return path.removesuffix(suffix).removesuffix("/v1").strip("/"), suffix
     head, models, rest = path.rpartition("/models/")
@@ -471,6 +476,7 @@ def _embeds(suffix: str) -> bool:
     return suffix.endswith(("/embeddings", ":batchEmbedContents", ":embedContent"))
 
 
+COUNTS = ("/messages/count_tokens", "/chat/completions/input_tokens")  # Anthropic's; llama.cpp's
 _WE_CLOSE = ("refuse_connection", "reset_before_headers", "cut", "wrong_content_length")
 
 
@@ -521,7 +527,7 @@ def _invalid(
     if call.dialect == "anthropic":
         if b"anthropic-version" not in headers:
             return 400, "anthropic-version: header is required"
-        if ask.max_tokens is None or ask.max_tokens < 1:
+        if suffix not in COUNTS and (ask.max_tokens is None or ask.max_tokens < 1):
             return 400, "max_tokens: Field required, at least 1"
         for i, message in enumerate(messages):
             if message.role not in ("user", "assistant"):

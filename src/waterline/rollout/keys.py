@@ -71,6 +71,7 @@ ROUTE: Keys = {
     "context": Key("whole", low=0, high=100_000_000),
     "response_schema": TEXT,
     "embeddings": Key("yes_no"),
+    "betas": Key("texts"),
     "prompt_cache": Key("yes_no"),
 }
 LIMITS: Keys = {

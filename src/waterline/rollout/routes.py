@@ -16,6 +16,7 @@ from waterline.rollout.tools import check_schema, is_strict, read_json
 FILE = "app.toml"
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}\Z")
 NAME_RULE = "Use lower-case letters, digits, - and _ (at most 63, a letter or digit first)"
+BETA = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 _VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 # What the request or another key of the route says; in params it would be ignored or contradict.
 _NOT_PARAMS = {
@@ -113,6 +114,11 @@ class _Reader:
         if values.get("prompt_cache") and (provider not in ("openai", "anthropic", None) or values.get("embeddings")):
             what = "embeddings have" if values.get("embeddings") else f'provider "{provider}" has'
             self.wrong(name, "prompt_cache", f"{what} no prompt cache that a request can steer", "Remove it")
+        if values.get("betas") and provider not in ("anthropic", None):
+            self.wrong(name, "betas", f'provider "{provider}" knows no betas', "Remove it: they are Anthropic's")
+        for beta in values.get("betas", ()):
+            if not BETA.fullmatch(beta):
+                self.wrong(name, "betas", f'"{beta}" is no name of a beta', 'Write betas = ["context-1m-2025-08-07"]')
         if values.get("embeddings") and provider == "anthropic":
             self.wrong(name, "embeddings", 'provider "anthropic" offers no embeddings', "Choose another provider")
 
