@@ -33,7 +33,7 @@ class CountTokens:
         self._max_body_bytes = max_body_bytes
 
     async def __call__(self, exchange: Exchange, principal: Principal) -> None:
-        session = claims(exchange.headers, principal).get(b"x-waterline-session", "")
+        session = claims(exchange.named, principal).get(b"x-waterline-session", "")
         served = self._find(principal, session, self._deps.next_id())
         request = _request(exchange, await exchange.body(self._max_body_bytes))
         check_betas(request, served.plan(request.model)[0])
