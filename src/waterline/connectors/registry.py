@@ -6,6 +6,8 @@ from typing import cast
 from waterline.connectors.base import Config, Connector, Kind
 
 KINDS: dict[str, str] = {  # kind -> module:class
+    "sheet": "waterline.connectors.sheet:Sheet",
+    "openapi": "waterline.connectors.openapi:OpenApi",
 }
 
 

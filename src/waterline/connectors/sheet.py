@@ -3,25 +3,24 @@
 The first look-up reads the file and keeps its rows by key; they are read again when the file has changed.
 """
 
-import asyncio
 import threading
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 from msgspec import Struct
 
-from waterline.connectors.base import ConnectorFault, Manifest, Operation, Scope
+from waterline.connectors.base import Config, ConnectorFault, Manifest, Operation, Scope
 from waterline.connectors.sheet_append import append
 from waterline.connectors.sheet_file import Layout, Row, open_rows, os_fault, same
+from waterline.connectors.threads import Threads
 
 _MOST_ROWS = 50
 _MOST_FILES = 64  # whose rows are kept
 
 
 class Options(Layout, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    folder: str  # where the files are; a setting
     file: str = ""  # in the folder; a branch's own (`Scope.place`) comes first
     key: tuple[str, ...] = ()  # columns that rows are looked up by
     writes: tuple[str, ...] = ()  # columns that an appended row may fill; none: nothing is appended
@@ -88,23 +87,42 @@ class _Kept(Struct):
     by_key: dict[tuple[str, ...], list[int]]  # -> places in rows
 
 
-class Sheet:
-    """`options`: the connector's table in app.toml and its settings, together."""
+_TEXTS = {"type": "array", "items": {"type": "string", "minLength": 1}}
+_COUNT = {"type": "integer", "minimum": 1, "maximum": 100}
 
-    def __init__(self, options: Mapping[str, Any]) -> None:
-        self.options = msgspec.convert(dict(options), Options, strict=False)
+
+class Sheet:
+    PARAMETERS: ClassVar[dict[str, Any]] = {
+        "type": "object",
+        "properties": {
+            **{name: {"type": "string"} for name in ("file", "sheet", "encoding", "delimiter", "key_column")},
+            **dict.fromkeys(("columns", "date_columns", "key", "writes"), _TEXTS),
+            **dict.fromkeys(("header_row", "header_rows"), _COUNT),
+            "day_first": {"type": "boolean"},
+            "lock_wait_s": {"type": "number", "minimum": 0, "maximum": 60},
+        },
+    }
+
+    def __init__(self, config: Config) -> None:
+        self.options = msgspec.convert(dict(config.parameters), Options)
         self.manifest = manifest(self.options)
+        self._threads = Threads(config.name, 2)
+        self.folder = config.settings.get("folder", "")
         self._kept: dict[Path, _Kept] = {}
         self._reading = threading.Lock()
+
+    @staticmethod
+    def describe(parameters: Mapping[str, Any], files: Mapping[str, str]) -> Manifest:
+        return manifest(msgspec.convert(dict(parameters), Options))
 
     async def call(self, operation: str, arguments: Mapping[str, Any], key: str, scope: Scope) -> dict[str, Any]:
         self.manifest.operation(operation)
         path = self._path(scope)
         if operation == "append":
             o = self.options
-            number = await asyncio.to_thread(append, path, o, o.key_column, key, dict(arguments), o.lock_wait_s)
+            number = await self._threads.run(append, path, o, o.key_column, key, dict(arguments), o.lock_wait_s)
             return {"row": number}
-        kept = await asyncio.to_thread(self._read, path)
+        kept = await self._threads.run(self._read, path)
         if operation == "look_up":
             wanted = tuple(same(arguments[name]) for name in self.options.key)
             return self._answer(path, kept, [kept.rows[at] for at in kept.by_key.get(wanted, ())])
@@ -115,6 +133,7 @@ class Sheet:
 
     async def close(self) -> None:
         self._kept.clear()
+        self._threads.close()
 
     def _answer(self, path: Path, kept: _Kept, rows: list[Row]) -> dict[str, Any]:
         for row in rows:
@@ -126,7 +145,7 @@ class Sheet:
         name = scope.place or self.options.file
         if not name:
             raise ConnectorFault("invalid", f'No file is declared for the branch "{scope.branch}". Write file = "...".')
-        folder = Path(self.options.folder).resolve()
+        folder = Path(self.folder).resolve()
         path = (folder / name).resolve()
         if path.parent != folder and not path.is_relative_to(folder):
             raise ConnectorFault("invalid", f'"{name}" leads out of the folder of this connector.')

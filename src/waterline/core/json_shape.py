@@ -18,6 +18,11 @@ def misfit(text: str, schema: dict[str, Any]) -> str:
     return _misfit(value, schema, "", 0)
 
 
+def misfit_value(value: Any, schema: dict[str, Any]) -> str:
+    """As `misfit`, of a value that is decoded."""
+    return _misfit(value, schema, "", 0)
+
+
 def _misfit(value: Any, schema: Any, path: str, depth: int) -> str:
     if not isinstance(schema, dict) or depth > _DEPTH:
         return ""

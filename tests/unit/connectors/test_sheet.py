@@ -15,14 +15,14 @@ from typing import Any
 import openpyxl
 import pytest
 
-from waterline.connectors.base import ConnectorFault, Scope
+from waterline.connectors.base import Config, ConnectorFault, Scope
 from waterline.connectors.sheet import Sheet
 
 PORTO = Scope("porto")
 
 
 def sheet(folder: Path, file: str, **more: Any) -> Sheet:
-    return Sheet({"folder": str(folder), "file": file, **more})
+    return Sheet(Config("files", {"folder": str(folder)}, {"file": file, **more}))
 
 
 def book(path: Path, rows: list[list[Any]], first_row: int = 1, merge: str = "") -> Path:
@@ -114,7 +114,7 @@ async def test_a_branch_has_its_own_file_and_never_reads_outside_the_folder(tmp_
     (tmp_path / "f" / "porto.csv").write_text("grade,fee\n5,1\n")
     (tmp_path / "secret.csv").write_text("grade,fee\n5,2\n")
     (tmp_path / "f" / "link.csv").symlink_to(tmp_path / "secret.csv")
-    fees = Sheet({"folder": str(tmp_path / "f"), "key": ["grade"]})
+    fees = Sheet(Config("files", {"folder": str(tmp_path / "f")}, {"key": ["grade"]}))
     found = await fees.call("look_up", {"grade": 5}, "", Scope("porto", "porto.csv"))
     assert found["rows"] == [{"grade": "5", "fee": "1"}]
     for place in ("../secret.csv", "link.csv", str(tmp_path / "secret.csv")):
@@ -164,7 +164,7 @@ async def test_what_a_user_writes_never_becomes_a_formula(tmp_path: Path, kind: 
 
 def _append(folder: str, file: str, first: int) -> None:
     async def run() -> None:
-        made = Sheet({"folder": folder, "file": file, "key_column": "ref", "writes": ["name"], "lock_wait_s": 60})
+        made = sheet(Path(folder), file, key_column="ref", writes=["name"], lock_wait_s=60)
         for number in range(first, first + 10):
             await made.call("append", {"name": f"n{number}"}, f"k{number}", PORTO)
 
