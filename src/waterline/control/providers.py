@@ -18,13 +18,14 @@ class LiveRoute(Struct, frozen=True):
 
 
 class TargetView(Struct, frozen=True):
-    """A model at a provider's address, as one app sees it: what its routes and releases share."""
+    """A model at a provider's address: what all routes that ask it there share. `also`: other apps that do."""
 
     provider: str
     model: str
     address: str  # empty: a process of our own
     routes: list[LiveRoute]
     health: Snapshot
+    also: list[str] = []
 
 
 class Used(Struct, frozen=True):
@@ -55,7 +56,9 @@ def app_providers(app: App, live: Live, upstreams: Upstreams, now_s: float, cloc
                 if id(health) not in known:
                     address = upstreams.address(name, route)
                     snapshot = health.snapshot(now_s)
-                    known[id(health)] = health, TargetView(route.provider, route.model, address, [], snapshot)
+                    also = sorted(health.apps - {app.spec.name})
+                    view = TargetView(route.provider, route.model, address, [], snapshot, also)
+                    known[id(health)] = health, view
                 known[id(health)][1].routes.append(place)
     return AppProviders(app.spec.name, _limits(app, clock_us / 1e6), [view for _, view in known.values()])
 

@@ -237,8 +237,9 @@ async def _attempt(call: Call, target: Target) -> bytes:
     except BaseException as error:
         event.error = "cancelled: the caller left" if isinstance(error, CancelledError) else "a mistake of ours"
         if call.race is not None and call.race.lost(target):
-            event.error = "cancelled: another route was quicker"
-        target.health.neutral(event.began_s)
+            event.lost(call)
+        else:
+            target.health.neutral(event.began_s)
         raise
     finally:
         if response is not None:
@@ -345,6 +346,15 @@ class _Event:
         took_s = (self.first_byte_us or 0) / 1e6
         adaptive.answered(self.trail.deps.tick_s(), self.trail.request.stream, took_s, self.target.health.in_flight)
 
+    def lost(self, call: Call) -> None:
+        self.error = "cancelled: another route was quicker"
+        health = self.target.health
+        if self.first_byte_us is None and self._waited_s * 1000 >= call.plan[0].route.hedge_ms:
+            said = f"silent: no byte in {self._waited_s:.1f} s, another route was quicker"
+            health.outrun(self.trail.deps.tick_s(), self.began_s, said)
+        else:
+            health.neutral(self.began_s)
+
     def failed(self, fault: ProviderFault, call: Call) -> None:
         said = "" if fault.kind == "refused_key" else f": {fault.message}"  # providers echo keys
         self.error = f"{fault.kind}{said}"[:500]
@@ -358,7 +368,7 @@ class _Event:
                 health.rate_limited(now_s, self.began_s, fault.retry_after_s, self.error)
             case "invalid" | "context_length" | "busy":
                 health.neutral(self.began_s)
-            case "silent" if call.hurried and self._waited_s < self._own_patience_s:
+            case "silent" if call.hurried and not fault.status and self._waited_s < self._own_patience_s:
                 health.neutral(self.began_s)  # the caller's own deadline says nothing about the target
             case _:
                 health.failed(now_s, self.began_s, self.error)

@@ -24,6 +24,7 @@ PAUSES_S = (2.0, 18.0, 20.0)  # before the first, the second, every later probe
 LIMIT_PAUSE_S = 1.0  # a 429 without Retry-After; twice as long each time
 LONGEST_LIMIT_PAUSE_S = 15.0
 LIMITS_TO_PROBE = 3
+OUTRUNS_TO_FAIL = 3
 UNKNOWN_S = 0.5  # how long the others wait for news of the very first attempts
 KEPT = 200  # latencies
 MINUTES = 15  # of what happened, for people
@@ -75,10 +76,12 @@ class Snapshot(Struct, frozen=True):
 
 class Health:
     def __init__(self) -> None:
+        self.apps: set[str] = set()  # whose routes ask it
         self.known = False  # it has answered once
         self.failures = 0  # in a row
         self.pauses = 0  # since it opened; 0: closed
         self.limits = 0  # rate limits in a row
+        self.outruns = 0  # hedges lost in a row without a byte
         self.opened_s = 0.0
         self.probe_after_s = 0.0
         self.limited_until_s = 0.0
@@ -133,7 +136,7 @@ class Health:
         """It answered in full. One that began before it failed says nothing about now."""
         self.succeeded_n += 1
         self._ended(began_s)
-        self.limits = 0
+        self.limits = self.outruns = 0
         if not self.pauses or began_s >= self.opened_s:
             self.known = True
             self.failures = self.pauses = 0
@@ -165,6 +168,15 @@ class Health:
             self.opened_s = now_s
             self.probe_after_s = max(self.probe_after_s, now_s + PAUSES_S[0])
         self._tell()
+
+    def outrun(self, now_s: float, began_s: float, said: str) -> None:
+        """Another route was quicker before a byte of this one came. Some are always slow; several in a row without an
+        answer between them are failures."""
+        self.outruns += 1
+        if self.outruns >= OUTRUNS_TO_FAIL:
+            self.failed(now_s, began_s, said)
+        else:
+            self.neutral(began_s)
 
     async def news(self, at_most_s: float) -> None:
         """Wait until something has become known, or the time is up."""

@@ -1,7 +1,8 @@
 """Hedging: a second route is asked when the first has been silent for a while; the first to give content wins.
 
 Off by default: it costs a second prompt. Both attempts are reserved in the budget, and what the loser has used is on
-the books. Its end says nothing about its provider. Source: J. Dean, L. A. Barroso, The Tail at Scale, CACM 56(2), 2013.
+the books. A loser that was merely slower says nothing about its provider; one of which no byte came, again and again,
+is dead (`Health.outrun`). Source: J. Dean, L. A. Barroso, The Tail at Scale, CACM 56(2), 2013.
 """
 
 import asyncio

@@ -33,9 +33,10 @@ class Upstream:
 
     def __init__(
         self, provider: Provider, secret: str, address: Callable[[], Awaitable[str]], model: str = "",
-        *, stays: bool = False,
+        *, stays: bool = False, stands_in: bool = False,
     ) -> None:  # fmt: skip
-        """`stays`: the address is always the same."""
+        """`stays`: the address is always the same. `stands_in`: what is there stands in for the provider."""
+        self._stands_in = stands_in
         self.provider = provider
         self.ready: Link | None = None  # known, and will not change
         self._stays = stays
@@ -59,8 +60,11 @@ class Upstream:
         return self._link
 
     def health(self, app: str, model: str) -> Health:
-        """Of a model here, as one app sees it: shared by its routes and releases, so a promotion forgets nothing."""
-        return self.healths.setdefault((app, model), Health())
+        """Of a model here: shared by all routes, releases and apps, so a promotion forgets nothing, and a dead provider
+        is asked as seldom by two apps as by one. What stands in for providers (in a trial) has one for each app."""
+        health = self.healths.setdefault((app if self._stands_in else "", model), Health())
+        health.apps.add(app)
+        return health
 
     def hide(self, said: str) -> str:
         """What the provider said, without our secret, nor its beginning where the text was cut: some echo it."""
@@ -135,7 +139,9 @@ class Upstreams:
         found = self._known.get(key)
         if found is None:
             secret = self._secret(secret_name) if secret_name and not self._redirect else ""
-            found = self._known[key] = Upstream(provider, secret, self._addresser(route, url), model, stays=bool(url))
+            found = self._known[key] = Upstream(
+                provider, secret, self._addresser(route, url), model, stays=bool(url), stands_in=bool(self._redirect)
+            )
         return found
 
     def address(self, name: str, route: Route) -> str:

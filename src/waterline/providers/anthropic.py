@@ -46,7 +46,7 @@ _ERROR_KINDS: dict[str, FaultKind] = {
     "not_found_error": "invalid",
     "request_too_large": "invalid",
     "api_error": "unavailable",
-    "timeout_error": "unavailable",
+    "timeout_error": "silent",
 }
 # What the endpoint that counts takes; it refuses the rest.
 _COUNTED = ("model", "messages", "system", "tools", "tool_choice", "thinking", "output_config", "cache_control",

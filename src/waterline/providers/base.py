@@ -22,7 +22,7 @@ FaultKind = Literal[
     "refused_key",  # 401, 403: our secret is wrong; never the caller's fault
     "invalid",  # 400, 404, 413, 422: the request itself; never retried, passed on to the caller
     "context_length",  # the prompt does not fit; never retried unchanged
-    "silent",  # a deadline passed; not asked again on the same route
+    "silent",  # a deadline passed, ours or (504) one before it; not asked again on the same route
     "busy",  # all of our own connections to it are in use
     "garbage",  # not what the protocol says
     "truncated",  # the answer ended before the provider said so
@@ -168,6 +168,8 @@ def fault_kind(status: int) -> FaultKind:
         return "refused_key"
     if status in (400, 404, 405, 409, 413, 415, 422):
         return "invalid"
+    if status in (504, 524):  # what stands before it has waited in vain, perhaps for long (524: Cloudflare's)
+        return "silent"
     if status >= 500 or status == 408:
         return "unavailable"
     return "garbage"

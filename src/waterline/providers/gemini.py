@@ -62,7 +62,7 @@ _STATUS_KINDS: dict[str, FaultKind] = {
     "OUT_OF_RANGE": "invalid",
     "UNAVAILABLE": "unavailable",
     "INTERNAL": "unavailable",
-    "DEADLINE_EXCEEDED": "unavailable",
+    "DEADLINE_EXCEEDED": "silent",
     "CANCELLED": "unavailable",
     "ABORTED": "unavailable",
 }

@@ -543,7 +543,7 @@ def test_events_before_a_fault_are_not_lost() -> None:
         (413, "request_too_large", "too large", "invalid"),
         (429, "rate_limit_error", "slow down", "rate_limited"),
         (500, "api_error", "Internal server error", "unavailable"),
-        (504, "timeout_error", "Gateway timeout", "unavailable"),
+        (504, "timeout_error", "Gateway timeout", "silent"),
         (529, "overloaded_error", "Overloaded", "rate_limited"),
     ],
 )

@@ -610,7 +610,7 @@ TOO_LONG = "The input token count (1200000) exceeds the maximum number of tokens
         (429, "RESOURCE_EXHAUSTED", "quota", [], "rate_limited", 3.0),
         (500, "INTERNAL", "oops", [], "unavailable", 3.0),
         (503, "UNAVAILABLE", "The model is overloaded.", [], "unavailable", 3.0),
-        (504, "DEADLINE_EXCEEDED", "late", [], "unavailable", 3.0),
+        (504, "DEADLINE_EXCEEDED", "late", [], "silent", 3.0),
     ],
 )
 def test_an_error_answer_says_whether_a_retry_may_help(
