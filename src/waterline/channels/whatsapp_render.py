@@ -7,7 +7,7 @@ from waterline.channels.base import SendFault
 from waterline.core.conversation import Choice, Outbound, Template
 
 MOST_TEXT = 4096
-MOST_BODY = 1024  # text above buttons
+MOST_BODY = 1024  # text above buttons and lists
 BUTTONS, ROWS = 3, 10
 BUTTON_TITLE, ROW_TITLE, ROW_DESCRIPTION = 20, 24, 72
 CHOICE_ID = 200
@@ -22,8 +22,10 @@ def payloads(to: str, message: Outbound, key: str, list_button: str = "...") -> 
         return [_base(to, message, key) | {"type": "template", "template": template(message.template)}]
     if not message.text.strip():
         raise SendFault("never", "The message has no text. Give the reply a text or a template.")
-    *before, last = pieces(message.text, MOST_TEXT)
-    found = [_text(to, message, f"{key}~{number}", text) for number, text in enumerate(before, 1)]
+    text = message.text.strip()
+    last = pieces(text, MOST_BODY if message.choices else MOST_TEXT)[-1]
+    before = pieces(text.removesuffix(last), MOST_TEXT)
+    found = [_text(to, message, f"{key}~{number}", part) for number, part in enumerate(before, 1) if part]
     if message.choices:
         interactive = _interactive(last, message.choices, list_button)
         found.append(_base(to, message, key) | {"type": "interactive", "interactive": interactive})
@@ -70,7 +72,7 @@ def _interactive(text: str, choices: tuple[Choice, ...], list_button: str) -> di
     if len(set(ids)) != len(ids) or any(not i or len(i) > CHOICE_ID for i in ids):
         raise SendFault("never", f"Each choice needs an id of its own, of 1 to {CHOICE_ID} characters.")
     short = all(len(c.title) <= BUTTON_TITLE and not c.description for c in choices)
-    if len(choices) <= BUTTONS and short and len(text) <= MOST_BODY:
+    if len(choices) <= BUTTONS and short:
         buttons = [{"type": "reply", "reply": {"id": c.id, "title": c.title}} for c in choices]
         return {"type": "button", "body": {"text": text}, "action": {"buttons": buttons}}
     rows = [_row(c) for c in choices]

@@ -73,6 +73,14 @@ def test_a_long_text_is_cut_at_the_ends_of_sentences() -> None:
     assert [s["biz_opaque_callback_data"] for s in sent][-1] == "k"  # the last one is the reply
 
 
+def test_choices_stand_under_the_end_of_a_long_text() -> None:
+    text = " ".join(f"This is sentence number {n}." for n in range(60))
+    first, last = payloads(TO, Outbound(text, choices(2)), "k")
+    assert first["text"]["body"] + " " + last["interactive"]["body"]["text"] == text
+    assert len(last["interactive"]["body"]["text"]) <= 1024
+    assert last["biz_opaque_callback_data"] == "k"
+
+
 @given(st.text(max_size=400), st.integers(8, 50))
 def test_nothing_of_a_text_is_lost_when_it_is_cut(text: str, most: int) -> None:
     found = pieces(text, most)
