@@ -8,6 +8,7 @@ from waterline.cli import (
     cache,
     cost,
     keys,
+    mcp,
     models,
     releases,
     router,
@@ -46,5 +47,6 @@ app.add_typer(keys.app, name="key", help="Create, list and revoke keys.")
 app.add_typer(router.app, name="router", help="The learned router: train it on the app's cases.")
 app.add_typer(cache.app, name="cache", help="The semantic cache: calibrate it on the app's cases.")
 app.add_typer(models.app, name="model", help="Local models: pull and list.")
+app.add_typer(mcp.app, name="mcp", help="Tools of an MCP server: look at them and accept them.")
 app.add_typer(audit.app, name="audit", help="The audit log: show, export, verify.")
 app.command("simulate")(simulate.simulate)

@@ -5,7 +5,6 @@ says how a repeat does nothing, or it is not offered.
 """
 
 import base64
-import hashlib
 import json
 import ssl
 from collections.abc import Mapping
@@ -18,6 +17,7 @@ from msgspec import Struct
 from waterline.connectors.arguments import is_date, is_time
 from waterline.connectors.base import BadParameter, Config, ConnectorFault, EffectClass, Manifest, Operation, Scope
 from waterline.connectors.http import Reply, judge, send, site_of
+from waterline.connectors.once import safe_key, written_before
 from waterline.connectors.openapi_spec import Auth, Described, read
 from waterline.connectors.threads import Threads
 from waterline.core.json_shape import misfit_value
@@ -122,16 +122,7 @@ class OpenApi:
             found = await self._ask(other, looked, {}, how.timeout_s)
         except _Missing:
             return None
-        lists = [value for value in found.values() if isinstance(value, list)]
-        records = [r for many in lists for r in many if isinstance(r, dict)] if lists else [found]
-        for record in records:
-            if record.get(how.into) == name:
-                return record
-        if records:  # the filter is not obeyed, or the field is not told: a repeat could not be seen
-            raise ConnectorFault(
-                "schema", f"{how.look_up} by {how.by} found records that are not the asked one. Nothing was written."
-            )
-        return None
+        return written_before(found, how.into, name, how.look_up)
 
     async def close(self) -> None:
         self._threads.close()
@@ -311,11 +302,6 @@ def _dirty(value: Any, schema: dict[str, Any], path: str) -> str:
             if wrong := _dirty(item, schema.get("items", {}), f"{path}[{index}]"):
                 return wrong
     return ""
-
-
-def safe_key(key: str) -> str:
-    """The key as any header, path or field takes it: at most 64 letters, digits, - and _."""
-    return "wl-" + hashlib.sha256(key.encode()).hexdigest()[:40]
 
 
 def _text(value: Any) -> str:

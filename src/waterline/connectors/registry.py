@@ -7,6 +7,7 @@ from waterline.connectors.base import Config, Connector, Kind
 
 KINDS: dict[str, str] = {  # kind -> module:class
     "sheet": "waterline.connectors.sheet:Sheet",
+    "mcp": "waterline.connectors.mcp:Mcp",
     "openapi": "waterline.connectors.openapi:OpenApi",
 }
 

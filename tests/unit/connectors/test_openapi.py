@@ -10,7 +10,8 @@ from rest_server import SPEC, Rest
 
 from waterline.connectors.arguments import unknown_keyword
 from waterline.connectors.base import BadParameter, Config, ConnectorFault, Scope
-from waterline.connectors.openapi import OpenApi, safe_key
+from waterline.connectors.once import safe_key
+from waterline.connectors.openapi import OpenApi
 from waterline.connectors.run import Ready, perform
 from waterline.connectors.sheet import Sheet
 

@@ -1,0 +1,130 @@
+"""Tools of an MCP server, against the official server over streamable HTTP."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from mcp_server import TOKEN, Tools
+
+from waterline.connectors.arguments import unknown_keyword
+from waterline.connectors.base import BadParameter, Config, ConnectorFault, Scope
+from waterline.connectors.mcp import Mcp, encode_tools, tools_of
+from waterline.connectors.run import Ready, perform
+
+PORTO = Scope("porto")
+WRITES = {
+    "book": {"once": "uid", "into": "uid", "confirm": True},
+    "add": {"once": "lookup", "look_up": "find", "by": "ref", "into": "ref"},
+}
+
+
+@pytest.fixture
+async def tools() -> AsyncIterator[Tools]:
+    made = Tools()
+    yield made
+    made.how = ""
+    made.stop()
+
+
+async def calendar(tools: Tools, token: str = TOKEN, **more: Any) -> Mcp:
+    accepted = encode_tools(await tools_of(tools.url, TOKEN))
+    parameters = {"tools": "calendar.json", "reads": ["free"], "writes": WRITES, "timeout_s": 10.0, **more}
+    return Mcp(Config("calendar", {"url": tools.url, "token": token}, parameters, {"tools": accepted}))
+
+
+async def fault(connector: Mcp, operation: str = "free", **arguments: Any) -> ConnectorFault:
+    with pytest.raises(ConnectorFault) as caught:
+        await connector.call(operation, arguments or {"day": "2027-01-04"}, "k", PORTO)
+    return caught.value
+
+
+async def test_accepted_tools_become_operations_and_no_others(tools: Tools) -> None:
+    made = await calendar(tools)
+    assert [(o.name, o.effect, o.confirm, o.once) for o in made.manifest.operations] == [
+        ("free", "read", False, ""), ("book", "write", True, "uid"), ("add", "write", False, "lookup"),
+    ]  # fmt: skip
+    assert set(made.manifest.operation("book").parameters["properties"]) == {"day"}  # the key is put in by us
+    assert [unknown_keyword(o.parameters) for o in made.manifest.operations] == ["", "", ""]
+    assert unknown_keyword(Mcp.PARAMETERS) == ""
+    assert await made.call("free", {"day": "2027-01-04"}, "", PORTO) == {"times": ["10:00"]}
+    ready = Ready(made, Config("calendar", made.settings))
+    with pytest.raises(ConnectorFault, match="find"):
+        await perform(ready, "find", {"ref": "x"}, "", PORTO)
+
+
+@pytest.mark.parametrize(("operation", "arguments"), [("book", {"day": "2027-01-04"}), ("add", {"name": "Ana"})])
+async def test_the_same_act_is_done_once(tools: Tools, operation: str, arguments: dict[str, str]) -> None:
+    first = await (await calendar(tools)).call(operation, arguments, "c1/3/visit", PORTO)
+    again = await (await calendar(tools)).call(operation, arguments, "c1/3/visit", PORTO)
+    assert first.items() >= again.items() or again.items() >= first.items()
+    assert len(tools.bookings) == 1
+
+
+async def test_the_command_prints_what_the_folder_keeps(tools: Tools) -> None:
+    command = [sys.executable, "-m", "waterline", "mcp", "accept", tools.url, "--token-env", "T"]
+    ran = await asyncio.to_thread(
+        subprocess.run, command, capture_output=True, text=True, env={**os.environ, "T": TOKEN}, check=True
+    )
+    manifest = Mcp.describe({"tools": "t.json", "reads": ["free"]}, {"tools": ran.stdout})
+    assert manifest.operations[0].name == "free"
+
+
+@pytest.mark.parametrize(("how", "what"), [("changed", "arguments"), ("described", "description")])
+async def test_a_tool_that_changes_is_refused_until_it_is_accepted(tools: Tools, how: str, what: str) -> None:
+    made = await calendar(tools)
+    tools.how = how
+    found = await fault(made)
+    assert found.kind == "schema"
+    assert what in found.message
+    assert "waterline mcp accept" in found.message
+    assert await made.call("book", {"day": "2027-01-04"}, "k", PORTO)  # that one did not change
+    accepted = await calendar(tools)
+    assert await accepted.call("free", {"day": "2027-01-04"}, "", PORTO)
+
+
+async def test_what_a_tool_refuses_is_told_as_a_no(tools: Tools) -> None:
+    found = await fault(await calendar(tools), "book", day="never")
+    assert (found.kind, "That day is closed" in found.message) == ("refused", True)
+
+
+@pytest.mark.parametrize(
+    ("how", "kind"),
+    [("slow", "slow"), ("down", "down"), ("error", "down"), ("credentials", "credentials"), ("changed", "schema"),
+     ("dirty", "data")],
+)  # fmt: skip
+async def test_a_fault_has_its_name_and_is_over_when_its_cause_is(tools: Tools, how: str, kind: str) -> None:
+    made = await calendar(tools, "wrong" if how == "credentials" else TOKEN, timeout_s=1.0 if how == "slow" else 10.0)
+    tools.how = how
+    if how == "down":
+        tools.stop()
+    found = await fault(made)
+    assert found.kind == kind, found.message
+    assert TOKEN not in found.message
+    if how == "down":
+        tools.begin()
+    tools.how = ""
+    well = await calendar(tools)
+    assert await well.call("free", {"day": "2027-01-04"}, "", PORTO) == {"times": ["10:00"]}
+
+
+@pytest.mark.parametrize(
+    ("more", "problem"),
+    [
+        ({"reads": ["nothing"]}, "no tool"),
+        ({"writes": {"book": {"once": "uid", "into": "nothing"}}}, "no argument"),
+        ({"writes": {"add": WRITES["add"] | {"by": "nothing"}}}, "no argument"),
+    ],
+)
+def test_a_mistake_is_told_when_the_folder_is_checked(more: dict[str, Any], problem: str) -> None:
+    tool = {"name": "book", "inputSchema": {"type": "object", "properties": {"uid": {"type": "string"}}}}
+    add = {"name": "add", "inputSchema": {"type": "object", "properties": {"ref": {"type": "string"}}}}
+    accepted = json.dumps([tool, add, {**add, "name": "find"}])
+    with pytest.raises(BadParameter, match=problem):
+        Mcp.describe({"tools": "t.json", **more}, {"tools": accepted})
+    with pytest.raises(BadParameter, match="no list of tools"):
+        Mcp.describe({"tools": "t.json"}, {"tools": "{}"})
