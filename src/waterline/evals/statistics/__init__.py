@@ -1,0 +1,50 @@
+"""The statistics behind a verdict, by noun. Pure Python; no data is never green.
+
+Who calls these counts a missing, timed-out or unparsable item as a failure (score 0) and never drops it.
+Two-sided intervals are 95 % unless told otherwise; gates look at one-sided 95 % bounds. Docstrings name the sources.
+"""
+
+from waterline.evals.distributions import student_quantile
+from waterline.evals.statistics.agreement import Agreement, agreement, corrected_rate
+from waterline.evals.statistics.clustered import clustered_mean, clustered_se, pass_hat_k, pass_hat_k_mean, repeated_se
+from waterline.evals.statistics.drift import Stability, stability
+from waterline.evals.statistics.gate import CONFIDENCE, Gate
+from waterline.evals.statistics.paired import holm, mcnemar, non_inferiority, paired_difference, sign_test
+from waterline.evals.statistics.power import (
+    cases_for_effect,
+    cases_for_gate,
+    cases_for_non_inferiority,
+    mde_paired,
+    mde_unpaired,
+    power_gate,
+    power_paired,
+)
+from waterline.evals.statistics.proportions import (
+    cases_to_pass,
+    clopper_pearson,
+    gate,
+    gate_at_most,
+    gate_clustered,
+    poisson_upper_bound,
+    rate_upper_bound,
+    wilson,
+    wilson_lower,
+    wilson_upper,
+)
+from waterline.evals.statistics.quantiles import gate_quantile, quantile, quantile_interval
+from waterline.evals.statistics.sequential import (
+    EmpiricalBernstein,
+    difference_sequence,
+    mean_sequence,
+    rate_sequence,
+)
+
+__all__ = [
+    "CONFIDENCE", "Agreement", "EmpiricalBernstein", "Gate", "Stability", "agreement", "cases_for_effect",
+    "cases_for_gate", "cases_for_non_inferiority", "cases_to_pass", "clopper_pearson", "clustered_mean", "clustered_se",
+    "corrected_rate", "difference_sequence", "gate", "gate_at_most", "gate_clustered", "gate_quantile", "holm",
+    "mcnemar", "mde_paired", "mde_unpaired", "mean_sequence", "non_inferiority", "paired_difference", "pass_hat_k",
+    "pass_hat_k_mean", "poisson_upper_bound", "power_gate", "power_paired", "quantile", "quantile_interval",
+    "rate_sequence", "rate_upper_bound", "repeated_se", "sign_test", "stability", "student_quantile", "wilson",
+    "wilson_lower", "wilson_upper",
+]  # fmt: skip
