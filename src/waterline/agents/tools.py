@@ -23,13 +23,16 @@ class Systems(Protocol):
     """The connected systems of an app, with their time-outs, retries and breakers (connectors/run.py)."""
 
     async def call(
-        self, connector: str, operation: str, arguments: dict[str, Any], key: str, scope: Scope
+        self,
+        connector: str,
+        operation: str,
+        arguments: dict[str, Any],
+        key: str,
+        scope: Scope,
+        *,
+        reads_only: bool = False,
     ) -> dict[str, Any]:
-        """Raises ConnectorFault."""
-        ...
-
-    def reads(self, connector: str, operation: str) -> bool:
-        """Whether the operation changes nothing. Raises ConnectorFault if there is none such."""
+        """Raises ConnectorFault, also when it is to read only and the operation changes something."""
         ...
 
 
@@ -120,10 +123,8 @@ class TurnTools:
     async def look(self, connector: str, operation: str, arguments: dict[str, Any]) -> dict[str, Any]:
         if self._systems is None:
             raise ConnectorFault("invalid", f'There is no connector "{connector}": app.toml declares none.')
-        if not self._systems.reads(connector, operation):
-            raise ConnectorFault("invalid", f'"{connector}.{operation}" changes something: a turn may only read.')
         scope = scope_of(self._branch, connector)
-        return await self._systems.call(connector, operation, arguments, "", scope)
+        return await self._systems.call(connector, operation, arguments, "", scope, reads_only=True)
 
 
 def scope_of(branch: Branch, connector: str) -> Scope:

@@ -9,6 +9,8 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
+from waterline.core.branch import Branch
+from waterline.core.conversing import Conversing
 from waterline.core.defaults import with_default_objects
 from waterline.core.ids import sha256_hex
 
@@ -133,6 +135,8 @@ class AppSpec(Struct, frozen=True, omit_defaults=True):
     prices: tuple[PriceOverride, ...] = ()
     forecast: Expected = Expected()
     format: int = 1
+    branches: tuple[Branch, ...] = ()
+    conversations: Conversing = Conversing()
 
 
 def encode_spec(spec: AppSpec) -> bytes:

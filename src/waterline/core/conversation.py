@@ -106,7 +106,7 @@ class Effect(Struct, frozen=True, omit_defaults=True):
 class Handoff(Struct, frozen=True, omit_defaults=True):
     """A person is needed."""
 
-    reason: Literal["asked", "anger", "uncertain", "rule", "failed_effect", "abuse", "minor"]
+    reason: Literal["asked", "anger", "uncertain", "rule", "failed_effect", "abuse", "minor", "trouble"]
     summary: str  # what the person should know, in the language of the office
     urgent: bool = False
 

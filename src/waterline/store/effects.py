@@ -141,6 +141,12 @@ def again(tx: Tx, row: EffectRow, next_us: int, reason: str) -> None:
     tx.run("effects.hold_lane", conversation=row.conversation, lane=row.lane, next_us=next_us)
 
 
+def hold(tx: Tx, row: EffectRow, next_us: int) -> None:
+    """Nothing of its lane is tried before then."""
+    tx.run("effects.postpone", n=row.n, next_us=next_us)
+    tx.run("effects.hold_lane", conversation=row.conversation, lane=row.lane, next_us=next_us)
+
+
 def late(tx: Tx, n: int, now_us: int) -> bool:
     """True once: somebody should be told that it takes longer."""
     return tx.run("effects.late", n=n, now_us=now_us) > 0

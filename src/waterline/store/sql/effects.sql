@@ -56,6 +56,9 @@ WHERE n = :n AND state IN ('planned', 'sending')
 -- name: wait
 UPDATE effects SET next_us = :next_us WHERE n = :n AND state = 'sending'
 
+-- name: postpone
+UPDATE effects SET next_us = :next_us WHERE n = :n AND state IN ('planned', 'sending')
+
 -- name: finish
 UPDATE effects SET state = :state, result = :result, reason = :reason, message_id = :message_id, ended_us = :now_us
 WHERE n = :n AND state IN ('planned', 'sending')
