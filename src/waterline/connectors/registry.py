@@ -6,9 +6,10 @@ from typing import cast
 from waterline.connectors.base import Config, Connector, Kind
 
 KINDS: dict[str, str] = {  # kind -> module:class
-    "sheet": "waterline.connectors.sheet:Sheet",
+    "caldav": "waterline.connectors.caldav:CalDav",
     "mcp": "waterline.connectors.mcp:Mcp",
     "openapi": "waterline.connectors.openapi:OpenApi",
+    "sheet": "waterline.connectors.sheet:Sheet",
 }
 
 
