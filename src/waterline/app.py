@@ -370,11 +370,10 @@ def _answered(tx: Tx, ident: Ident, since_us: int) -> Answered | None:
     found = traces.answered_once(tx, *ident, since_us)
     if found is None:
         return None
-    trace, release, stream, events = found
+    trace, release, stream, started_us, events = found
     path = next(e.path for e in events if isinstance(e, Received))
-    said = path in ("/v1/chat/completions", "/v1/embeddings")  # the caller got what is stored
     request, answer = traces.body(tx, trace, "request"), traces.body(tx, trace, "answer")
-    return Answered(trace, release, path, stream, request or b"", answer if said else None)
+    return Answered(trace, release, path, stream, request or b"", answer, started_us)
 
 
 def bind(host: str, port: int) -> socket.socket:

@@ -1,6 +1,5 @@
 """`Idempotency-Key`: the same request again gets the first answer, byte for byte, and costs nothing."""
 
-import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -110,18 +109,30 @@ def test_a_replay_survives_a_restart_even_kill_9(sim, tmp_path, stream):
         server.stop()
 
 
-def test_after_a_restart_an_api_that_is_translated_conflicts_and_names_the_trace(sim, tmp_path):
-    sim.play()
+BODIES = {
+    "/v1/messages": {"model": "main", "max_tokens": 50, "messages": [{"role": "user", "content": "hi"}]},
+    "/v1/responses": {"model": "main", "input": "hi", "instructions": "Be brief.", "store": False},
+}
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["plain", "streamed"])
+@pytest.mark.parametrize("path", BODIES)
+def test_after_a_restart_a_translated_api_says_it_again_in_its_own_words(sim, tmp_path, path, stream):
+    """To the byte: with the first one's id and time."""
+    sim.play(main=Target(answer=Answer(text="Said once."), thinking="A moment."))
     server = Server(tmp_path / "d", f"{sim.address}/{{route}}")
     try:
         app = App(server, "once", {"main": Route(provider="simulated", model="small")})
-        body = {"model": "main", "max_tokens": 50, "messages": [{"role": "user", "content": "hi"}]}
-        first = app.post(body, "/v1/messages", **KEY)
+        body = {**BODIES[path], "stream": stream}
+        first = app.post(body, path, **KEY)
+        assert b"Said" in first.body
         server.kill9()
         server.start()
-        again = app.post(body, "/v1/messages", **KEY)
-        assert again.status == 409
-        assert first.trace in json.dumps(again.json)
+        time.sleep(1.1)  # the second is another one
+        again = app.post(body, path, **KEY)
+        assert (again.status, again.body, again.trace) == (200, first.body, first.trace)
+        assert again.headers["x-waterline-replayed"] == "true"
+        assert app.post({**body, "model": "other"}, path, **KEY).status == 409
         assert sim.asked("main") == 1
     finally:
         server.stop()

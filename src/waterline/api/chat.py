@@ -12,6 +12,7 @@ from waterline.core.ids import keyed_digest
 from waterline.core.request import CacheWish, Delivery, Kind, Request, decode_request
 from waterline.core.trace import TraceOutcome
 from waterline.gateway.deps import Deps, Sink
+from waterline.gateway.idempotency import Stored
 from waterline.gateway.route import Served
 from waterline.gateway.serve import refuse, serve
 
@@ -69,10 +70,16 @@ class Completions:
             return await serve(request, served, principal, self._deps, sink)
 
         try:
-            await self._deps.once.serve(request, principal, caller, run)
+            await self._deps.once.serve(
+                request, principal, caller, run, lambda stored: self._retold(caller, stored, around)
+            )
         except RequestError as error:
             sink = caller if around is None else around(caller)
             await refuse(request, served, principal, self._deps, sink, error)
+
+    def _retold(self, caller: Sink, stored: Stored, around: Around | None) -> Sink:
+        """What says a stored answer again, as it was said the first time."""
+        return caller if around is None else around(caller)
 
     def _note(self, request: Request, said: dict[bytes, str], trace_id: str) -> None:
         request.trace_id = trace_id

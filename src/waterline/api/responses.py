@@ -25,6 +25,7 @@ from waterline.core.request import Request
 from waterline.core.responses import complete, decode_responses
 from waterline.core.trace import Ended
 from waterline.gateway.deps import Deps, Sink
+from waterline.gateway.idempotency import Stored
 
 if TYPE_CHECKING:
     from waterline.api.http import Connection
@@ -71,6 +72,11 @@ class Responses(Completions):
             return TranslatingSink(caller, translator)
 
         return request, in_other_words
+
+    def _retold(self, caller: Sink, stored: Stored, around: Around | None) -> Sink:
+        """With the first one's id and time."""
+        asked = decode_responses(stored.path, stored.request, stored.started_us)
+        return TranslatingSink(caller, ResponseTranslator(asked, stored.trace))
 
     async def _history(self, previous: str, principal: Principal, subject: str) -> list[dict[str, Any]]:
         try:

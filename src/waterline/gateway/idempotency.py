@@ -1,7 +1,7 @@
 """`Idempotency-Key`: the same request again gets the first answer, byte for byte, and costs nothing.
 
-Kept for 24 hours: the newest in memory, the others (and all, after a restart) in the trace store, from which answers of
-/v1/messages and /v1/responses cannot be said again to the byte: those conflict. Only complete answers are kept.
+Kept for 24 hours: the newest in memory, the others (and all, after a restart) in the trace store. There they are in the
+canonical form, and are said again in their API's own words. Only complete answers are kept.
 """
 
 from collections.abc import Awaitable, Callable
@@ -34,7 +34,8 @@ class Stored(Struct, frozen=True):
     path: str
     stream: bool
     request: bytes
-    answer: bytes | None  # None: not kept, or not as the caller got it
+    answer: bytes | None  # canonical; None: not kept any more
+    started_us: int
 
 
 Find = Callable[[Ident, int], Awaitable[Stored | None]]  # answered since (Unix us)
@@ -93,9 +94,16 @@ class Once:
         self._bytes = 0
 
     async def serve(
-        self, request: Request, principal: Principal, sink: "Sink", run: Callable[["Sink"], Awaitable[TraceOutcome]]
+        self,
+        request: Request,
+        principal: Principal,
+        sink: "Sink",
+        run: Callable[["Sink"], Awaitable[TraceOutcome]],
+        retold: Callable[[Stored], "Sink"],
     ) -> None:
-        """Runs it, or says again what was said. Raises IdempotencyConflict."""
+        """Runs it, or says again what was said. `retold`: what says a canonical answer to the caller.
+
+        Raises IdempotencyConflict."""
         ident = (principal.app, principal.env, principal.key_id, request.idempotency_key)
         mark = _mark(request.path, request.body)
         if ident in self._running:
@@ -117,7 +125,7 @@ class Once:
         try:
             stored = await self._find(ident, self._clock_us() - KEPT_US)
             if stored is not None:
-                await _from_store(request, sink, stored, mark)
+                await _from_store(request, retold, stored, mark)
                 return
             recording = _Recording(sink, mark, self._clock_us())
             if await run(recording) == "answered" and recording.complete:
@@ -151,7 +159,7 @@ def _other_request(request: Request) -> IdempotencyConflict:
     )
 
 
-async def _from_store(request: Request, sink: "Sink", stored: Stored, mark: bytes) -> None:
+async def _from_store(request: Request, retold: Callable[[Stored], "Sink"], stored: Stored, mark: bytes) -> None:
     if _mark(stored.path, stored.request) != mark:
         raise _other_request(request)
     if stored.answer is None:
@@ -161,7 +169,7 @@ async def _from_store(request: Request, sink: "Sink", stored: Stored, mark: byte
         )
     headers = [(b"x-waterline-trace", stored.trace.encode()), (b"x-waterline-release", stored.release.encode())]
     kind = b"text/event-stream; charset=utf-8" if stored.stream else b"application/json"
-    await _again(sink, kind, headers, [stored.answer])
+    await _again(retold(stored), kind, headers, [stored.answer])
 
 
 async def _again(sink: "Sink", content_type: bytes, headers: list[tuple[bytes, bytes]], parts: list[bytes]) -> None:

@@ -232,14 +232,14 @@ def body(tx: Tx, trace_id: str, kind: BodyKind) -> bytes | None:
 
 def answered_once(
     tx: Tx, app: str, env: str, key_id: str, idempotency_key: str, since_us: int
-) -> tuple[str, str, bool, list[Event]] | None:
-    """The first answer under an Idempotency-Key: trace, release, streamed or not, events."""
+) -> tuple[str, str, bool, int, list[Event]] | None:
+    """The first answer under an Idempotency-Key: trace, release, streamed or not, when it was asked (us), events."""
     found = tx.one(
         "traces.answered_once", app=app, env=env, key_id=key_id, idempotency_key=idempotency_key, since_us=since_us
     )
     if found is None:
         return None
-    return found["id"], found["release"], bool(found["stream"]), decode_events(found["events"])
+    return found["id"], found["release"], bool(found["stream"]), found["started_us"], decode_events(found["events"])
 
 
 def apps(tx: Tx) -> list[str]:

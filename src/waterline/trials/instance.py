@@ -87,6 +87,11 @@ class Instance:
         self.url, self.key = ready["url"], ready["key"]
         self._drain = asyncio.create_task(self._process.stdout.read())
 
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
     async def stop(self) -> None:
         """A clean stop; killed after 20 s."""
         process = self._process

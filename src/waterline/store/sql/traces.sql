@@ -94,7 +94,7 @@ WHERE 1 = 1
     AND t.n IN {text_match}                             --? text
 
 -- name: answered_once
-SELECT id, release, stream, events FROM traces
+SELECT id, release, stream, started_us, events FROM traces
 WHERE idempotency_key = :idempotency_key AND app = :app AND env = :env AND key_id = :key_id
     AND outcome = 'answered' AND started_us >= :since_us
 ORDER BY started_us LIMIT 1
