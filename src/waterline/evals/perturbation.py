@@ -65,28 +65,69 @@ class Perturbed(Struct, frozen=True):
 
 
 def perturb(
-    text: str, names: Sequence[str], seed: int | str, language: str, strength: float = DEFAULT_STRENGTH
+    text: str,
+    names: Sequence[str],
+    seed: int | str,
+    language: str,
+    strength: float = DEFAULT_STRENGTH,
+    keep: Sequence[str] = (),
 ) -> Perturbed | None:
     """Apply the named operators one after the other. None when nothing changed (or they undid each other).
+
+    `keep`: spans that come out as they went in, as digits and addresses always do: names (`names_in`), a word that the
+    case's expectation turns on. At most 20.
 
     Each draws from a stream of its own, keyed by seed, position and name, so adding one at the end leaves the others
     be. Raises KeyError for an unknown name.
     """
     operators = [OPERATORS[name] for name in names]
-    now, applied = text, []
+    covered, spans = _covered(text, keep)
+    now, applied = covered, []
     for position, operator in enumerate(operators):
         rng = Random(f"{seed}:{position}:{operator.name}:{text}".encode("utf-8", "surrogatepass"))
         changed = operator.apply(now, rng, strength, language)
         if changed is not None:
             now = changed
             applied.append(operator)
-    if now == text:
+    if now == covered:
         return None
+    for place, span in enumerate(spans):
+        now = now.replace(_cover(place), span)
     return Perturbed(
         text=now,
         applied=tuple(operator.name for operator in applied),
         label_preserving=all(operator.label_preserving for operator in applied),
     )
+
+
+def names_in(text: str) -> tuple[str, ...]:
+    """What is written like a name: words with a capital that do not begin a sentence, those that follow each other as
+    one. Nothing in a text that is all capitals. A guess for texts of people; a case that knows better says so."""
+    if text.upper() == text:
+        return ()
+    found = (match.group() for match in _NAME.finditer(text))
+    return tuple(dict.fromkeys(name for name in found if name not in _NO_NAMES))[:_COVERS]
+
+
+_NAME = re.compile(r"(?<=[^\s.!?¿¡…:\"“(>-] )[A-ZÀ-Ý][^\W\d_]+(?: (?:d[aeo]s? )?[A-ZÀ-Ý][^\W\d_]+)*")
+_NO_NAMES = frozenset(("I", "OK", "Please", "Thanks", "Hello", "Hi"))
+_COVERS = 20
+
+
+def _cover(place: int) -> str:
+    """Stands in for a kept span. A circled number is numeric, so that every operator hands the word through."""
+    return f"\ue000{chr(0x2460 + place)}\ue001"
+
+
+def _covered(text: str, keep: Sequence[str]) -> tuple[str, list[str]]:
+    spans = sorted({span for span in keep if span.strip() and span in text}, key=lambda s: (-len(s), s))[:_COVERS]
+    kept: list[str] = []
+    for span in spans:
+        whole = re.sub(rf"(?<!\w){re.escape(span)}(?!\w)", _cover(len(kept)), text)
+        if whole != text:
+            text = whole
+            kept.append(span)
+    return text, kept
 
 
 # ----------------------------------------------------------------------------------------------- pieces and picks
@@ -318,6 +359,19 @@ def _speech(text: str, rng: Random, strength: float, language: str) -> str | Non
     )
 
 
+def _misheard(text: str, rng: Random, strength: float, language: str) -> str | None:
+    """Words that sound like others, as a recogniser writes them; no capitals or punctuation either."""
+    bare = _no_punctuation(_free(text, str.lower), rng, strength, language) or text
+    table = words.HOMOPHONES[language]
+    pattern = re.compile(rf"(?<![\w'’])(?:{'|'.join(re.escape(w) for w in sorted(table))})(?![\w'’])")
+    return _at_matches(bare, rng, max(strength, 0.5), pattern, table.get)
+
+
+def _replying(text: str, rng: Random, strength: float, language: str) -> str | None:
+    """Under a quoted message of somebody else that asks for nothing, as mail programs and messengers put it."""
+    return f"> {_pick(rng, words.CHATTER[language])}\n\n{text.lstrip()}"
+
+
 def _spoken_numbers(text: str, rng: Random, strength: float, language: str) -> str | None:
     def said(piece: Piece) -> str:
         if not piece.kept or _ADDRESS.search(piece.text):
@@ -357,6 +411,8 @@ OPERATORS: dict[str, Operator] = {
         Operator("context_after", True, _context_after, _OURS, about="irrelevant talk at the end"),
         Operator("forwarded", True, _forwarded, _OURS, about="quoted, as a forwarded message"),
         Operator("speech", True, _speech, _OURS, about="as dictated: no capitals or punctuation, hesitations"),
+        Operator("misheard", True, _misheard, _OURS, about="as dictated, with words that sound alike"),
+        Operator("replying", True, _replying, _OURS, about="under a quoted message of somebody else"),
         Operator("spoken_numbers", False, _spoken_numbers, _OURS, about="numbers as words"),
     )
 }

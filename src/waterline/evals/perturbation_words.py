@@ -126,6 +126,27 @@ HESITATIONS: dict[str, tuple[str, ...]] = {
     "es": ("eh", "este", "o sea", "pues", "mmm"),
 }
 
+# Words that a recogniser of speech mistakes for one that sounds the same. No negation and no number is here.
+HOMOPHONES: dict[str, dict[str, str]] = {
+    "en": {
+        "there": "their", "their": "there", "your": "you're", "you're": "your", "hear": "here", "here": "hear",
+        "by": "buy", "buy": "by", "week": "weak", "meet": "meat", "hour": "our", "our": "hour",
+        "write": "right", "right": "write", "its": "it's", "it's": "its", "weather": "whether", "would": "wood",
+        "see": "sea", "account": "a count", "card": "cart", "i'd": "id", "the": "da",
+        "what's": "whats", "price": "prize", "children": "child ren", "please": "pleas",
+    },
+    "pt": {
+        "há": "a", "mas": "mais", "mais": "mas", "a gente": "agente", "está": "esta", "trás": "traz", "sessão": "seção",
+        "conserto": "concerto", "vaga": "vagas", "você": "voce", "porque": "por que", "ainda": "ai da", "mês": "mes",
+        "olá": "ola", "para": "pára", "obrigada": "obrigado", "meu": "meo",
+    },
+    "es": {
+        "hay": "ahí", "a ver": "haber", "haber": "a ver", "vaya": "valla", "hola": "ola", "hecho": "echo", "qué": "que",
+        "también": "tan bien", "quiero": "quiere o", "tuvo": "tubo", "hacia": "asía", "visita": "bisita", "voy": "boy",
+        "precio": "presio", "horario": "orario",
+    },
+}  # fmt: skip
+
 # A second, unrelated question.
 QUESTIONS: dict[str, tuple[str, ...]] = {
     "en": (

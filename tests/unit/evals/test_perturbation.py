@@ -1,4 +1,5 @@
 import hashlib
+import os
 import re
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from waterline.evals.perturbation import (
     MAX_EXTRA,
     MAX_FACTOR,
     OPERATORS,
+    names_in,
     perturb,
     pieces,
 )
@@ -143,11 +145,15 @@ def test_an_unknown_operator_is_a_programmers_mistake() -> None:
         perturb("hello", ["typo"], 1, "en")
 
 
+LATER = {"misheard", "replying"}  # operators that came after the first load lines
+
+
 def all_of_them() -> str:
-    """A digest over every operator, language and three seeds: what the golden value and the other process compare."""
+    """A digest over the first operators, languages and three seeds: what the golden value and the other process
+    compare."""
     out = [
         perturb(text, [name], seed, language)
-        for name in sorted(OPERATORS)
+        for name in sorted(set(OPERATORS) - LATER)
         for language, text in TEXTS.items()
         for seed in range(3)
     ]
@@ -158,7 +164,11 @@ def test_perturbations_are_the_same_in_another_process_with_another_hash_seed() 
     code = "import sys; sys.path.insert(0, sys.argv[1]); import test_perturbation as t; print(t.all_of_them())"
     folder = __file__.rsplit("/", 1)[0]
     done = subprocess.run(
-        [sys.executable, "-c", code, folder], capture_output=True, text=True, env={"PYTHONHASHSEED": "77"}, check=True
+        [sys.executable, "-c", code, folder],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONHASHSEED": "77"},
     )
     assert done.stdout.strip() == all_of_them()
 
@@ -226,3 +236,38 @@ def test_the_tables_hold_no_digit_and_no_address() -> None:
 
 def test_homoglyphs_look_alike_and_are_not_latin() -> None:
     assert all(len(look) == 1 and look != letter and ord(look) > 0x370 for letter, look in words.HOMOGLYPHS.items())
+
+
+NAMED = "Hi, I am Carla Mendes and I'd like to speak with Pedro da Silva of Porto Azul about the visit there, please."
+
+
+def test_names_are_found_where_people_write_them() -> None:
+    assert names_in(NAMED) == ("Carla Mendes", "Pedro da Silva", "Porto Azul")
+    assert names_in("Please call me. Thanks, I will wait.") == ()
+    assert names_in("CALL ME NOW PLEASE MARIA") == ()
+    assert names_in("quero falar com a Joana Prado") == ("Joana Prado",)
+
+
+@pytest.mark.parametrize("name", LABEL_PRESERVING)
+@pytest.mark.parametrize("seed", range(5))
+def test_what_is_to_be_kept_comes_out_as_it_went_in(name: str, seed: int) -> None:
+    found = perturb(NAMED, [name, "typos"], seed, "en", 1.0, keep=names_in(NAMED))
+    assert found is not None
+    for kept in names_in(NAMED):
+        assert kept in found.text
+    assert not any(0xE000 <= ord(c) <= 0xF8FF or 0x2460 <= ord(c) <= 0x24FF for c in found.text)
+
+
+def test_without_names_to_keep_a_typo_may_hit_one() -> None:
+    found = {perturb(NAMED, ["typos"], seed, "en", 1.0) for seed in range(5)}
+    assert any(one is not None and "Mendes" not in one.text for one in found)
+
+
+@pytest.mark.parametrize(("language", "said", "heard"), [
+    ("en", "Is there a price for the week?", "is their a prize for da weak"),
+    ("es", "¿Hola, qué horario hay?", "ola que orario ahí"),
+])  # fmt: skip
+def test_a_recogniser_writes_what_sounds_alike(language: str, said: str, heard: str) -> None:
+    found = perturb(said, ["misheard"], 1, language, 1.0)
+    assert found is not None
+    assert found.text == heard

@@ -53,6 +53,21 @@ def clopper_pearson(k: int, n: int, confidence: float = CONFIDENCE) -> Estimate:
     return Estimate(value=k / n if n else 0.0, low=low, high=high, n=n, confidence=confidence, method="clopper-pearson")
 
 
+def newcombe_difference(k: int, n: int, k_base: int, n_base: int, confidence: float = CONFIDENCE) -> Estimate:
+    """k/n minus k_base/n_base, two independent rates, from their Wilson intervals.
+
+    Source: Newcombe (1998), Statistics in Medicine 17:873-890, method 10 (hybrid score). An empty side knows nothing.
+    """
+    one, base = wilson(k, n, confidence), wilson(k_base, n_base, confidence)
+    value = one.value - base.value
+    return Estimate(
+        value=value,
+        low=value - math.hypot(one.value - one.low, base.high - base.value) if n and n_base else -1.0,
+        high=value + math.hypot(one.high - one.value, base.value - base.low) if n and n_base else 1.0,
+        n=min(n, n_base), confidence=confidence, method="Newcombe",
+    )  # fmt: skip
+
+
 def rate_upper_bound(k: int, n: int, confidence: float = CONFIDENCE) -> float:
     """Exact one-sided upper bound of a rate after k events in n (Clopper and Pearson 1934).
 
