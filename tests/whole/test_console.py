@@ -168,8 +168,12 @@ class Site:
             ]
             writes.append(traces.write_of(row, events))
             ids.append(row.id)
-        bodies = [(i, "request", request) for i in ids] + [(i, "answer", answer) for i in ids]
-        await self.app.store.write(lambda tx: (traces.insert_batch(tx, writes), traces.insert_bodies(tx, bodies)))
+
+        def write(tx):
+            for n in traces.insert_batch(tx, writes).values():
+                traces.insert_bodies(tx, [(n, "request", request), (n, "answer", answer)])
+
+        await self.app.store.write(write)
         return ids
 
 

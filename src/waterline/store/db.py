@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -30,6 +31,7 @@ READERS = 4
 BUSY_S = 5.0  # how long to wait for another writer (a backup, a person with sqlite3)
 READ_S = 15.0  # the longest a read may take
 MOST_WAITING = 2000  # writes that may queue
+ROWS_AT_ONCE = 64  # in one statement
 
 
 class StoreUnavailable(WaterlineError):
@@ -75,9 +77,17 @@ class Tx:
         """The statement once for each row. Returns the number of rows changed."""
         return self._connection.executemany(self._statements.sql(name, {}), rows).rowcount
 
-    def many_tuples(self, name: str, rows: Iterable[Sequence[Any]]) -> int:
-        """As `many`, for rows whose values are in the order in which the statement first names its parameters."""
-        return self._connection.executemany(self._statements.positional(name), rows).rowcount
+    def insert(self, name: str, rows: Iterable[Sequence[Any]]) -> list[tuple[Any, ...]]:
+        """Many rows at once, each with its values in the order in which the statement names its parameters. Returns
+        what the statement says it returns, in any order.
+
+        A statement for each row would hand the interpreter's lock back and forth as often."""
+        found: list[tuple[Any, ...]] = []
+        left = iter(rows)
+        while part := list(islice(left, ROWS_AT_ONCE)):
+            sql = self._statements.for_rows(name, len(part))
+            found += self._connection.execute(sql, list(chain.from_iterable(part))).fetchall()
+        return found
 
 
 class Statements:
@@ -87,7 +97,7 @@ class Statements:
         self.dialect = dialect
         self.named = named_sql.load()
         self._texts: dict[tuple[str, tuple[str, ...]], str] = {}
-        self._positional: dict[str, str] = {}
+        self._for_rows: dict[tuple[str, int], str] = {}
 
     def sql(self, name: str, params: Mapping[str, Any]) -> str:
         statement = self.named[name]
@@ -97,10 +107,10 @@ class Statements:
             text = self._texts[name, given] = self.dialect.expand(statement.text(given))
         return text
 
-    def positional(self, name: str) -> str:
-        text = self._positional.get(name)
+    def for_rows(self, name: str, n: int) -> str:
+        text = self._for_rows.get((name, n))
         if text is None:
-            text = self._positional[name] = self.dialect.positional(self.sql(name, {}))[0]
+            text = self._for_rows[name, n] = self.dialect.for_rows(self.sql(name, {}), n)
         return text
 
 

@@ -275,9 +275,9 @@ class Drainer:
         return handled
 
     def _write(self, tx: Tx, segment: Segment, batch: _Batch, offset: int, damaged: int) -> None:
-        traces.insert_batch(tx, batch.rows.values())
-        traces.insert_bodies(tx, batch.bodies)
-        text_search.index_batch(tx, batch.texts)
+        at = traces.insert_batch(tx, batch.rows.values())
+        traces.insert_bodies(tx, [(at[i], kind, data) for i, kind, data in batch.bodies if i in at])
+        text_search.index_batch(tx, [(at[i], text, session, tags) for i, text, session, tags in batch.texts if i in at])
         name = segment.path.name
         tx.run("drain.set_offset", segment=name, boot=segment.boot, bytes=offset, damaged=damaged)
         self._count(tx, segment.boot, batch.last_seq, batch.stored, batch.rejected, batch.lost)

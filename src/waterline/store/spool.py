@@ -35,7 +35,8 @@ VERSION = 1
 MAGIC = b"WLS" + bytes([VERSION])
 _FIELDS = struct.Struct("<4sIIQQ")  # magic and version, head length, body length, number, rejected
 _CRCS = struct.Struct("<II")  # of the fields; of fields, head and body, seeded
-HEADER_BYTES = _FIELDS.size + _CRCS.size
+_HEADER = struct.Struct("<4sIIQQII")  # both
+HEADER_BYTES = _HEADER.size
 _SEGMENT = re.compile(r"(?P<boot>[A-Za-z0-9_]+)-(?P<number>\d{8})-[0-9a-f]{8}\.spool")
 _CHUNK = 1024 * 1024
 
@@ -339,19 +340,17 @@ class SegmentReader:
         have = len(chunk) - at
         if have < HEADER_BYTES:
             return HEADER_BYTES
-        magic, head_bytes, body_bytes, number, rejected = _FIELDS.unpack_from(chunk, at)
-        fields_crc, all_crc = _CRCS.unpack_from(chunk, at + _FIELDS.size)
+        magic, head_bytes, body_bytes, number, rejected, fields_crc, all_crc = _HEADER.unpack_from(chunk, at)
         fields = chunk[at : at + _FIELDS.size]
         total = HEADER_BYTES + head_bytes + body_bytes
         if magic != MAGIC or zlib.crc32(fields) != fields_crc or total > LARGEST_RECORD:
             return None
         if have < total:
             return int(total)
-        middle = at + HEADER_BYTES + head_bytes
-        head, body = chunk[at + HEADER_BYTES : middle], chunk[middle : at + total]
-        if zlib.crc32(body, zlib.crc32(head, zlib.crc32(fields, self._seed))) != all_crc:
+        content = chunk[at + HEADER_BYTES : at + total]
+        if zlib.crc32(content, zlib.crc32(fields, self._seed)) != all_crc:
             return None
-        return SpoolRecord(offset + total, number, rejected, head, body)
+        return SpoolRecord(offset + total, number, rejected, content[:head_bytes], content[head_bytes:])
 
     def _resynchronise(self, fd: int) -> int | None:
         """The offset of the next record that is right, after the one at `self.offset`."""

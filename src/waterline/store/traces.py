@@ -11,6 +11,7 @@ from typing import Any, Literal
 import msgspec
 import zstandard
 from msgspec import Struct
+from msgspec.structs import astuple
 
 from waterline.core.money import Usage
 from waterline.core.trace import Event, Purpose, TraceRow, decode_events, encode_events
@@ -28,6 +29,7 @@ LARGEST_BODY = 256 * 1024 * 1024  # bytes, as a guard when decompressing
 
 # A bucket spans a factor of 1.1, and is shown as its geometric middle: at most sqrt(1.1) - 1 = 4.9 % off.
 BUCKET_RATIO = 1.1
+_USAGE = TraceRow.__struct_fields__.index("usage")  # then come the cost and what was reserved
 _PER_OCTAVE = 1 / math.log(BUCKET_RATIO)
 
 
@@ -152,28 +154,26 @@ def write_of(row: TraceRow, events: list[Event]) -> TraceWrite:
     return TraceWrite(row, encode_events(events))
 
 
-def insert_batch(tx: Tx, writes: Iterable[TraceWrite]) -> int:
+def insert_batch(tx: Tx, writes: Iterable[TraceWrite]) -> dict[str, int]:
     """Idempotent: an outcome replaces an open row, an open row one of fewer attempts, nothing an outcome.
 
-    Returns rows added or replaced."""
-    return tx.many_tuples("traces.insert", [_values(write.row, write.events) for write in writes])
+    Returns the numbers, by id, of the traces added or replaced: where their bodies and their text go."""
+    return dict(tx.insert("traces.insert", [_values(write.row, write.events) for write in writes]))
 
 
-def insert_bodies(tx: Tx, bodies: Iterable[tuple[str, BodyKind, bytes]]) -> None:
-    """(trace id, kind, bytes). A body that is there already stays. An empty body is not stored."""
-    tx.many_tuples("traces.insert_body", [(i, kind, *_packed(data)) for i, kind, data in bodies if data])
+def insert_bodies(tx: Tx, bodies: Iterable[tuple[int, BodyKind, bytes]]) -> None:
+    """(the trace's number, kind, bytes). A body that is there already stays. An empty body is not stored."""
+    tx.insert("traces.insert_body", [(n * 2 + (kind == "answer"), *_packed(data)) for n, kind, data in bodies if data])
 
 
 def _values(row: TraceRow, events: bytes) -> tuple[Any, ...]:
-    u = row.usage
-    started, ttft, duration = row.started_us, row.first_token_us, row.duration_us
+    fields = astuple(row)
+    cost, reserved = row.cost_nano_usd, row.reserved_nano_usd
+    started, ttft = row.started_us, row.first_token_us
     return (
-        row.id, row.app, row.env, row.purpose, row.release, row.route, row.provider, row.model, row.key, row.session,
-        row.subject, row.tags, row.stream, started, ttft, duration, row.outcome, row.status, row.code, row.attempts,
-        u.input, u.cached_input, u.cache_write, u.output, u.reasoning, u.audio_input, u.audio_output, u.estimated,
-        None if row.cost_nano_usd is None else min(row.cost_nano_usd, LARGEST), min(row.reserved_nano_usd, LARGEST),
-        row.price_version, row.boot, row.idempotency_key, row.branch,
-        started // HOUR_US, latency_bucket(duration), None if ttft is None else latency_bucket(ttft), events,
+        *fields[:_USAGE], *astuple(row.usage),
+        None if cost is None else min(cost, LARGEST), min(reserved, LARGEST), *fields[_USAGE + 3 :],
+        started // HOUR_US, latency_bucket(row.duration_us), None if ttft is None else latency_bucket(ttft), events,
     )  # fmt: skip
 
 
@@ -221,7 +221,7 @@ def count(tx: Tx, where: TraceFilter) -> int:
 
 def body(tx: Tx, trace_id: str, kind: BodyKind) -> bytes | None:
     """The caller's request, or the answer as the caller got it. None: not stored, or its time is over."""
-    found = tx.one("traces.body", trace_id=trace_id, kind=kind)
+    found = tx.one("traces.body", trace_id=trace_id, answer=int(kind == "answer"))
     if found is None:
         return None
     data: bytes = found["bytes"]

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from waterline.store import migrate, named_sql, releases
+from waterline.store import migrate, named_sql, releases, traces
 from waterline.store.db import Statements, Store, StoreConflict, StoreTimeout, StoreUnavailable, Tx
 from waterline.store.dialect import SqliteDialect, connect
 
@@ -128,6 +128,31 @@ def edit(path: Path, sql: str) -> None:
     connection.execute(sql)
     connection.commit()
     connection.close()
+
+
+def test_bodies_and_texts_of_an_older_waterline_are_there_after_its_database_is_migrated(path: Path) -> None:
+    path.parent.mkdir()
+    old = connect(path, read_only=False, timeout_s=30)
+    migrate.migrate(old, SqliteDialect(), 1, migrate.known()[:5])
+    zeros = {name: 0 for _, name, kind, *_ in old.execute("PRAGMA table_info(traces)") if kind == "BIGINT"}
+    texts = {name: "" for _, name, kind, *_ in old.execute("PRAGMA table_info(traces)") if kind == "TEXT"}
+    for trace_id in ("t1", "t2"):
+        row = {**zeros, **texts, "id": trace_id, "outcome": "answered", "events": b"[]"}
+        old.execute(f"INSERT INTO traces ({', '.join(row)}) VALUES ({', '.join(':' + name for name in row)})", row)
+        for kind in ("request", "answer"):
+            old.execute("INSERT INTO bodies (trace_id, kind, codec, bytes) VALUES (?, ?, 0, ?)",
+                        (trace_id, kind, f"{kind} of {trace_id}".encode()))  # fmt: skip
+    old.execute("INSERT INTO trace_text (rowid, text, session, tags) SELECT n, 'needle', '', '' FROM traces LIMIT 1")
+    old.commit()
+    old.close()
+    store = Store.open(path)
+    for trace_id in ("t1", "t2"):
+        for kind in ("request", "answer"):
+            found = store.read_sync(lambda tx, i=trace_id, k=kind: traces.body(tx, i, k))  # type: ignore[misc]
+            assert found == f"{kind} of {trace_id}".encode()
+    page = store.read_sync(lambda tx: traces.page(tx, traces.TraceFilter(text="needle")))
+    assert [row.id for row in page.rows] == ["t1"]
+    store.close()
 
 
 def test_a_database_of_a_newer_waterline_is_refused(path: Path) -> None:

@@ -62,9 +62,11 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 def insert(store: Store, *rows: TraceRow, text: str = "") -> int:
     def write(tx: Tx) -> int:
-        changed = traces.insert_batch(tx, [traces.write_of(row, EVENTS) for row in rows])
-        text_search.index_batch(tx, [(row.id, text, row.session, row.tags) for row in rows])
-        return changed
+        at = traces.insert_batch(tx, [traces.write_of(row, EVENTS) for row in rows])
+        text_search.index_batch(
+            tx, [(at[r.id], text, r.session, r.tags) for r in rows if r.id in at and r.outcome != "open"]
+        )
+        return len(at)
 
     return store.write_sync(write)
 
@@ -98,8 +100,10 @@ def test_an_outcome_replaces_an_open_row_and_nothing_replaces_an_outcome(store: 
 @pytest.mark.parametrize("size", [1, 127, 128, 5000, 300_000])
 def test_a_body_comes_back_byte_for_byte(store: Store, size: int) -> None:
     plain, noise = b"ab" * size, random.Random(size).randbytes(size)
-    store.write_sync(lambda tx: traces.insert_bodies(tx, [("t1", "request", plain), ("t1", "answer", noise)]))
-    store.write_sync(lambda tx: traces.insert_bodies(tx, [("t1", "request", b"another"), ("t2", "answer", b"")]))
+    at = store.write_sync(lambda tx: traces.insert_batch(tx, [traces.write_of(trace(i), []) for i in ("t1", "t2")]))
+    first, second = at["t1"], at["t2"]
+    store.write_sync(lambda tx: traces.insert_bodies(tx, [(first, "request", plain), (first, "answer", noise)]))
+    store.write_sync(lambda tx: traces.insert_bodies(tx, [(first, "request", b"another"), (second, "answer", b"")]))
     assert store.read_sync(lambda tx: traces.body(tx, "t1", "request")) == plain
     assert store.read_sync(lambda tx: traces.body(tx, "t1", "answer")) == noise
     assert store.read_sync(lambda tx: traces.body(tx, "t2", "answer")) is None
@@ -319,7 +323,9 @@ def test_retention_takes_bodies_first_then_whole_traces_of_one_app_only(store: S
     insert(store, trace("open", started_us=0, outcome="open"))
 
     def more(tx: Tx) -> None:
-        traces.insert_bodies(tx, [(r.id, "request", b"body") for r in [*rows, trace("other")]])
+        for app in ("school", "x"):
+            old = tx.all("retention.old_traces", app=app, before_us=99, limit=99)
+            traces.insert_bodies(tx, [(row["n"], "request", b"body") for row in old])
         verdict = Verdict(Ref("trace", "t0"), "thumb", Outcome.PASS, None, "", JudgeRef("user"))
         verdicts.add_feedback(tx, verdicts.Feedback("t0", "rating", "said Ana", "", "ana", 5, verdict))
         for n in (0, 0, 9):  # deleting twice changes nothing

@@ -1,6 +1,6 @@
 -- name: delete_bodies
-DELETE FROM bodies WHERE n IN (
-    SELECT b.n FROM traces t JOIN bodies b ON b.trace_id = t.id
+DELETE FROM bodies WHERE place IN (
+    SELECT b.place FROM traces t JOIN bodies b ON b.place IN (t.n * 2, t.n * 2 + 1)
     WHERE t.app = :app AND t.started_us < :before_us
     LIMIT :limit
 )
@@ -11,7 +11,7 @@ ORDER BY started_us, id
 LIMIT :limit
 
 -- name: delete_trace_bodies
-DELETE FROM bodies WHERE trace_id = :id
+DELETE FROM bodies WHERE place IN (:n * 2, :n * 2 + 1)
 
 -- name: delete_text
 {text_delete}

@@ -25,13 +25,11 @@ ON CONFLICT (id) DO UPDATE SET
 WHERE traces.outcome IN ('open', 'interrupted') AND (
     excluded.outcome <> 'open' OR excluded.attempts > traces.attempts
 )
+RETURNING id, n
 
 -- name: insert_body
-INSERT INTO bodies (trace_id, kind, codec, bytes) VALUES (:trace_id, :kind, :codec, :bytes)
-ON CONFLICT (trace_id, kind) DO NOTHING
-
--- name: without_text
-SELECT t.n AS n FROM traces t WHERE t.id = :id AND {text_missing}
+INSERT INTO bodies (place, codec, bytes) VALUES (:place, :codec, :bytes)
+ON CONFLICT (place) DO NOTHING
 
 -- name: insert_text
 {text_insert}
@@ -100,7 +98,7 @@ WHERE idempotency_key = :idempotency_key AND app = :app AND env = :env AND key_i
 ORDER BY started_us LIMIT 1
 
 -- name: body
-SELECT codec, bytes FROM bodies WHERE trace_id = :trace_id AND kind = :kind
+SELECT b.codec, b.bytes FROM traces t JOIN bodies b ON b.place = t.n * 2 + :answer WHERE t.id = :trace_id
 
 -- The remainder of two positive integers is the same in every engine; their quotient is not.
 -- name: overview_counts
