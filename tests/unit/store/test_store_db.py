@@ -133,7 +133,8 @@ def edit(path: Path, sql: str) -> None:
 def test_bodies_and_texts_of_an_older_waterline_are_there_after_its_database_is_migrated(path: Path) -> None:
     path.parent.mkdir()
     old = connect(path, read_only=False, timeout_s=30)
-    migrate.migrate(old, SqliteDialect(), 1, migrate.known()[:5])
+    before = [m for m in migrate.known() if m.number < 7]
+    migrate.migrate(old, SqliteDialect(), 1, before)
     zeros = {name: 0 for _, name, kind, *_ in old.execute("PRAGMA table_info(traces)") if kind == "BIGINT"}
     texts = {name: "" for _, name, kind, *_ in old.execute("PRAGMA table_info(traces)") if kind == "TEXT"}
     for trace_id in ("t1", "t2"):
