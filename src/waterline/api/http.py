@@ -21,6 +21,7 @@ import httptools
 from msgspec import Struct
 
 from waterline.access.roles import Principal
+from waterline.api.heads import Heads
 from waterline.api.sink import Headers, HttpSink
 from waterline.core.errors import InvalidRequest, RequestError
 
@@ -70,6 +71,13 @@ class Exchange:
         self.headers: Headers = []  # lower-case names
         self.parts: list[bytes] = []
 
+    def like(self, peer: str) -> "Exchange":
+        """Another request with the same head, but for the length of its body."""
+        other = Exchange(peer)
+        other.method, other.target, other.path, other.query = self.method, self.target, self.path, self.query
+        other.headers, other.named, other.keep_alive = self.headers, self.named, True
+        return other
+
     async def body(self, limit: int) -> bytes:
         """Raises InvalidRequest (413)."""
         if self.size > limit:
@@ -98,6 +106,7 @@ class Connection(asyncio.Protocol):
         self.transport: asyncio.Transport
         self.peer = ""
         self.exchange: Exchange | None = None  # the one being read
+        self.complete: Exchange | None = None  # the last one that the parser has read, until more comes
         self.answering: Exchange | None = None
         self.task: asyncio.Task[None] | None = None  # answers them, one after the other
         self.waiting: deque[Exchange] = deque()
@@ -136,6 +145,10 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self.deaf:
             return
+        between = self.exchange is None and not self.head_bytes
+        if between and (found := self.server.heads.find(data)) is not None:
+            self._again(*found)
+            return
         if self.exchange is None or not self.exchange.method:  # between requests, or inside a head
             self.head_bytes += len(data)
         try:
@@ -145,7 +158,9 @@ class Connection(asyncio.Protocol):
         except httptools.HttpParserError as error:
             self._cut(InvalidRequest(f"This is not HTTP as we accept it: {error}."))
         else:
-            if self.head_bytes > HEAD_BYTES and not (self.exchange is None or self.exchange.method):
+            if between and self.complete is not None:
+                self.server.heads.learn(data, self.complete)
+            elif self.head_bytes > HEAD_BYTES and not (self.exchange is None or self.exchange.method):
                 self._cut(InvalidRequest(f"The request's head is larger than {HEAD_BYTES:,} bytes.", status=431))
 
     def pause_writing(self) -> None:
@@ -161,7 +176,7 @@ class Connection(asyncio.Protocol):
     def on_message_begin(self) -> None:
         if self.deaf:
             return
-        self.exchange = Exchange(self.peer)
+        self.exchange, self.complete = Exchange(self.peer), None
         if self.answering is None:
             self.due = self.server.now + self.server.patience.head_s
 
@@ -225,14 +240,32 @@ class Connection(asyncio.Protocol):
         exchange = self.exchange
         if exchange is None or self.deaf or not exchange.method:
             return
-        self.exchange = None
+        self.exchange, self.complete = None, exchange
         exchange.keep_alive = self.parser.should_keep_alive()
+        self._come(exchange)
+
+    def _again(self, known: Exchange, body: bytes) -> None:
+        """A whole request, with a head that the parser has read before."""
+        exchange = known.like(self.peer)
+        exchange.received_us = self.server.clock_us()
+        exchange.parts.append(body)
+        exchange.size = len(body)
+        try:
+            self.server.gate.admit(exchange)
+            if exchange.size > exchange.limit:
+                raise too_large(exchange.limit)
+        except RequestError as error:
+            exchange.error, exchange.handle = error, None
+        self._come(exchange)
+
+    def _come(self, exchange: Exchange) -> None:
+        """It is here whole."""
         if self.answering is None:
             self._begin(exchange)
-        else:
-            self.waiting.append(exchange)
-            if len(self.waiting) >= MOST_PIPELINED:
-                self.transport.pause_reading()
+            return
+        self.waiting.append(exchange)
+        if len(self.waiting) >= MOST_PIPELINED:
+            self.transport.pause_reading()
 
     def _stay_with_http_1_1(self, rest: bytes) -> None:
         """Some clients offer HTTP/2 with their first request. The parser has left its body; read it again without."""
@@ -354,6 +387,7 @@ class Server:
         self.loop = asyncio.get_running_loop()
         self.now = self.loop.time()  # seconds, a tick old at most
         self.connections: set[Connection] = set()
+        self.heads = Heads()
         self.in_flight = 0
         self._listener: asyncio.Server | None = None
         self._ticker: asyncio.TimerHandle | None = None

@@ -3,18 +3,21 @@
 import asyncio
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from waterline.access.roles import Principal
 from waterline.api import http
 from waterline.api.http import Exchange, Patience, Server
 from waterline.core.errors import InvalidApiKey, RequestError
 
 PATIENT_S = 20.0  # longest that a test waits for what must come
 HEAD = b"POST /echo HTTP/1.1\r\nhost: x\r\n"
+SOMEBODY = Principal("wl-00000000", "app", "somebody", app="school")
+Asked = tuple[str, bytes, int | None]  # path, body, status of a refusal
 
 
 class Gate:
@@ -26,11 +29,12 @@ class Gate:
         self.cancelled = 0
         self.left = 0
         self.limit = 1000
+        self.shut = False
 
     def admit(self, exchange: Exchange) -> None:
-        if exchange.path == "/locked":
+        if exchange.path == "/locked" or self.shut:
             raise InvalidApiKey("no key")
-        exchange.limit = self.limit
+        exchange.limit, exchange.principal = self.limit, SOMEBODY
         exchange.handle = {"/stream": self.stream, "/slow": self.slow, "/endless": self.endless}.get(
             exchange.path, self.echo
         )
@@ -295,13 +299,14 @@ async def test_a_stop_ends_what_does_not_end_by_itself(up: Up) -> None:
     assert up.gate.cancelled == 1
 
 
-async def said_in_pieces(data: bytes, cuts: list[int]) -> list[tuple[str, bytes, int | None]]:
-    """What the gate is asked when `data` comes in pieces cut at these offsets."""
-    asked: list[tuple[str, bytes, int | None]] = []
+async def said_in_pieces(data: bytes, cuts: list[int], before: Sequence[bytes] = ()) -> list[Asked]:
+    """What the gate is asked when `data` comes in pieces cut at these offsets, and each of `before` came before on a
+    connection of its own."""
+    asked: list[Asked] = []
 
     class Ears(Gate):
         def admit(self, exchange: Exchange) -> None:
-            exchange.limit, exchange.handle = 50, self.note
+            exchange.limit, exchange.handle, exchange.principal = 50, self.note, SOMEBODY
 
         async def note(self, exchange: Exchange) -> None:
             asked.append((exchange.path, await exchange.body(1000), None))
@@ -321,14 +326,19 @@ async def said_in_pieces(data: bytes, cuts: list[int]) -> list[tuple[str, bytes,
         def pause_reading(self) -> None: ...
         def resume_reading(self) -> None: ...
 
+    async def hear(*pieces: bytes) -> None:
+        connection = http.Connection(server)
+        connection.connection_made(Paper())
+        for piece in filter(None, pieces):
+            connection.data_received(piece)
+        while connection.answering is not None:  # noqa: ASYNC110  (the task stays)
+            await asyncio.sleep(0)
+
     server = Server(Ears(), lambda: 1, Patience())
-    connection = http.Connection(server)
-    connection.connection_made(Paper())
-    for start, end in zip([0, *cuts], [*cuts, len(data)], strict=True):
-        if start != end:
-            connection.data_received(data[start:end])
-    while connection.answering is not None:  # noqa: ASYNC110  (the task stays)
-        await asyncio.sleep(0)
+    for other in before:
+        await hear(other)
+    asked.clear()
+    await hear(*(data[start:end] for start, end in zip([0, *cuts], [*cuts, len(data)], strict=True)))
     return asked
 
 
@@ -341,7 +351,42 @@ PIECES = st.sampled_from([
 @given(st.lists(st.one_of(PIECES, st.binary(max_size=6)), max_size=12).map(b"".join), st.data())
 def test_how_the_bytes_are_cut_changes_nothing(data: bytes, draw: st.DataObject) -> None:
     cuts = sorted(draw.draw(st.lists(st.integers(0, len(data)), max_size=6)))
-    run: Callable[[Awaitable[list[tuple[str, bytes, int | None]]]], list[tuple[str, bytes, int | None]]] = asyncio.run
-    whole, cut = run(said_in_pieces(data, [])), run(said_in_pieces(data, cuts))
+    whole, cut = asyncio.run(said_in_pieces(data, [])), asyncio.run(said_in_pieces(data, cuts))
     assert [a for a in whole if a[2] is None] == [a for a in cut if a[2] is None]
     assert [a[2] for a in whole] == [a[2] for a in cut]
+
+
+KNOWN = (
+    HEAD + b"content-length: 3\r\n\r\nabc",
+    b"GET /a HTTP/1.1\r\nhost: x\r\ncontent-length: 60\r\n\r\n" + b"a" * 60,
+)
+
+
+@given(st.lists(st.one_of(PIECES, st.binary(max_size=6)), max_size=12).map(b"".join))
+def test_a_head_that_was_understood_before_means_the_same_again(data: bytes) -> None:
+    new = asyncio.run(said_in_pieces(data, []))
+    assert asyncio.run(said_in_pieces(data, [], (*KNOWN, data))) == new
+
+
+async def test_a_head_is_remembered_without_the_length_of_its_body_and_never_without_a_look_at_the_key(
+    up: Up, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[bool] = []
+    find = up.server.heads.find
+
+    def watched(data: bytes) -> tuple[Exchange, bytes] | None:
+        known = find(data)
+        found.append(known is not None)
+        return known
+
+    monkeypatch.setattr(up.server.heads, "find", watched)
+    wire = await up.wire()
+    for body in (b"one", b"three", b"", b"x" * 900):
+        wire.send(HEAD + b"content-length: %d\r\n\r\n" % len(body) + body)
+        assert (await wire.answer())[2] == body
+    assert found == [False, True, True, True]
+    wire.send(HEAD + b"content-length: 1001\r\n\r\n" + b"x" * 1001)
+    assert (await wire.answer())[0] == 413
+    monkeypatch.setattr(up.gate, "shut", True)
+    wire.send(HEAD + b"content-length: 2\r\n\r\nhi")
+    assert (await wire.answer())[0] == 401
