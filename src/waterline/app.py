@@ -15,7 +15,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -63,6 +63,9 @@ from waterline.store.db import Store, Tx
 from waterline.store.drain import Drainer
 from waterline.store.spool import Spool
 from waterline.worker import Worker
+
+if TYPE_CHECKING:
+    from waterline.conversations import Conversations
 
 log = logging.getLogger("waterline")
 
@@ -143,6 +146,7 @@ class Waterline:
             status_now=self.status,
         )
         self.pressure = Pressure(settings.shed_lag_ms, self.deps.apps, self.metrics)
+        self.conversations: Conversations | None = None  # until a branch with an address is declared
         self.gate = self._routes()
 
     # --- wiring ------------------------------------------------------------------------------------------------
@@ -221,6 +225,7 @@ class Waterline:
             def apply() -> None:
                 app.apply(spec, prices, self.keys.budgets(spec.name), made)
                 self.deps.apps[spec.name] = app
+                self._converse()
 
             yield apply
 
@@ -315,8 +320,28 @@ class Waterline:
 
     # --- life --------------------------------------------------------------------------------------------------
 
+    def _converse(self) -> None:
+        """From the first branch with an address on."""
+        if self.conversations is None and any(
+            b.addresses for app in self.deps.apps.values() for b in app.spec.branches
+        ):
+            self.conversations = self._connect()
+            self.conversations.start()
+
+    def _connect(self) -> "Conversations":
+        from waterline.conversations import Conversations
+
+        return Conversations(
+            store=self.store,
+            deps=self.deps,
+            find=self.find,
+            systems=lambda app: None,
+            url=lambda c: f"/conversations/{c}",
+        )
+
     async def start(self) -> None:
         self.worker.start()
+        self._converse()
         gc.collect()
         gc.freeze()  # what was built lives as long as the process; the collector need not look at it again
         gc.set_threshold(100_000, 50, 100)
@@ -335,6 +360,8 @@ class Waterline:
             await self.server.stop(GRACE_S)
 
     async def stop(self) -> None:
+        if self.conversations is not None:
+            await self.conversations.stop()
         await self.alerts.close()
         self.upstreams.close()
         await self.local.stop()

@@ -1,6 +1,6 @@
 """Everything that conversations need, wired: made when the first branch with an address is declared, and not before."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from msgspec import Struct
 
@@ -43,7 +43,6 @@ class Conversations:
         store: Store,
         deps: Deps,
         find: Find,
-        channels: Mapping[str, Channel],
         systems: Callable[[str], Systems | None],
         url: Callable[[str], str],
         make_agent: MakeAgent | None = None,
@@ -53,11 +52,12 @@ class Conversations:
         self._systems = systems
         self._make_agent = make_agent or plain_agent
         self._agents: dict[str, Agent] = {}  # by release
+        self._channels: dict[str, Sends] = {}
         self._specs: tuple[AppSpec, ...] = ()
         self._places = KnownPlaces()
         self.performer = Performer(
             store=store,
-            channels={kind: Sender(channel) for kind, channel in channels.items()},
+            channels=self._channels,
             systems=systems,
             places=self.places,
             clock_us=deps.clock_us,
@@ -74,6 +74,10 @@ class Conversations:
             url=url,
         )
         self.desk = Desk(store, self.places, deps.clock_us, deps.next_id, self.drain.wake)
+
+    def add(self, channel: Channel) -> None:
+        """From now on replies leave through it."""
+        self._channels[channel.kind] = Sender(channel)
 
     def start(self) -> None:
         self.drain.start()
