@@ -7,9 +7,11 @@ from waterline.connectors.base import Config, Connector, Kind
 
 KINDS: dict[str, str] = {  # kind -> module:class
     "caldav": "waterline.connectors.caldav:CalDav",
+    "mail": "waterline.connectors.mail:Mail",
     "mcp": "waterline.connectors.mcp:Mcp",
     "openapi": "waterline.connectors.openapi:OpenApi",
     "sheet": "waterline.connectors.sheet:Sheet",
+    "webhook": "waterline.connectors.webhook:Webhook",
 }
 
 
