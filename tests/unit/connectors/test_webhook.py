@@ -136,8 +136,8 @@ async def test_a_redirect_is_not_followed(receiver: Receiver) -> None:
     assert len(receiver.seen) == 1
 
 
-PRIVATE = """127.0.0.1 10.1.2.3 169.254.169.254 ::1 ::ffff:10.0.0.1 0.0.0.0 fd00::1 100.64.0.1 64:ff9b::7f00:1
-2002:7f00:1:: 224.0.0.1""".split()
+PRIVATE = ("127.0.0.1", "10.1.2.3", "169.254.169.254", "0.0.0.0", "100.64.0.1", "224.0.0.1", "::1", "fd00::1")
+PRIVATE += ("::ffff:10.0.0.1", "64:ff9b::7f00:1", "2002:7f00:1::")  # IPv4 within IPv6
 
 
 @pytest.mark.parametrize("address", PRIVATE)
