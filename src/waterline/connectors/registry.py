@@ -7,6 +7,7 @@ from waterline.connectors.base import Config, Connector, Kind
 
 KINDS: dict[str, str] = {  # kind -> module:class
     "caldav": "waterline.connectors.caldav:CalDav",
+    "ldap": "waterline.connectors.directory:Directory",
     "mail": "waterline.connectors.mail:Mail",
     "mcp": "waterline.connectors.mcp:Mcp",
     "openapi": "waterline.connectors.openapi:OpenApi",
