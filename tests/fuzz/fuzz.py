@@ -13,7 +13,7 @@ import json
 import re
 import sys
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Generator, Iterator
 from functools import partial
 from itertools import pairwise
 from random import Random
@@ -33,7 +33,9 @@ from corpus import (
 )
 from responses_api import CALLS, decode_call, tell_stream
 
+from waterline.access.keys import SYSTEM
 from waterline.api import http
+from waterline.api.heads import Heads
 from waterline.api.messages_answer import MessagesTranslator
 from waterline.core.completion import UNREADABLE
 from waterline.core.errors import InvalidRequest, RequestError
@@ -219,11 +221,12 @@ class _Gate:
         self.handled: list[object] = []
 
     def admit(self, exchange: http.Exchange) -> None:
-        exchange.limit, exchange.handle = 1000, self.handle
+        exchange.limit, exchange.handle, exchange.principal = 1000, self.handle, SYSTEM
 
     async def handle(self, exchange: http.Exchange) -> None:
         body = await exchange.body(1000)
-        self.handled.append((exchange.method, exchange.target, tuple(exchange.headers), body, exchange.version))
+        headers = tuple(h for h in exchange.headers if h[0] != b"content-length")  # the body says it; see heads.py
+        self.handled.append((exchange.method, exchange.target, headers, body, exchange.version))
         await exchange.sink.begin(200, b"text/plain", [(b"content-length", b"0")])
         await exchange.sink.end(b"")
 
@@ -236,34 +239,63 @@ class _Gate:
         pass
 
 
+class _Called:
+    """What a connection's task waits for: the next request."""
+
+    def __init__(self, later: "_Later") -> None:
+        self.later = later
+
+    def __await__(self) -> Generator["_Called", None, None]:
+        yield self
+
+    def set_result(self, _: None) -> None:
+        self.later.ready += self.later.idle
+        self.later.idle = []
+
+
 class _Later:
-    """A loop of which tasks run when they are told to, to their end: nothing in them waits."""
+    """A loop of which tasks run when they are told to, until there is nothing to answer: nothing else is waited for."""
 
     def __init__(self) -> None:
-        self.tasks: list[Coroutine[None, None, None]] = []
+        self.ready: list[Coroutine[Any, None, None]] = []
+        self.idle: list[Coroutine[Any, None, None]] = []
 
-    def create_task(self, task: Coroutine[None, None, None]) -> object:
-        self.tasks.append(task)
+    def create_task(self, task: Coroutine[Any, None, None]) -> object:
+        self.ready.append(task)
         return self
 
+    def create_future(self) -> _Called:
+        return _Called(self)
+
     def run(self) -> None:
-        while self.tasks:
+        while self.ready:
+            task = self.ready.pop(0)
             try:
-                self.tasks.pop(0).send(None)
+                waits_for = task.send(None)
             except StopIteration:
                 continue
-            raise Finding("a task waits")
+            if not isinstance(waits_for, _Called):
+                raise Finding("a task waits")
+            self.idle.append(task)
+
+    def close(self) -> None:
+        for task in self.ready + self.idle:
+            task.close()
 
     def cancel(self) -> None:
         pass
+
+
+_HEADS = Heads()  # kept: a head that is known must mean what it meant when it was read
 
 
 def read_arrivals(data: bytes, cuts: list[int]) -> object:
     """The server: which requests are handled, what is answered, and whether the connection ends."""
     gate, later, wire = _Gate(), _Later(), _Wire()
     server: Any = SimpleNamespace(
-        gate=gate, loop=later, now=0.0, patience=http.Patience(), connections=set(), in_flight=0, clock_us=lambda: 0
-    )
+        gate=gate, loop=later, now=0.0, patience=http.Patience(), connections=set(), in_flight=0, clock_us=lambda: 0,
+        heads=_HEADS,
+    )  # fmt: skip
     connection = http.Connection(server)
     connection.connection_made(wire)
     for piece in pieces(data, cuts):
@@ -277,6 +309,7 @@ def read_arrivals(data: bytes, cuts: list[int]) -> object:
         raise Finding(f"something is answered after what could not be read: {statuses}")
     ended = wire.ended or connection.deaf
     connection.connection_lost(None)
+    later.close()
     return gate.handled, statuses, ended
 
 
