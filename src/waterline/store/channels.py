@@ -1,0 +1,169 @@
+"""How WhatsApp's numbers and templates are, what people want to receive, and what messages cost."""
+
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import asdict
+
+from waterline.store.db import Tx
+
+
+class NumberRow(Struct, frozen=True):
+    number: str
+    account: str = ""
+    display: str = ""
+    name: str = ""
+    quality: str = ""
+    status: str = ""
+    tier: str = ""
+    stopped: str = ""
+    paused_until_us: int = 0
+    updated_us: int = 0
+
+
+class TemplateRow(Struct, frozen=True):
+    account: str
+    name: str
+    language: str
+    id: str = ""
+    category: str = ""
+    status: str = ""
+    body: str = ""
+    parameters: int = 0
+    reason: str = ""
+    updated_us: int = 0
+
+
+class EventRow(Struct, frozen=True):
+    at_us: int
+    channel: str
+    address: str
+    level: str
+    event: str
+    text: str
+
+
+class FeeRow(Struct, frozen=True):
+    """A message that is about to be sent."""
+
+    channel: str
+    key: str
+    app: str
+    branch: str
+    address: str
+    contact: str
+    country: str
+    category: str
+    begun: int
+    nano_usd: int | None
+    price_version: str
+    month: str
+    at_us: int
+
+
+class FeeReport(Struct, frozen=True):
+    """Of one branch and category. `different`: statuses that say another category or price than we had reserved."""
+
+    branch: str
+    category: str
+    messages: int
+    unpriced: int
+    expected_nano_usd: int
+    unconfirmed: int
+    billed_messages: int
+    billed_nano_usd: int
+    different: int
+
+
+def put_numbers(tx: Tx, rows: list[NumberRow]) -> None:
+    tx.many("channels.put_number", [asdict(row) for row in rows])
+
+
+def numbers(tx: Tx) -> list[NumberRow]:
+    return [NumberRow(**row) for row in tx.all("channels.numbers")]
+
+
+def put_templates(tx: Tx, rows: list[TemplateRow]) -> None:
+    tx.many("channels.put_template", [asdict(row) for row in rows])
+
+
+def templates(tx: Tx) -> list[TemplateRow]:
+    return [TemplateRow(**row) for row in tx.all("channels.templates")]
+
+
+def add_events(tx: Tx, rows: list[EventRow]) -> None:
+    """A repeated delivery of the same event is the same row."""
+    tx.many("channels.add_event", [asdict(row) for row in rows])
+
+
+def events(tx: Tx, limit: int = 100) -> list[EventRow]:
+    """The newest first."""
+    return [EventRow(**row) for row in tx.all("channels.events", limit=limit)]
+
+
+def put_consent(tx: Tx, channel: str, contact: str, scope: str, wanted: bool, source: str, at_us: int) -> None:
+    """A later wish wins, whichever arrives first."""
+    tx.run(
+        "channels.put_consent", channel=channel, contact=contact, scope=scope, wanted=int(wanted), source=source,
+        at_us=at_us,
+    )  # fmt: skip
+
+
+def consents(tx: Tx, channel: str, contact: str) -> dict[str, bool]:
+    """scope -> wanted."""
+    rows = tx.all("channels.consents", channel=channel, contact=contact)
+    return {row["scope"]: bool(row["wanted"]) for row in rows}
+
+
+def reserve_fee(tx: Tx, row: FeeRow) -> dict[str, Any] | None:
+    """Returns what was there under this key: a message that is tried again."""
+    before = fee(tx, row.channel, row.key)
+    tx.run("channels.reserve_fee", **asdict(row))
+    return before
+
+
+def fee(tx: Tx, channel: str, key: str) -> dict[str, Any] | None:
+    return tx.one("channels.fee", channel=channel, key=key)
+
+
+def settle_fee(tx: Tx, channel: str, key: str, state: str, message_id: str) -> None:
+    tx.run("channels.settle_fee", channel=channel, key=key, state=state, message_id=message_id)
+
+
+def fee_of_message(tx: Tx, channel: str, message_id: str) -> str:
+    """The key of a message that we sent, or ""."""
+    row = tx.one("channels.fee_of_message", channel=channel, message_id=message_id)
+    return row["key"] if row else ""
+
+
+def bill_fee(
+    tx: Tx, channel: str, key: str, *, state: str, billed: bool | None, category: str, nano_usd: int | None
+) -> None:
+    tx.run(
+        "channels.bill_fee", channel=channel, key=key, state=state, billed=None if billed is None else int(billed),
+        billed_category=category, billed_nano_usd=nano_usd,
+    )  # fmt: skip
+
+
+def fees_of_month(tx: Tx, month: str) -> list[dict[str, Any]]:
+    return tx.all("channels.fees_of_month", month=month)
+
+
+def begun_since(tx: Tx, since_us: int) -> list[dict[str, Any]]:
+    return tx.all("channels.begun_since", since_us=since_us)
+
+
+def report(tx: Tx, app: str, month: str) -> list[FeeReport]:
+    return [FeeReport(**row) for row in tx.all("channels.report", app=app, month=month)]
+
+
+def people(tx: Tx, app: str, month: str) -> dict[str, int]:
+    """branch -> people that were written to."""
+    rows = tx.all("channels.conversations_of_month", app=app, month=month)
+    return {row["branch"]: row["people"] for row in rows}
+
+
+def fees_by_day(tx: Tx, app: str, month: str) -> list[tuple[int, int, int]]:
+    """day (since the epoch), messages, nano-USD."""
+    rows = tx.all("channels.fees_by_day", app=app, month=month)
+    return [(row["day"], row["messages"], row["nano_usd"]) for row in rows]

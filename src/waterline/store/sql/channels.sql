@@ -1,0 +1,128 @@
+-- name: put_number
+INSERT INTO whatsapp_numbers (
+    number, account, display, name, quality, status, tier, stopped, paused_until_us, updated_us
+) VALUES (
+    :number, :account, :display, :name, :quality, :status, :tier, :stopped, :paused_until_us, :updated_us
+)
+ON CONFLICT (number) DO UPDATE SET
+    account = excluded.account, display = excluded.display, name = excluded.name, quality = excluded.quality,
+    status = excluded.status, tier = excluded.tier, stopped = excluded.stopped,
+    paused_until_us = excluded.paused_until_us, updated_us = excluded.updated_us
+
+-- name: numbers
+SELECT number, account, display, name, quality, status, tier, stopped, paused_until_us, updated_us
+FROM whatsapp_numbers
+ORDER BY number
+
+-- name: put_template
+INSERT INTO whatsapp_templates (
+    account, name, language, id, category, status, body, parameters, reason, updated_us
+) VALUES (
+    :account, :name, :language, :id, :category, :status, :body, :parameters, :reason, :updated_us
+)
+ON CONFLICT (account, name, language) DO UPDATE SET
+    id = excluded.id, category = excluded.category, status = excluded.status, body = excluded.body,
+    parameters = excluded.parameters, reason = excluded.reason, updated_us = excluded.updated_us
+
+-- name: templates
+SELECT account, name, language, id, category, status, body, parameters, reason, updated_us
+FROM whatsapp_templates
+ORDER BY name, language
+
+-- name: add_event
+INSERT INTO channel_events (at_us, channel, address, level, event, text)
+VALUES (:at_us, :channel, :address, :level, :event, :text)
+ON CONFLICT (channel, address, event, text, at_us) DO NOTHING
+
+-- name: events
+SELECT at_us, channel, address, level, event, text
+FROM channel_events
+ORDER BY at_us DESC, n DESC
+LIMIT :limit
+
+-- name: put_consent
+INSERT INTO channel_consents (channel, contact, scope, wanted, source, at_us)
+VALUES (:channel, :contact, :scope, :wanted, :source, :at_us)
+ON CONFLICT (channel, contact, scope) DO UPDATE SET
+    wanted = excluded.wanted, source = excluded.source, at_us = excluded.at_us
+WHERE channel_consents.at_us <= excluded.at_us
+
+-- name: consents
+SELECT scope, wanted, source, at_us
+FROM channel_consents
+WHERE channel = :channel AND contact = :contact
+
+-- name: fee
+SELECT app, branch, address, category, nano_usd, state, month, at_us, country, billed
+FROM channel_fees
+WHERE channel = :channel AND key = :key
+
+-- name: fee_of_message
+SELECT key
+FROM channel_fees
+WHERE channel = :channel AND message_id = :message_id
+
+-- name: reserve_fee
+INSERT INTO channel_fees (
+    channel, key, app, branch, address, message_id, contact, country, category, begun, nano_usd, price_version, state,
+    month, at_us, billed, billed_category, billed_nano_usd
+) VALUES (
+    :channel, :key, :app, :branch, :address, '', :contact, :country, :category, :begun, :nano_usd, :price_version,
+    'reserved', :month, :at_us, NULL, '', NULL
+)
+ON CONFLICT (channel, key) DO UPDATE SET
+    address = excluded.address, category = excluded.category, begun = excluded.begun, nano_usd = excluded.nano_usd,
+    price_version = excluded.price_version, state = 'reserved', month = excluded.month, at_us = excluded.at_us
+
+-- name: settle_fee
+UPDATE channel_fees
+SET state = :state, message_id = :message_id
+WHERE channel = :channel AND key = :key
+
+-- name: bill_fee
+UPDATE channel_fees
+SET billed = :billed, billed_category = :billed_category, billed_nano_usd = :billed_nano_usd, state = :state
+WHERE channel = :channel AND key = :key
+
+-- name: fees_of_month
+SELECT
+    app, branch, address, category, COUNT(*) AS messages,
+    SUM(COALESCE(billed_nano_usd, nano_usd, 0)) AS nano_usd
+FROM channel_fees
+WHERE month = :month AND state <> 'failed'
+GROUP BY app, branch, address, category
+
+-- name: begun_since
+SELECT app, branch, contact, MIN(at_us) AS at_us
+FROM channel_fees
+WHERE begun = 1 AND at_us >= :since_us AND state <> 'failed'
+GROUP BY app, branch, contact
+
+-- name: report
+SELECT
+    branch, category, COUNT(*) AS messages,
+    SUM(CASE WHEN nano_usd IS NULL THEN 1 ELSE 0 END) AS unpriced,
+    SUM(COALESCE(nano_usd, 0)) AS expected_nano_usd,
+    SUM(CASE WHEN billed IS NULL THEN 1 ELSE 0 END) AS unconfirmed,
+    SUM(CASE WHEN billed = 1 THEN 1 ELSE 0 END) AS billed_messages,
+    SUM(COALESCE(billed_nano_usd, 0)) AS billed_nano_usd,
+    SUM(CASE WHEN billed IS NOT NULL AND (
+        billed_category <> category OR COALESCE(billed_nano_usd, -1) <> COALESCE(nano_usd, -1)
+    ) THEN 1 ELSE 0 END) AS different
+FROM channel_fees
+WHERE app = :app AND month = :month AND state <> 'failed'
+GROUP BY branch, category
+ORDER BY branch, category
+
+-- name: conversations_of_month
+SELECT branch, COUNT(DISTINCT contact) AS people
+FROM channel_fees
+WHERE app = :app AND month = :month AND state <> 'failed'
+GROUP BY branch
+
+-- name: fees_by_day
+SELECT (at_us / 86400000000) AS day, COUNT(*) AS messages, SUM(COALESCE(billed_nano_usd, nano_usd, 0)) AS nano_usd
+FROM channel_fees
+WHERE app = :app AND month = :month AND state <> 'failed'
+GROUP BY 1
+ORDER BY 1
