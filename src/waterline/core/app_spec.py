@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from waterline.core.branch import Branch
+from waterline.core.channels import Channels
 from waterline.core.conversing import Conversing
 from waterline.core.defaults import with_default_objects
 from waterline.core.ids import sha256_hex
@@ -137,6 +138,7 @@ class AppSpec(Struct, frozen=True, omit_defaults=True):
     format: int = 1
     branches: tuple[Branch, ...] = ()
     conversations: Conversing = Conversing()
+    channels: Channels = Channels()
 
 
 def encode_spec(spec: AppSpec) -> bytes:

@@ -24,6 +24,7 @@ class WhatsAppPolicy(Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
     reserve: dict[str, str] = {}  # a number's id -> the number that stands in for it when it is stopped
     marketing_needs_opt_in: bool = True
     messages_per_second: int = 80  # of each number
+    prices: dict[str, int] = {}  # "351/utility" -> nano-USD a message; wins over the built-in table
 
 
 class WebchatPolicy(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):

@@ -19,6 +19,7 @@ from waterline.core.prices import PriceTable
 from waterline.core.release import Release, Route
 from waterline.core.savings import Cache, History, Routing
 from waterline.rollout.cases import read_cases
+from waterline.rollout.channels import read_channels
 from waterline.rollout.environment import AppToml, read_prices
 from waterline.rollout.folder import Folder
 from waterline.rollout.keys import TOP, TOP_TABLES
@@ -88,6 +89,7 @@ def check(
             retention=app.retention(),
             app=app.app(),
             prices=prices,
+            channels=read_channels(app),
         )
         cache = read_cache(app)
         routing = read_routing(app, routes, declared)

@@ -152,6 +152,27 @@ HISTORY: Keys = {
     "keep_last": Key("whole", low=2, high=1000),
 }
 # Tables of app.toml with fixed keys, by path. `models.<route>` is a table for each route.
+WHATSAPP: Keys = {
+    "opt_out_words": Key("texts"),
+    "opt_in_words": Key("texts"),
+    "list_button": TEXT,
+    "usd_per_month": Key("usd", above=0, high=LARGEST_USD),
+    "usd_per_branch_month": Key("usd", above=0, high=LARGEST_USD),
+    "reserve": Key("table"),
+    "marketing_needs_opt_in": Key("yes_no"),
+    "messages_per_second": Key("whole", low=1, high=1000),
+    "prices": Key("table"),
+}
+WEBCHAT: Keys = {
+    "origins": Key("texts"),
+    "title": TEXT,
+    "greeting": TEXT,
+    "messages_per_minute": Key("whole", low=1, high=600),
+}
+EMAIL: Keys = {
+    "subject": TEXT,
+    "ignore": Key("texts"),
+}
 TABLES: Mapping[str, Keys] = {
     "": TOP,
     "app": APP,
@@ -170,6 +191,9 @@ TABLES: Mapping[str, Keys] = {
     "cache": CACHE,
     "routing": ROUTING,
     "history": HISTORY,
+    "channels.whatsapp": WHATSAPP,
+    "channels.webchat": WEBCHAT,
+    "channels.email": EMAIL,
 }
 # Promised by the design, not by this version: accepted empty, so that nobody believes a guard is on.
 NOT_YET = ("guard", "knowledge")
