@@ -25,7 +25,10 @@ MASTER_KEY_FILE = "master.key"
 MASTER_KEY_BYTES = 32
 PREFIX = "WATERLINE_"
 PROVIDER_KINDS = ("openai", "anthropic", "gemini", "local", "simulated")
+HIDDEN = ("whatsapp_token", "whatsapp_app_secret", "whatsapp_verify_token", "email_password")  # secrets of channels
 CLIENT_VARIABLES = ("WATERLINE_URL", "WATERLINE_KEY")  # read by the command line, not by the server
+
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 Value: TypeAlias = str | int | dict[str, str]
 TraceFailure = Literal["", "refuse", "answer"]
@@ -56,6 +59,19 @@ class Settings(Struct, frozen=True):
     log: Literal["text", "json"] = "text"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     secrets: dict[str, str] = {}  # [secrets] of the file; the environment wins, see `secret`
+    whatsapp_url: str = "https://graph.facebook.com"
+    whatsapp_version: str = "v23.0"
+    whatsapp_token: str = ""
+    whatsapp_app_secret: str = ""  # several, with commas, while one replaces another
+    whatsapp_verify_token: str = ""
+    whatsapp_accounts: str = ""  # with commas
+    whatsapp_moved: dict[str, str] = {}  # a number's id here -> its id at the provider that it moved to
+    email_address: str = ""
+    email_imap: str = ""
+    email_smtp: str = ""
+    email_user: str = ""  # empty: the address
+    email_password: str = ""
+    email_every_s: int = 20
 
     def secret(self, name: str, environ: Mapping[str, str]) -> str | None:
         """A provider's secret by the name of its variable (OPENAI_API_KEY): the environment, then [secrets]."""
@@ -64,6 +80,7 @@ class Settings(Struct, frozen=True):
     def shown(self) -> dict[str, str]:
         """What a page or a log may show: every setting as text, secrets as names only."""
         hidden = {"master_key": "(hidden)", "secrets": ", ".join(sorted(self.secrets)) or "(none)"}
+        hidden |= {name: "(hidden)" if getattr(self, name) else "(none)" for name in HIDDEN}
         return {name: hidden.get(name) or str(getattr(self, name)) for name in self.__struct_fields__}
 
     def __repr__(self) -> str:
@@ -219,6 +236,38 @@ def _provider_urls(value: object) -> dict[str, str]:
     return {kind: _url(url) for kind, url in pairs.items()}
 
 
+def _mail_url(*schemes: str) -> Reader:
+    def read(value: object) -> str:
+        text = _text(value).rstrip("/")
+        try:
+            parts = urlsplit(text)
+            good = parts.scheme in schemes and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+            named = bool(parts.username or parts.password or parts.path)
+        except ValueError:
+            good = named = False
+        if not good or named:
+            raise BadValueError(
+                "is not a mail server", f"Write {schemes[0]}://mail.example, with a port if it has its own."
+            )
+        if not parts.scheme.endswith("s") and schemes[0] == "imaps" and parts.hostname not in LOOPBACK:
+            raise BadValueError(
+                "would send the password in the clear", "Write imaps://, or use this machine's own server."
+            )
+        return text
+
+    return read
+
+
+def _pairs(value: object) -> dict[str, str]:
+    """A TOML table, or `name=value,name=value` in the environment."""
+    if isinstance(value, str):
+        pieces = [p.partition("=") for p in value.split(",") if p.strip()]
+        value = {a.strip(): b.strip() if equals else None for a, equals, b in pieces}
+    if not isinstance(value, dict) or not all(isinstance(v, str) and k and v for k, v in value.items()):
+        raise BadValueError("is not a table of texts", "Write for example 1001=2002,1003=2004.")
+    return dict(value)
+
+
 def _secrets(value: object) -> dict[str, str]:
     if not isinstance(value, dict) or not all(isinstance(v, str) and v for v in value.values()):
         raise BadValueError("is not a table of texts", 'Write [secrets] and below it OPENAI_API_KEY = "...".')
@@ -303,6 +352,25 @@ FIELDS: tuple[Field, ...] = (
     Field("secrets", _secrets, "(none)",
           "Providers' secrets by variable name, where the environment has none. The file must be mode 0600.",
           in_environment=False),
+    Field("whatsapp_url", _url, "`https://graph.facebook.com`",
+          "Where WhatsApp's Cloud API is: Meta's, another provider's of the same API, or a simulated one."),
+    Field("whatsapp_version", _text, "`v23.0`", "The version of the API."),
+    Field("whatsapp_token", _text, "(none)", "The access token; without it nothing is sent on WhatsApp."),
+    Field("whatsapp_app_secret", _text, "(none)",
+          "What web hooks are signed with; several, with commas, while one replaces another."),
+    Field("whatsapp_verify_token", _text, "(none)", "What WhatsApp must know to register the web hook."),
+    Field("whatsapp_accounts", _text, "(none)",
+          "The WhatsApp Business Accounts whose numbers and templates are asked for, with commas."),
+    Field("whatsapp_moved", _pairs, "(none)",
+          "A number's id as branches declare it = its id at the provider that it moved to. `a=b,c=d` in the variable."),
+    Field("email_address", _text, "(none)", "The mailbox that conversations come to and answers leave from."),
+    Field("email_imap", _mail_url("imaps", "imap"), "(none)",
+          "The mailbox: `imaps://mail.example`. `imap://` only on this machine."),
+    Field("email_smtp", _mail_url("smtps", "smtp"), "(none)",
+          "How mail leaves: `smtps://mail.example`, or `smtp://mail.example:587`, which turns TLS on."),
+    Field("email_user", _text, "`email_address`", "The name to log in with."),
+    Field("email_password", _text, "(none)", "The password to log in with."),
+    Field("email_every_s", _whole(1, 3600, "seconds"), "`20`", "How often the mailbox is looked at."),
 )  # fmt: skip
 
 
@@ -406,8 +474,9 @@ def _from_file(path: Path, problems: list[Problem]) -> dict[str, Value]:
             )
         else:
             _read_into(values, field, value, where, problems)
-    if "secrets" in values and path.stat().st_mode & 0o077:
-        where = f"{path}:{line_of(text, 'secrets')}"
+    secret = next((name for name in ("secrets", *HIDDEN) if name in values), "")
+    if secret and path.stat().st_mode & 0o077:
+        where = f"{path}:{line_of(text, secret)}"
         problems.append(Problem(where, "others may read the secrets in this file", f"Run: chmod 600 {path}"))
     return values
 

@@ -83,6 +83,12 @@ def test_every_setting_can_be_given_by_variable(tmp_path: Path) -> None:
         "WATERLINE_SESSION_IDLE_HOURS": "1", "WATERLINE_LOG": "json", "WATERLINE_LOG_LEVEL": "DEBUG",
         "WATERLINE_MASTER_KEY": KEY, "WATERLINE_DATA": str(tmp_path), "WATERLINE_HEADER_TIMEOUT_S": "7",
         "WATERLINE_BODY_TIMEOUT_S": "9", "WATERLINE_SHED_LAG_MS": "250",
+        "WATERLINE_WHATSAPP_URL": "http://127.0.0.1:8790/", "WATERLINE_WHATSAPP_VERSION": "v24.0",
+        "WATERLINE_WHATSAPP_TOKEN": "t", "WATERLINE_WHATSAPP_APP_SECRET": "new,old",
+        "WATERLINE_WHATSAPP_VERIFY_TOKEN": "v", "WATERLINE_WHATSAPP_ACCOUNTS": "1,2",
+        "WATERLINE_WHATSAPP_MOVED": "11=22, 33=44", "WATERLINE_EMAIL_ADDRESS": "office@school.example",
+        "WATERLINE_EMAIL_IMAP": "imaps://mail.example", "WATERLINE_EMAIL_SMTP": "smtp://mail.example:587",
+        "WATERLINE_EMAIL_USER": "office", "WATERLINE_EMAIL_PASSWORD": "p", "WATERLINE_EMAIL_EVERY_S": "5",
     }  # fmt: skip
     assert set(given) == {field.variable for field in FIELDS if field.in_environment}
     assert load(given) == Settings(
@@ -91,7 +97,25 @@ def test_every_setting_can_be_given_by_variable(tmp_path: Path) -> None:
         trace_failure="answer", purpose="trial", redirect_providers="http://127.0.0.1:9/{route}",
         provider_urls={"openai": "http://a:1/v1", "anthropic": "https://b"}, session_hours=8, session_idle_hours=1,
         log="json", log_level="debug", header_timeout_s=7, body_timeout_s=9, shed_lag_ms=250,
+        whatsapp_url="http://127.0.0.1:8790", whatsapp_version="v24.0", whatsapp_token="t",
+        whatsapp_app_secret="new,old", whatsapp_verify_token="v", whatsapp_accounts="1,2",
+        whatsapp_moved={"11": "22", "33": "44"}, email_address="office@school.example",
+        email_imap="imaps://mail.example", email_smtp="smtp://mail.example:587", email_user="office",
+        email_password="p", email_every_s=5,
     )  # fmt: skip
+
+
+def test_secrets_of_channels_are_never_shown_and_never_readable_by_others(tmp_path: Path) -> None:
+    shown = str(load({"WATERLINE_WHATSAPP_TOKEN": "abc123", "WATERLINE_EMAIL_PASSWORD": "xyz789"}, tmp_path))
+    assert "abc123" not in shown
+    assert "xyz789" not in shown
+    write(tmp_path, 'whatsapp_token = "abc123"\n', mode=0o644)
+    assert any("chmod 600" in line for line in problems({}, tmp_path))
+
+
+@pytest.mark.parametrize("url", ["http://mail.example", "imaps://u:p@mail.example", "imap://mail.example", "imaps://"])
+def test_a_mailbox_is_reached_over_tls_and_its_password_is_not_in_its_address(tmp_path: Path, url: str) -> None:
+    assert problems({"WATERLINE_EMAIL_IMAP": url}, tmp_path)
 
 
 def test_tables_of_the_file_are_read_and_its_secrets_yield_to_the_environment(tmp_path: Path) -> None:

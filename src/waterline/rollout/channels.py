@@ -42,7 +42,7 @@ def _whatsapp(app: AppToml) -> WhatsAppPolicy:
     for number, other in reserve.items():
         if not isinstance(other, str) or number == other:
             place.wrong(
-                "reserve", f'"{number}" has no number to stand in for it', 'Write reserve = {"id" = "other id"}'
+                "reserve", f'"{number}" is not replaced by another number', 'Write reserve = {"id" = "other id"}'
             )
     values["reserve"] = {n: o for n, o in reserve.items() if isinstance(o, str)}
     values["prices"] = _prices(app, values.get("prices", {}))

@@ -41,7 +41,7 @@ def test_channels_are_in_the_environment_record_and_not_in_the_release(tmp_path:
         ("[channels.telegram]\n", 'there is no channel "telegram"'),
         ('[channels.whatsapp]\ntoken = "x"\n', "would put a secret into the folder"),
         ('[channels.whatsapp]\nlist_button = "far too long for a button"\n', "list_button has 25 characters"),
-        ('[channels.whatsapp]\nreserve = {"n1" = "n1"}\n', 'nothing stands in for "n1"'),
+        ('[channels.whatsapp]\nreserve = {"n1" = "n1"}\n', '"n1" is not replaced by another number'),
         ('[channels.whatsapp]\nprices = {"351/gifts" = 1}\n', "is not a calling code and a category"),
         ('[channels.whatsapp]\nprices = {"351/utility" = "free"}\n', "is not an amount of USD"),
         ('[channels.webchat]\norigins = ["https://a.example/chat"]\n', "is not an origin"),
