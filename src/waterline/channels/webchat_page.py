@@ -48,7 +48,8 @@ for(const[id,title]of l.choices){const b=document.createElement('button');b.type
 b.onclick=()=>{d.remove();say(title,id)};d.append(b)}main.append(d);main.scrollTop=main.scrollHeight}}
 async function say(text,choice){const p=add('mine waits',text),id=crypto.randomUUID();mine.add(id);
 for(let n=0;n<4;n++){try{const r=await fetch(base+'/messages',{method:'POST',
-headers:{'content-type':'application/json'},body:JSON.stringify({token,text,choice:choice||'',id})});const t=await r.json();
+headers:{'content-type':'application/json'},body:JSON.stringify({token,text,choice:choice||'',id})});
+const t=await r.json();
 if(r.ok){const first=!token;put(t.token);if(first)poll();return}if(r.status==403&&token){put('');continue}
 if(r.status<500){p.remove();add('note',t.error);return}}
 catch(e){}await new Promise(d=>setTimeout(d,1500*(n+1)))}
@@ -86,7 +87,8 @@ def chat(site: str, policy: WebchatPolicy, lines: Sequence["Line"], token: str, 
         f'<body><h1>{escape(policy.title)}</h1><main aria-live="polite">{"".join(rows)}</main>'
         f"<noscript>{refresh}</noscript>"
         f'<form class="write" method="post" action="{here}">{hidden}<input name="text" maxlength="4000" '
-        f'autocomplete="off" aria-label="Message" placeholder="…"><button>↑</button></form><script>{SCRIPT}</script></body></html>'
+        f'autocomplete="off" aria-label="Message" placeholder="…"><button>↑</button></form>'
+        f"<script>{SCRIPT}</script></body></html>"
     )
     frames = " ".join(("'self'", *policy.origins))
     rules = (
