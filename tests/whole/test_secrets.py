@@ -28,13 +28,16 @@ def used(tmp_path, sim):
     assert len(MASTER) == 64
     environ = {"OPENAI_API_KEY": PROVIDER, "ANTHROPIC_API_KEY": OTHER, "WATERLINE_MASTER_KEY": MASTER}
     server = Server(tmp_path / "d", **environ, WATERLINE_LOG_LEVEL="debug")
-    routes = {
-        "main": Route(provider="openai", model="gpt-4o-mini", base_url=f"{sim.address}/main/v1", retries=0),
-        "other": Route(provider="anthropic", model="claude-haiku-4-5", base_url=f"{sim.address}/other/v1", retries=0,
-                       max_tokens=20),
-        "dead": Route(provider="openai", model="gpt-4o-mini", base_url="http://127.0.0.1:1/v1", retries=0),
-    }  # fmt: skip
+    here, there = f"{sim.address}/main/v1", f"{sim.address}/other/v1"
     heard: list[bytes] = []
+
+    def routes(number: int) -> dict[str, Route]:
+        """Of models that nothing is known of: none is cooling down."""
+        return {
+            "main": Route(provider="openai", model=f"gpt-{number}", base_url=here, retries=0),
+            "other": Route(provider="anthropic", model=f"claude-{number}", base_url=there, retries=0, max_tokens=20),
+            "dead": Route(provider="openai", model="gpt-4o-mini", base_url="http://127.0.0.1:1/v1", retries=0),
+        }
 
     def ask(app: App, route: str) -> None:
         for stream in (False, True):
@@ -50,7 +53,7 @@ def used(tmp_path, sim):
     played += [(echo("http", x + PROVIDER, status=400), echo("http", x + OTHER, status=400)) for x in cut]
     for number, (main, other) in enumerate(played):
         sim.play(main=main, other=other)
-        app = App(server, f"planted{number}", routes)  # whose routes are not cooling down
+        app = App(server, f"planted{number}", routes(number))
         ask(app, "main")
         ask(app, "other")
         assert (sim.asked("main"), sim.asked("other")) == (2, 2)
