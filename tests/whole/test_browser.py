@@ -140,7 +140,8 @@ def live(server: Server) -> dict[str, int]:
 def pages(server: Server, app: App, second: str) -> list[str]:
     trace = server.traces(app="school")[0]["id"]
     return ["/", "/?app=school&span=1h", "/traces", "/traces?outcome=failed", "/traces?app=nobody", f"/traces/{trace}",
-            "/releases", f"/releases/{second}", f"/releases/{app.id}/diff/{second}", "/load-lines", "/keys", "/audit",
+            "/releases", f"/releases/{second}", f"/releases/{app.id}/diff/{second}", "/load-lines",
+            "/forecast?app=school", "/providers", "/budgets", "/keys", "/audit",
             "/traces/nothing"]  # fmt: skip
 
 

@@ -18,7 +18,7 @@ from waterline.app import Waterline
 from waterline.console import pages
 from waterline.control.plane import LoadLineBody
 from waterline.core import trace as t
-from waterline.core.app_spec import AppSpec, Limits, encode_spec
+from waterline.core.app_spec import AppSpec, Limits, Objectives, encode_spec
 from waterline.core.ids import trace_id
 from waterline.core.money import Usage
 from waterline.core.release import Prompt, Release, encode_release
@@ -631,6 +631,7 @@ async def test_an_empty_server_says_on_every_page_how_to_begin(empty, role):
     assert "waterline run" in (await browser.get("/traces")).text
     assert "waterline up APP_DIR" in (await browser.get("/providers")).text
     assert "waterline up APP_DIR" in (await browser.get("/budgets")).text
+    assert "waterline cost forecast APP_DIR" in (await browser.get("/forecast")).text
     assert "waterline release build APP_DIR" in (await browser.get("/releases")).text
     assert "waterline trial" in (await browser.get("/load-lines")).text
     if role is Role.OWNER:
@@ -685,3 +686,55 @@ async def test_every_link_of_every_page_leads_somewhere(site):
             found = [unescape(u).partition("#")[0] for u in re.findall(r'(?:href|src)="(/[^"]*)"', answer.text)]
             queue += [u for u in found if urlsplit(u).path == u or len(seen) < 60]
     assert len(seen) > 15
+
+
+async def _days(site: Site, days: int) -> None:
+    for day in range(1, days + 1):
+        started = site.app.deps.clock_us() - day * 86_400_000_000
+        await site.add_traces(1, started_us=started, cost_nano_usd=2_000_000_000 + day % 5 * 100_000_000)
+
+
+async def test_the_forecast_draws_the_month_and_what_would_change_it(site):
+    await _days(site, 20)
+    browser = await site.browser(Role.VIEWER)
+    page = (await browser.get("/forecast?app=school")).text
+    assert "by the end of the month, between" in page
+    found = (await browser.get("/forecast?app=school", **JSON)).json
+    effects = found["forecast"]["forecast"]["effects"]
+    assert len(effects) >= 4
+    drawn = [e["name"] for e in sorted(effects, key=lambda e: -abs(e["high_usd"] - e["low_usd"]))]
+    places = [page.index(f"<li><strong>{name}</strong>") for name in drawn]
+    assert places == sorted(places), "the widest bar comes first"
+    assert "monthly_conversations under [objectives]" in page  # nothing is declared, and it says where to write it
+    assert found["declared"].startswith("app.toml declares no volume")
+
+
+async def test_the_forecast_shows_what_was_declared_beside_what_is_seen(site):
+    spec = AppSpec(name="school", environments=("production", "staging"), objectives=Objectives(
+        monthly_conversations=10_000, turns_per_conversation=6.0, nano_usd_per_month=50_000_000_000))  # fmt: skip
+    await site.plane.put_into_force(SYSTEM, encode_spec(spec), "a pilot")
+    browser = await site.browser(Role.VIEWER)
+    page = (await browser.get("/forecast?app=school")).text
+    assert "Inconclusive" in page  # no traffic: nothing green
+    assert "As declared, a whole month" in page
+    assert "Chance to pass the objective" in page
+    assert "10,000".replace(",", "") in page.replace(",", "").replace("e+04", "0000")
+    declared = (await browser.get("/forecast?app=school", **JSON)).json["declared"]
+    assert declared["basis"] == "declared"
+    assert declared["month"]["low"] < declared["month"]["value"] < declared["month"]["high"]
+
+
+async def test_a_forecast_of_an_app_that_is_not_there_is_a_404(site):
+    assert (await (await site.browser(Role.VIEWER)).get("/forecast?app=nobody")).status == 404
+
+
+async def test_an_app_that_was_never_called_has_its_budgets(site):
+    browser = await site.browser(Role.VIEWER)
+    found = (await browser.get("/budgets?app=school", **JSON)).json["budgets"]
+    assert {(b["scope"], b["period"], b["limit_nano_usd"], b["spent_nano_usd"]) for b in found} == {
+        ("app", "day", 5_000_000_000, 0),
+        ("app", "month", None, 0),
+    }
+    page = (await browser.get("/budgets?app=school")).text
+    assert "The app, today" in page
+    assert "The app, this month" in page

@@ -42,6 +42,7 @@ NAVIGATION = (
     ("/traces", "Traces", Action.TRACES_READ),
     ("/providers", "Providers", Action.OVERVIEW_READ),
     ("/budgets", "Budgets", Action.OVERVIEW_READ),
+    ("/forecast", "Forecast", Action.OVERVIEW_READ),
     ("/releases", "Releases", Action.ROLLOUT_READ),
     ("/load-lines", "Load lines", Action.LOAD_LINE_READ),
     ("/keys", "Keys", Action.KEY_READ),

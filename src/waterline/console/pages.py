@@ -17,6 +17,7 @@ from waterline.access.sessions import Sessions, StoredSessions
 from waterline.console import (
     audit_pages,
     budget_pages,
+    forecast_pages,
     key_pages,
     load_line_pages,
     overview,
@@ -35,6 +36,7 @@ PAGES: tuple[Page, ...] = (
     Page("GET", "/", Action.OVERVIEW_READ, overview.overview),
     Page("GET", "/providers", Action.OVERVIEW_READ, provider_pages.providers),
     Page("GET", "/budgets", Action.OVERVIEW_READ, budget_pages.budgets),
+    Page("GET", "/forecast", Action.OVERVIEW_READ, forecast_pages.forecast),
     Page("GET", "/traces", Action.TRACES_READ, trace_pages.traces),
     Page("GET", "/traces/{trace}", Action.TRACES_READ, trace_pages.trace),
     Page("GET", "/traces/{trace}/request", Action.BODIES_READ, trace_pages.request_body),

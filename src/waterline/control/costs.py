@@ -14,7 +14,9 @@ from waterline.core.errors import Refused
 from waterline.core.invoice import Invoice, InvoiceError, Match, Ours, read_invoice, reconcile
 from waterline.core.money import NANO, Price, Usage, add_usage, cost_nano_usd
 from waterline.core.prices import DAY_US, FREE, PriceTable
-from waterline.evals.forecast import LONGEST_DAYS, Budgets, Day, Effect, Forecast, from_days
+from waterline.evals.declared import NotDeclared, declared_of
+from waterline.evals.forecast import LONGEST_DAYS, Budgets, Day, Effect, Forecast, declared_month, from_days
+from waterline.rollout.live import Live
 from waterline.store import costs
 from waterline.store.costs import BY, By, CostSum
 from waterline.store.db import Tx
@@ -187,6 +189,18 @@ def budgets_of(spec: AppSpec) -> Budgets:
         ("objective (usd_per_month of [objectives])", spec.objectives.nano_usd_per_month),
     ]
     return [(name, limit / NANO) for name, limit in named if limit is not None]
+
+
+def declared_forecast(spec: AppSpec, prices: PriceTable, live: Live, now_us: int) -> Forecast | str:
+    """Of the heaviest live release. A text: what is missing, and where to write it."""
+    shares = [share for env in live.environments(spec.name).values() for share in env]
+    release = live.release(max(shares, key=lambda s: s.weight_bp).release) if shares else None
+    if release is None:
+        return f"nothing of {spec.name} is live"
+    try:
+        return declared_month(declared_of(release, spec, prices, now_us), budgets_of(spec))
+    except NotDeclared as error:
+        return str(error)
 
 
 def app_forecast(tx: Tx, spec: AppSpec, prices: PriceTable, now_us: int) -> AppForecast:

@@ -43,6 +43,7 @@ from waterline.core.prices import PriceTable
 from waterline.core.release import Release, StoredRelease, parse_release, release_id
 from waterline.core.rollout import Move
 from waterline.core.verdict import JudgeRef, Outcome, Ref, Verdict
+from waterline.evals.forecast import Forecast
 from waterline.gateway.deps import App, Deps
 from waterline.gateway.ledger import KINDS
 from waterline.gateway.upstreams import Upstreams
@@ -168,6 +169,14 @@ class Plane:
         known, now = self._known_app(app), self._deps.clock_us()
         await self._drain()
         return await self._store.read(lambda tx: costs.app_forecast(tx, known.spec, known.prices, now))
+
+    async def declared_forecast(self, who: Principal, app: str) -> Forecast | str:
+        """A whole month as the release that is live and its environment record declare it; else what is missing."""
+        require(who, Action.OVERVIEW_READ)
+        known = self._known_app(app)
+        return await asyncio.to_thread(
+            costs.declared_forecast, known.spec, known.prices, self._live, self._deps.clock_us()
+        )
 
     async def budgets(self, who: Principal, app: str | None) -> list[BudgetView]:
         """Every budget: of the apps and of their branches, keys and subjects (those that used most of theirs)."""

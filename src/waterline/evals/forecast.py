@@ -42,6 +42,10 @@ class Assumption(Struct, frozen=True):
         """The value `z` standard deviations away."""
         return self.value * math.exp(z * math.log1p(self.within) / _Z)
 
+    def said(self, z: float) -> str:
+        value = self.at(z)
+        return f"{value:,.0f} {self.unit}".strip() if value >= 1000 else f"{value:,.4g} {self.unit}".strip()
+
 
 class Effect(Struct, frozen=True):
     """A row of the tornado: the month, in USD, if one thing were lower or higher and all else as it is."""
@@ -137,8 +141,8 @@ def _declared_effects(d: Declared, centre: float) -> list[Effect]:
         low, high = ([*values[:index], a.at(z), *values[index + 1 :]] for z in (-_Z, _Z))
         effects.append(
             Effect(
-                a.name, f"{a.at(-_Z):,.4g} {a.unit}", _month(d, low, d.cached, [Share(d.price)]),
-                f"{a.at(_Z):,.4g} {a.unit}", _month(d, high, d.cached, [Share(d.price)]),
+                a.name, a.said(-_Z), _month(d, low, d.cached, [Share(d.price)]),
+                a.said(_Z), _month(d, high, d.cached, [Share(d.price)]),
             )
         )  # fmt: skip
     effects.append(Effect("cache hit rate", "0 %", month(0.0), "80 % of prompt and history", month(0.8)))

@@ -315,7 +315,8 @@ class Budget:
             shown = [cell for cell in cells if cell.limit is not None or ledger.scope == "app"]
             shown.sort(key=lambda cell: (cell.name not in ledger.named, -cell.spent))
             there = {cell.name for cell in shown}
-            idle = [Cell(ledger, ledger.window, name, 0) for name in sorted(ledger.named) if name not in there]
+            always = {*ledger.named, *((self.app,) if ledger.scope == "app" else ())}
+            idle = [Cell(ledger, ledger.window, name, 0) for name in sorted(always) if name not in there]
             found += [_line(cell) for cell in (*shown[: most + len(ledger.named)], *idle)]
         return found
 
