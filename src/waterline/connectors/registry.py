@@ -11,6 +11,7 @@ KINDS: dict[str, str] = {  # kind -> module:class
     "mail": "waterline.connectors.mail:Mail",
     "mcp": "waterline.connectors.mcp:Mcp",
     "openapi": "waterline.connectors.openapi:OpenApi",
+    "python": "waterline.connectors.sandbox:PythonTool",
     "sheet": "waterline.connectors.sheet:Sheet",
     "webhook": "waterline.connectors.webhook:Webhook",
 }
