@@ -174,7 +174,7 @@ class KeyRing:
             hit = self._x_api_key_hits.get(x_api_key)
         else:
             hit = None
-        if hit is not None and self._clock_us() < hit[1]:
+        if hit is not None and (hit[1] == NEVER or self._clock_us() < hit[1]):
             return hit[0]
         try:
             return self._read(bearer, x_api_key)

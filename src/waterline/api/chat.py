@@ -42,7 +42,10 @@ class Completions:
             nothing = Request(self._kind, exchange.path, body[:4096], {}, "", exchange.received_us, session=session)
             await refuse(nothing, served, principal, self._deps, exchange.sink, error)
             return
-        await self._serve(request, served, principal, exchange.sink, around)
+        if request.idempotency_key:
+            await self._once(request, served, principal, exchange.sink, around)
+            return
+        await serve(request, served, principal, self._deps, exchange.sink if around is None else around(exchange.sink))
 
     async def _understand(
         self, exchange: Exchange, principal: Principal, body: bytes, said: dict[bytes, str], trace_id: str
@@ -53,7 +56,7 @@ class Completions:
         self._note(request, said, trace_id)
         return request, None
 
-    async def _serve(
+    async def _once(
         self,
         request: Request,
         served: Served,
@@ -61,10 +64,6 @@ class Completions:
         caller: HttpSink,
         around: Around | None,
     ) -> None:
-        if not request.idempotency_key:
-            await serve(request, served, principal, self._deps, caller if around is None else around(caller))
-            return
-
         async def run(recorded: Sink) -> TraceOutcome:
             sink = recorded if around is None else around(recorded)
             return await serve(request, served, principal, self._deps, sink)

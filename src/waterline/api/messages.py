@@ -17,8 +17,6 @@ from waterline.gateway.deps import Deps
 class MessagesSink(HttpSink):
     """Every answer under /v1/messages, those too that come before the request is understood."""
 
-    __slots__ = ()
-
     async def begin(self, status: int, content_type: bytes, headers: list[tuple[bytes, bytes]]) -> None:
         """The SDKs show `request-id` with an answer; the trace's id is one."""
         found = [(b"request-id", value) for name, value in headers if name == b"x-waterline-trace"]

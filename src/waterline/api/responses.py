@@ -38,8 +38,6 @@ _encode = msgspec.json.Encoder().encode
 class ResponsesSink(HttpSink):
     """A stream that the server itself must end (it stops, say) still ends in an event that the API knows."""
 
-    __slots__ = ("translator",)
-
     def __init__(self, connection: "Connection", keep_alive: bool, may_chunk: bool) -> None:
         super().__init__(connection, keep_alive, may_chunk)
         self.translator: ResponseTranslator | None = None

@@ -35,21 +35,19 @@ def error_body(error: RequestError) -> bytes:
 class HttpSink:
     """One answer. Its head leaves with the first bytes of its body: one write, one packet, one wake-up."""
 
-    __slots__ = ("_chunked", "_connection", "_head", "_may_chunk", "_silent", "_sized", "ended", "gone", "keep_alive",
-                 "started", "status")  # fmt: skip
+    status = 0
+    started = False
+    ended = False
+    gone = False  # the caller has hung up
+    _head = b""  # until its length is known, or that it has none
+    _sized = False
+    _chunked = False
+    _silent = False  # an answer without a body, whatever is written
 
     def __init__(self, connection: "Connection", keep_alive: bool, may_chunk: bool) -> None:
         self._connection = connection
         self._may_chunk = may_chunk  # HTTP/1.0 knows no chunks: there the end of the connection is the answer's
-        self._head = b""  # until its length is known, or that it has none
-        self._sized = False
-        self._chunked = False
-        self._silent = False  # an answer without a body, whatever is written
         self.keep_alive = keep_alive
-        self.started = False
-        self.ended = False
-        self.gone = False  # the caller has hung up
-        self.status = 0
 
     async def begin(self, status: int, content_type: bytes, headers: Headers) -> None:
         self.head(status, [(b"content-type", content_type), *headers])
@@ -58,8 +56,10 @@ class HttpSink:
         """`silent`: the answer to a HEAD. `sized`: its length is among the headers; else it is told here."""
         self.started = True
         self.status = status
-        self._silent = silent or status in _WITHOUT_BODY
-        self._sized = sized or self._silent
+        if silent or status in _WITHOUT_BODY:
+            self._silent = self._sized = True
+        elif sized:
+            self._sized = True
         first = _STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
         self._head = first + b"".join([b"%b: %b\r\n" % header for header in headers])
 

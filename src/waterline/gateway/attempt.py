@@ -20,7 +20,7 @@ from waterline.core.money import Usage
 from waterline.core.request import Request
 from waterline.core.trace import Attempted, FellBack
 from waterline.gateway.adaptive import Adaptive
-from waterline.gateway.billing import priced_as, streamed, unheard
+from waterline.gateway.billing import UNHEARD, priced_as, streamed, unheard
 from waterline.gateway.budget import Reservation
 from waterline.gateway.call import BYTES_PER_TOKEN, Call
 from waterline.gateway.faults import AfterContent, Broken, Cooling, OwnPoolFull, as_request_error, fault_of, loudest
@@ -169,7 +169,8 @@ def _again(fault: ProviderFault, number: int, call: Call, target: Target, last: 
 async def _attempt(call: Call, target: Target) -> bytes:
     """Reserve, log, send, read. Whatever happens, the reservation is settled and the attempt is in the trace."""
     trail, request, deps = call.trail, call.trail.request, call.trail.deps
-    choices, priced, learned = _choices(call, target), priced_as(request, target.route), target.lengths
+    choices = request.choices if "n" in request.fields else target.choices
+    priced, learned = priced_as(request, target.route), target.lengths
     hold, body = _prepare(call, target, choices, priced)
     trail.target = target
     trail.attempts += 1
@@ -183,7 +184,7 @@ async def _attempt(call: Call, target: Target) -> bytes:
         raise
     event = _Event(trail, target, hold, body, call.resume.prefill_characters if call.resume is not None else None)
     target.health.begin(event.began_s)
-    usage: Usage | None = unheard(request, body, hold, choices, learned)
+    usage: Usage | None = UNHEARD
     response: Response | None = None
     try:
         response = await _send(call, target, body)
@@ -244,6 +245,8 @@ async def _attempt(call: Call, target: Target) -> bytes:
     finally:
         if response is not None:
             response.close()  # nothing to do after a complete answer
+        if usage is UNHEARD:
+            usage = unheard(request, body, hold, choices, learned)
         cost = trail.billed(target, priced, usage) if usage is not None else 0
         if hold.settle(cost):
             deps.metrics.count("budget_overshoot")
@@ -284,12 +287,6 @@ def _prepare(call: Call, target: Target, choices: int, priced: str) -> tuple[Res
     return hold, body
 
 
-def _choices(call: Call, target: Target) -> int:
-    """How many answers are asked for; `n` may also be a parameter of the route."""
-    asked = target.route.params.get("n", 1) if "n" not in call.trail.request.fields else call.trail.request.choices
-    return asked if isinstance(asked, int) and asked > 0 else 1
-
-
 async def _send(call: Call, target: Target, body: bytes) -> Response:
     link = target.upstream.ready or await target.upstream.link()
     left_s, route = call.left_s, target.route
@@ -322,6 +319,11 @@ async def _read(response: Response, target: Target, request: Request) -> Answer:
 class _Event:
     """The Attempted event while the attempt runs."""
 
+    status: int | None = None
+    first_byte_us: int | None = None
+    error = ""
+    retry_after_s: float | None = None
+
     def __init__(self, trail: Trail, target: Target, hold: Reservation, body: bytes, prefill: int | None) -> None:
         self.trail = trail
         self.target = target
@@ -332,10 +334,6 @@ class _Event:
         self.digest = keyed_digest(trail.deps.digest_key, body)
         self.number = trail.attempts
         self.prefill = prefill
-        self.status: int | None = None
-        self.first_byte_us: int | None = None
-        self.error = ""
-        self.retry_after_s: float | None = None
 
     def first_byte(self, status: int) -> None:
         self.first_byte_us = self.trail.elapsed_us - self.offset_us

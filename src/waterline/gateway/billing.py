@@ -40,6 +40,9 @@ def priced_as(request: Request, route: Route) -> str:
     return name
 
 
+UNHEARD = Usage()  # stands for what `unheard` will say, should nothing be read to the end
+
+
 def unheard(request: Request, body: bytes, hold: Reservation, choices: int, lengths: AnswerLengths) -> Usage:
     """Of an attempt that was sent, and of which nothing has been read: a plain answer may have been made in full, a
     stream as far as thinking goes."""

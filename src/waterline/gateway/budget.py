@@ -57,12 +57,12 @@ class Tab:
 
     __slots__ = ("at_us", "budget", "cells", "held", "id", "names", "open", "spent")
 
-    def __init__(self, budget: "Budget", trace_id: str, at_us: int, names: Names) -> None:
+    def __init__(self, budget: "Budget", trace_id: str, at_us: int, names: Names, cells: list[Cell]) -> None:
         self.budget = budget
         self.id = trace_id
         self.at_us = at_us
         self.names = names
-        self.cells: list[Cell] = []
+        self.cells = cells
         self.held = 0
         self.spent = 0
         self.open = True
@@ -125,7 +125,7 @@ class Reservation:
                 tab.budget.note(cell)
         if not tab.open and not tab.held:
             tab.close()
-        return max(0, cost_nano_usd - amount)
+        return cost_nano_usd - amount if cost_nano_usd > amount else 0
 
 
 class Preparation:
@@ -177,15 +177,16 @@ class Budget:
         if at_us > self._latest_us:
             self._latest_us = at_us
         names = (self.app, branch, key, subject)
-        tab = Tab(self, trace_id, at_us, names)
+        cells = []
         for ledger in self._counting:
             if name := names[ledger.at]:
                 cell = ledger.window.cells.get(name) or ledger.cell(name)
                 cell.tabs += 1
-                tab.cells.append(cell)
-        self.tabs[trace_id] = tab
-        for preparation in self._preparing:
-            preparation.ids.add(trace_id)
+                cells.append(cell)
+        tab = self.tabs[trace_id] = Tab(self, trace_id, at_us, names, cells)
+        if self._preparing:
+            for preparation in self._preparing:
+                preparation.ids.add(trace_id)
         return tab
 
     def reserve(

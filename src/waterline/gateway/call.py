@@ -14,19 +14,21 @@ BYTES_PER_TOKEN = 4  # for estimates only; bounds use one byte a token
 
 
 class Call:
+    resume: "Resume | None" = None  # a broken answer that is being finished
+    race: "Race | None" = None  # two attempts at once
+    answer_from = 0  # where the answer begins that counts, in what the caller got
+    hurried = False  # the caller has less patience than the route
+
     def __init__(self, trail: Trail, plan: list[Target], variables: dict[str, dict[str, str]], sink: Sink) -> None:
         self.trail = trail
         self.plan = plan
         self.variables = variables  # by route
         self.sink = sink
-        self.resume: Resume | None = None  # a broken answer that is being finished
-        self.race: Race | None = None  # two attempts at once
-        self.answer_from = 0  # where the answer begins that counts, in what the caller got
         self.keep_alive_s = plan[0].route.keep_alive_s if trail.request.stream else 0.0
         patience_s = plan[0].route.total_s
         deadline_ms = trail.request.deadline_ms
-        self.hurried = deadline_ms is not None and deadline_ms < patience_s * 1000
-        if deadline_ms is not None and self.hurried:
+        if deadline_ms is not None and deadline_ms < patience_s * 1000:
+            self.hurried = True
             patience_s = deadline_ms / 1000
         self.ends_s = trail.deps.tick_s() + patience_s - trail.elapsed_us / 1e6
 

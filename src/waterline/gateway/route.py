@@ -19,6 +19,8 @@ class Target:
         self.provider = upstream.provider
         self.health = health
         self.lengths = AnswerLengths()
+        n = route.params.get("n", 1)
+        self.choices = n if isinstance(n, int) and n > 0 else 1  # answers asked for where the caller does not say
 
     def betas(self, asked: tuple[str, ...]) -> bytes:
         """The header line for those that are asked for and declared here."""
@@ -38,6 +40,9 @@ class Served:
         self.plain = not (
             release.cache.exact or self.routed or shortens
         )  # nothing stands between a request and its provider
+        prompts = [release.prompts.get(route.prompt) for route in release.routes.values() if route.prompt]
+        self.varies = any(prompt is not None and prompt.variables for prompt in prompts)
+        self.nothing: dict[str, dict[str, str]] = {name: {} for name in targets}  # variables, where no prompt has any
         self.plans: dict[str, list[Target]] = {}
         for name, route in release.routes.items():
             plan = [targets[name], *(targets[f] for f in route.fallbacks)]

@@ -18,6 +18,8 @@ from waterline.gateway.route import Served, Target
 from waterline.gateway.savings import NOWHERE, cheaper_answer, route
 from waterline.gateway.trail import Trail
 
+NO_CLOCK: dict[str, str] = {}
+
 
 async def serve(request: Request, served: Served, principal: Principal, deps: Deps, sink: Sink) -> TraceOutcome:
     """Admit, route, attempt, answer, price, settle. Every request leaves a trace; every failure is an honest error."""
@@ -29,7 +31,7 @@ async def serve(request: Request, served: Served, principal: Principal, deps: De
             check_betas(request, plan[0])
         if served.routed:
             plan, better = route(trail, plan)
-        clock, variables = _variables(trail, plan + better)
+        clock, variables = _variables(trail, plan + better) if served.varies else (NO_CLOCK, served.nothing)
         tokens, received_s = len(request.body) // BYTES_PER_TOKEN, request.received_us / 1e6
         app.limits.admit(received_s, tokens)
         try:

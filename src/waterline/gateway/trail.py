@@ -28,6 +28,25 @@ NO_USAGE = Usage()
 
 
 class Trail:
+    closed = False
+    outcome: TraceOutcome = "open"
+    target: Target | None = None  # the one that answered, or was tried last
+    attempts = 0
+    tab: Tab | None = None
+    reserved = 0
+    usage = NO_USAGE
+    tokens_in = 0  # of all attempts, whichever bucket
+    tokens_out = 0
+    cost: int | None = 0
+    price_version = ""
+    clamped_from: int | None = None
+    first_token_us: int | None = None
+    status = 0
+    finish_reason = ""
+    chunks = 0
+    note = ""
+    route = ""
+
     def __init__(self, request: Request, served: Served, principal: Principal, app: App, deps: Deps) -> None:
         self.id = request.trace_id or deps.next_id()
         self.request = request
@@ -36,29 +55,9 @@ class Trail:
         self.app = app
         self.deps = deps
         self.headers = [(b"x-waterline-trace", self.id.encode()), *served.headers]
-        self.closed = False
-        self.outcome: TraceOutcome = "open"
-        self.target: Target | None = None  # the one that answered, or was tried last
-        self.attempts = 0
-        self.tab: Tab | None = None
-        self.reserved = 0
-        self.usage = NO_USAGE
-        self.tokens_in = 0  # of all attempts, whichever bucket
-        self.tokens_out = 0
-        self.cost: int | None = 0
-        self.price_version = ""
-        self.clamped_from: int | None = None
-        self.first_token_us: int | None = None
-        self.status = 0
-        self.finish_reason = ""
         self.text: list[str] = []
         self.answer: list[bytes] = []  # as the caller got it
-        self.chunks = 0
-        self.note = ""
-        self.route = ""
-        self.events: list[Event] = [
-            Received(0, request.path, len(request.body), stream=request.stream, deadline_ms=request.deadline_ms)
-        ]
+        self.events: list[Event] = [Received(0, request.path, len(request.body), request.stream, request.deadline_ms)]
 
     def open_tab(self) -> Tab:
         """Every budget that this request draws on. Raises nothing: what they allow is asked by each attempt."""

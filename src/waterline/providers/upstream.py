@@ -160,38 +160,22 @@ class Response:
     One reader. `framed` is False where the body ends with the connection: such an end cannot be told from a cut, so
     only the caller's own end marker ([DONE], say) shows that the answer is whole."""
 
-    __slots__ = (
-        "_connection",
-        "_done",
-        "_due",
-        "_error",
-        "_head_in",
-        "_limits",
-        "_loop",
-        "_parts",
-        "_phase",
-        "_size",
-        "_waiter",
-        "framed",
-        "headers",
-        "status",
-    )
+    status = 0
+    framed = False
+    _phase: Phase = "first_byte"
+    _size = 0
+    _head_in = False
+    _done = False
+    _error: UpstreamError | None = None
+    _waiter: asyncio.Future[None] | None = None
 
-    def __init__(self, connection: "_Connection", limits: "_Limits") -> None:
-        self.status = 0
+    def __init__(self, connection: "_Connection", limits: "_Limits", now: float) -> None:
         self.headers: list[tuple[bytes, bytes]] = []  # lower-case names, in order, repeats kept
-        self.framed = False
         self._connection: _Connection | None = connection
         self._loop = connection.loop
         self._limits = limits
-        self._phase: Phase = "first_byte"
-        self._due = connection.loop.time() + limits.first_byte
+        self._due = now + limits.first_byte
         self._parts: list[bytes] = []  # received and not yet read
-        self._size = 0
-        self._head_in = False
-        self._done = False
-        self._error: UpstreamError | None = None
-        self._waiter: asyncio.Future[None] | None = None
 
     def header(self, name: bytes) -> bytes | None:
         """The first value of a header; `name` in lower case."""
@@ -202,6 +186,8 @@ class Response:
 
     async def read(self, limit: int = 64 << 20) -> bytes:
         """The whole body. Over `limit` bytes it is dropped and BadResponse raised."""
+        if self._done and len(self._parts) == 1 and self._size <= limit:
+            return self._take()
         received: list[bytes] = []
         size = 0
         while True:
@@ -255,7 +241,8 @@ class Response:
         self.close()
 
     def _take(self) -> bytes:
-        data = b"".join(self._parts)
+        parts = self._parts
+        data = parts[0] if len(parts) == 1 else b"".join(parts)
         self._parts = []
         self._size = 0
         if self._connection is not None and self._connection.paused:
@@ -309,7 +296,7 @@ class _Connection(asyncio.Protocol):
         self.keep = False
         self.idle_since = 0.0
         self.dry_bytes = 0  # since the last body byte: head, chunk extensions, trailers
-        self.header_bytes = 0
+        self.head_bytes = 0  # of the reads that brought heads, so perhaps with some of a body; then of trailers alone
         self.interim = 0
 
     @property
@@ -317,9 +304,9 @@ class _Connection(asyncio.Protocol):
         return not self.closed and not self.transport.is_closing()
 
     def start(self, head: bytes, body: bytes, limits: _Limits) -> Response:
-        self.response = response = Response(self, limits)
+        self.response = response = Response(self, limits, self.loop.time())
         self.answered = self.surplus = self.keep = False
-        self.dry_bytes = self.header_bytes = self.interim = 0
+        self.dry_bytes = self.head_bytes = self.interim = 0
         if not body and head.startswith(_WITHOUT_BODY):
             self.transport.write(head + b"\r\n")
         elif len(body) < JOIN_BELOW_BYTES:
@@ -368,6 +355,8 @@ class _Connection(asyncio.Protocol):
             return
         self.answered = True
         size = response._size
+        if not response._head_in:
+            self.head_bytes += len(data)
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserError as error:
@@ -414,40 +403,46 @@ class _Connection(asyncio.Protocol):
             self.surplus = True
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self.header_bytes += len(name) + len(value) + 4
-        if self.header_bytes > self.pool.max_header:
-            raise BadResponse(f"headers over {self.pool.max_header} bytes")
         response = self.response
-        if response is not None and not response._head_in:  # trailers are counted and dropped
+        if response is None:
+            return
+        if not response._head_in:
             response.headers.append((name.lower(), value))
+            return
+        self.head_bytes += len(name) + len(value) + 4  # trailers are counted and dropped
+        if self.head_bytes > self.pool.max_header:
+            raise BadResponse(f"trailers over {self.pool.max_header} bytes")
 
     def on_headers_complete(self) -> None:
         response = self.response
         if response is None or response._done:
             return
+        if self.head_bytes > self.pool.max_header:
+            self._check_size(response.headers)
         status = self.parser.get_status_code()
         if status < 200:
             self.interim += 1
             if (status <= 101 and status != 100) or self.interim > MAX_INTERIM_RESPONSES:
                 raise BadResponse(f"unexpected interim response {status}")
             return
-        framed = status in (204, 304)
-        chunked = False
-        for name, value in response.headers:
-            if name == b"content-length":  # llhttp refuses a second one, and one beside chunked
-                framed = True
-            elif name == b"transfer-encoding":
-                if chunked or value.lower() != b"chunked":  # we send no TE, so no other coding may come (RFC 9112 7.4)
-                    raise BadResponse(f"transfer coding {value[:40]!r}")
-                framed = chunked = True
+        self.head_bytes = 0
+        named = dict(response.headers)
+        coding = named.get(b"transfer-encoding")
+        if coding is not None and (coding.lower() != b"chunked" or _repeats(response.headers, b"transfer-encoding")):
+            raise BadResponse(f"transfer coding {coding[:40]!r}")  # we send no TE, so no other may come (RFC 9112 7.4)
         response.status = status
-        response.framed = framed
+        # llhttp refuses a second content-length, and one beside chunked.
+        response.framed = coding is not None or b"content-length" in named or status in (204, 304)
         response._head_in = True
         if response._limits.hold_first:
             response._phase = "first_content"
         else:
             response._phase = "idle"
             response._due = self.loop.time() + response._limits.idle
+
+    def _check_size(self, headers: list[tuple[bytes, bytes]]) -> None:
+        if sum(len(name) + len(value) + 4 for name, value in headers) > self.pool.max_header:
+            raise BadResponse(f"headers over {self.pool.max_header} bytes")
 
     def on_body(self, data: bytes) -> None:
         response = self.response
@@ -555,7 +550,7 @@ class Pool:
         gone idle. `idle` is the longest gap between body bytes. `total` covers waiting for a connection too."""
         limits = _Limits(first_byte, idle, total, hold_first, self.loop.time() + total)
         while True:
-            connection = await self._acquire(limits.end)
+            connection = self._newest_idle() or await self._acquire(limits.end)
             response = connection.start(head, body, limits)
             await response._wait()
             if response._head_in:
@@ -585,13 +580,19 @@ class Pool:
 
     # Connections come and go. A slot is freed in one place each: by the failed attempt, or by connection_lost.
 
+    def _newest_idle(self) -> _Connection | None:
+        while self._idle and not self._closed:
+            connection, _ = self._idle.popitem()
+            if connection.usable:
+                return connection
+        return None
+
     async def _acquire(self, end: float) -> _Connection:
         patience = min(end, self.loop.time() + self.acquire_timeout)
         while not self._closed:
-            while self._idle:
-                connection, _ = self._idle.popitem()
-                if connection.usable:
-                    return connection
+            connection = self._newest_idle()
+            if connection is not None:
+                return connection
             if self._slots < self.max_conns:
                 self._slots += 1
                 return await self._open(end)
@@ -753,6 +754,10 @@ class Pool:
 
     def _closed_error(self) -> PoolBusy:
         return PoolBusy(f"The pool to {self.origin} is closed.")
+
+
+def _repeats(headers: list[tuple[bytes, bytes]], wanted: bytes) -> bool:
+    return [name for name, _ in headers].count(wanted) > 1
 
 
 def _ascii_host(host: str) -> str:

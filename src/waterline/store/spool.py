@@ -18,9 +18,9 @@ import re
 import struct
 import threading
 import time
-import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from zlib import crc32
 
 from msgspec import Struct
 
@@ -51,7 +51,6 @@ class SpoolStats(Struct, frozen=True):
     emitted: int
     accepted: int
     rejected: int
-    bytes_written: int
     free_bytes: int
     sync_failures: int
 
@@ -86,7 +85,6 @@ class Spool:
         self._lock = threading.Lock()
         self._accepted = 0
         self._rejected = 0
-        self._bytes = 0
         self._free = -1
         self._free_checked = -1e9
         self._sync_failures = 0
@@ -155,7 +153,6 @@ class Spool:
                 emitted=self._accepted + self._rejected,
                 accepted=self._accepted,
                 rejected=self._rejected,
-                bytes_written=self._bytes,
                 free_bytes=self._free,
                 sync_failures=self._sync_failures,
             )
@@ -198,12 +195,10 @@ class Spool:
                 if self._size >= SEGMENT_BYTES or self._broken:
                     self._next_segment()
                 fields = _FIELDS.pack(MAGIC, len(head), len(body), self._accepted + 1, self._rejected)
-                checks = _CRCS.pack(
-                    zlib.crc32(fields), zlib.crc32(body, zlib.crc32(head, zlib.crc32(fields, self._seed)))
-                )
-                record = b"".join((fields, checks, head, body))
-                size = len(record)
-                written = os.write(self._fd, record)
+                content = head + body
+                checks = _CRCS.pack(crc32(fields), crc32(content, crc32(fields, self._seed)))
+                size = HEADER_BYTES + len(content)
+                written = os.write(self._fd, fields + checks + content)
             except OSError as failure:
                 self._reject()
                 raise SpoolUnavailable(f"{self.folder} cannot be written ({failure.strerror})") from failure
@@ -212,7 +207,6 @@ class Spool:
                 raise SpoolUnavailable(f"{self.folder}: the disk took {written} of {size} bytes (full)")
             self._accepted += 1
             self._size += size
-            self._bytes += size
             self._unsynced = True
 
     def _reject(self) -> None:
@@ -264,7 +258,7 @@ class Spool:
 
 
 def seed_of(name: str) -> int:
-    return zlib.crc32(name.encode())
+    return crc32(name.encode())
 
 
 def segments(folder: Path) -> list[Segment]:
@@ -343,12 +337,12 @@ class SegmentReader:
         magic, head_bytes, body_bytes, number, rejected, fields_crc, all_crc = _HEADER.unpack_from(chunk, at)
         fields = chunk[at : at + _FIELDS.size]
         total = HEADER_BYTES + head_bytes + body_bytes
-        if magic != MAGIC or zlib.crc32(fields) != fields_crc or total > LARGEST_RECORD:
+        if magic != MAGIC or crc32(fields) != fields_crc or total > LARGEST_RECORD:
             return None
         if have < total:
             return int(total)
         content = chunk[at + HEADER_BYTES : at + total]
-        if zlib.crc32(content, zlib.crc32(fields, self._seed)) != all_crc:
+        if crc32(content, crc32(fields, self._seed)) != all_crc:
             return None
         return SpoolRecord(offset + total, number, rejected, content[:head_bytes], content[head_bytes:])
 
