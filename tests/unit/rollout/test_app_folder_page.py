@@ -7,6 +7,7 @@ from pathlib import Path
 from app_folders import checked, write
 
 from waterline.core.app_spec import Limits, Objectives, Retention, Trial
+from waterline.core.channels import EmailPolicy, WebchatPolicy, WhatsAppPolicy
 from waterline.core.release import Route
 from waterline.core.savings import Cache, History, Routing
 from waterline.rollout import keys
@@ -29,6 +30,9 @@ KNOWN = {
     "`[routing]`": keys.ROUTING,
     "`[[routing.rules]]`": keys.RULE,
     "`[history]`": keys.HISTORY,
+    "`[channels.whatsapp]`": keys.WHATSAPP,
+    "`[channels.webchat]`": keys.WEBCHAT,
+    "`[channels.email]`": keys.EMAIL,
     "prompts/*.md": keys.PROMPT,
     "tools/*.json": keys.TOOL,
     "cases/*.jsonl": (*keys.CASE, *keys.EXPECT),
@@ -72,6 +76,9 @@ def test_the_page_says_the_defaults_that_the_code_has() -> None:
         "`[cache]`": Cache(),
         "`[routing]`": Routing(),
         "`[history]`": History(),
+        "`[channels.whatsapp]`": WhatsAppPolicy(),
+        "`[channels.webchat]`": WebchatPolicy(),
+        "`[channels.email]`": EmailPolicy(),
     }
     compared = 0
     for name, of in defaults.items():
