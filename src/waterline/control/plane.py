@@ -457,7 +457,8 @@ class Plane:
             row, events = found
             request, answer = traces.body(tx, trace_id, "request"), traces.body(tx, trace_id, "answer")
             history, gap = responses.history_for_replay(tx, row, events, request)
-            sealed = replaying.Sealed(row, events, request, answer, history, gap)
+            summary, lost = replaying.summary_of(tx, events)
+            sealed = replaying.Sealed(row, events, request, answer, history, gap or lost, summary)
             if not wanted and not row.release:
                 raise Refused(f"Trace {trace_id} was refused before a release was chosen; nothing to replay.")
             return sealed, self._resolved(tx, wanted or row.release, row.app)

@@ -6,14 +6,17 @@ import msgspec
 from msgspec import Struct
 
 from waterline.control.views import ReplayedAttempt, ReplayView
+from waterline.core.completion import UNREADABLE, message_of
 from waterline.core.errors import NotReplayable
 from waterline.core.release import Release
-from waterline.core.trace import Event, TraceRow
+from waterline.core.trace import Event, Shortened, TraceRow
 from waterline.gateway.deps import Deps
 from waterline.gateway.replay import Rendered, rerender
 from waterline.gateway.upstreams import Upstreams
 from waterline.providers.base import Provider, ProviderFault
 from waterline.providers.upstream import UpstreamError
+from waterline.store import traces
+from waterline.store.db import Tx
 
 ASK_AGAIN_S = 120.0
 MAX_ANSWER_BYTES = 32 << 20
@@ -28,6 +31,7 @@ class Sealed(Struct, frozen=True):
     answer: bytes | None
     history: list[dict[str, Any]]  # messages before the call, where it continued a stored response
     gap: str = ""  # why they cannot be had
+    summary: str = ""  # of the older turns, where a model made one
 
 
 async def replay(
@@ -42,8 +46,9 @@ async def replay(
     if sealed.gap:
         raise NotReplayable(f"NOT REPLAYABLE: what the call of {sealed.row.id} continued cannot be had. {sealed.gap}")
     attempts = rerender(
-        sealed.row, sealed.events, sealed.request, release, providers, deps.digest_key, sealed.history, sealed.answer
-    )
+        sealed.row, sealed.events, sealed.request, release, providers, deps.digest_key, sealed.history, sealed.answer,
+        sealed.summary,
+    )  # fmt: skip
     same = all(a.same for a in attempts)
     if sealed.row.outcome != "answered" or sealed.answer is None:
         said = "There is no complete answer to compare."
@@ -91,6 +96,21 @@ async def _compare(sealed: Sealed, last: Rendered, release: Release, upstreams: 
         return True, f"The answer is the same, byte for byte ({len(again.encode())} bytes)."
     at = next((i for i, (x, y) in enumerate(zip(again, before, strict=False)) if x != y), min(len(again), len(before)))
     return False, f"The answer DIFFERS from character {at}: {before[at : at + 60]!r} became {again[at : at + 60]!r}."
+
+
+def summary_of(tx: Tx, events: list[Event]) -> tuple[str, str]:
+    """What a model made of the older turns of a trace (nothing, for most), and why that cannot be had."""
+    made = next((e.summary for e in events if isinstance(e, Shortened) and e.summary), "")
+    if not made:
+        return "", ""
+    answer = traces.body(tx, made, "answer")
+    try:
+        return (message_of(answer)["content"] or "").strip() if answer else "", "" if answer else _LOST.format(made)
+    except (*UNREADABLE, ValueError):
+        return "", _LOST.format(made)
+
+
+_LOST = "The summary of its older turns is in trace {}, whose text is no longer kept."
 
 
 class _Message(Struct):

@@ -37,6 +37,7 @@ class Request(Struct):
     deadline_ms: int | None = None
     idempotency_key: str = ""
     cache: CacheWish = ""
+    summary: str = ""  # of the older turns, by a model; the shortened messages have it
     shortened: bytes = b""  # the messages as the release's history policy makes them; empty: not made yet
     delivery: Delivery = "live"
     priority: Priority | None = None

@@ -43,6 +43,11 @@ class History(Struct, frozen=True, omit_defaults=True):
 
     max_tokens: int = 0  # estimated: four bytes a token
     keep_last: int = 8  # messages that stay as they are; up to twice as many, so that the prefix seldom changes
+    summary_route: str = ""  # a model tells the older turns in fewer words; "": sentences are only chosen
+
+    @property
+    def summary_tokens(self) -> int:
+        return max(50, self.max_tokens // 4)
 
 
 Doubt = Literal["empty", "length", "refusal", "schema"]
@@ -104,5 +109,6 @@ def told(cache: Cache, routing: Routing, history: History) -> list[str]:
             f"{mean:.1%} of quality lost ({low:+.1%} to {high:+.1%})"
         )
     if history.max_tokens:
-        lines.append(f"history: beyond {history.max_tokens} tokens older turns are a note")
+        how = f"summarised by {history.summary_route}" if history.summary_route else "a note"
+        lines.append(f"history: beyond {history.max_tokens} tokens older turns are {how}")
     return lines

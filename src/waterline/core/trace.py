@@ -77,6 +77,7 @@ class Shortened(Struct, frozen=True, tag="shortened", omit_defaults=True):
     offset_us: int
     bytes_before: int  # of the messages
     bytes_after: int
+    summary: str = ""  # the trace in which a model told them in fewer words; "": sentences were only chosen
 
 
 class FellBack(Struct, frozen=True, tag="fell_back", omit_defaults=True):

@@ -13,6 +13,7 @@ from waterline.gateway.idempotency import Once
 from waterline.gateway.limits import AppLimits
 from waterline.gateway.metrics import Metrics
 from waterline.gateway.semantic import Questions
+from waterline.gateway.summary import Summaries
 from waterline.providers.embedder import LazyEmbedder
 
 
@@ -47,6 +48,7 @@ class App:
         self.answers = AnswerCache()
         self.budget = Budget(spec.name, spec.limits, alert=alert)
         self.questions = Questions()
+        self.summaries = Summaries()
 
     def apply(self, spec: AppSpec, prices: PriceTable, keys: Mapping[str, Spending], made: Preparation) -> None:
         """A new environment record, with the budgets that the app's keys carry; what was counted and spent stays."""

@@ -63,21 +63,14 @@ class Sentence(Struct):
     rank: int  # 0 is kept first: open question, 1: promise, 2: a user's fact, 3: other fact
 
 
-def shorten(messages: bytes, history: History) -> bytes:
+def shorten(messages: bytes, history: History, summary: str = "") -> bytes:
     """The JSON list of messages, or a shorter one. System messages and the last `keep_last` stay as they are, whatever
-    their length; a tool's result is never parted from its call."""
-    if not history.max_tokens or len(messages) <= history.max_tokens * BYTES_PER_TOKEN:
+    their length; a tool's result is never parted from its call. `summary`: what a model made of `transcript`."""
+    parts = _parted(messages, history)
+    if parts is None:
         return messages
-    raw = _decode(messages)
-    try:
-        read = [_read(message) for message in raw]
-    except msgspec.ValidationError:
-        return messages  # of a shape that only the provider knows
-    cut = _cut(read, history.keep_last)
-    left_out = [n for n in range(cut) if read[n].role not in ("system", "developer")]
-    if len(left_out) < 2:
-        return messages
-    note = _note(read, left_out, history)
+    raw, read, cut, left_out = parts
+    note = _note(read, left_out, history, summary)
     kept = [raw[n] for n in range(cut) if read[n].role in ("system", "developer")]
     tail = raw[cut:]
     first = read[cut]
@@ -93,6 +86,33 @@ def shorten(messages: bytes, history: History) -> bytes:
     return made if len(made) < len(messages) else messages
 
 
+def transcript(messages: bytes, history: History) -> str:
+    """What would be left out, a paragraph a message; empty: nothing."""
+    parts = _parted(messages, history)
+    if parts is None:
+        return ""
+    _, read, _, left_out = parts
+    return "\n\n".join(f"{read[n].role}: {text}" for n in left_out[-READ_MESSAGES:] if (text := _text(read[n])))
+
+
+_Parted = tuple[list[Raw], list[_Message], int, list[int]]
+
+
+def _parted(messages: bytes, history: History) -> _Parted | None:
+    """The messages as written and as read, where the kept end begins, the numbers of those left out. None: the whole
+    conversation stays."""
+    if not history.max_tokens or len(messages) <= history.max_tokens * BYTES_PER_TOKEN:
+        return None
+    raw = _decode(messages)
+    try:
+        read = [_read(message) for message in raw]
+    except msgspec.ValidationError:
+        return None  # of a shape that only the provider knows
+    cut = _cut(read, history.keep_last)
+    left_out = [n for n in range(cut) if read[n].role not in ("system", "developer")]
+    return (raw, read, cut, left_out) if len(left_out) >= 2 else None
+
+
 def _cut(read: Sequence[_Message], keep_last: int) -> int:
     """Where the kept end begins: at a multiple of `keep_last`, or before it, so that no tool call is split."""
     cut = max(0, (len(read) - keep_last) // keep_last * keep_last)
@@ -101,8 +121,10 @@ def _cut(read: Sequence[_Message], keep_last: int) -> int:
     return cut
 
 
-def _note(read: Sequence[_Message], left_out: Sequence[int], history: History) -> str:
+def _note(read: Sequence[_Message], left_out: Sequence[int], history: History, summary: str = "") -> str:
     sentences = _sentences(read, left_out)
+    if summary:
+        return _with_summary(summary, sentences, len(left_out), history)
     room = history.max_tokens * BYTES_PER_TOKEN // NOTE_SHARE
     chosen: set[str] = set()
     for sentence in sorted(sentences, key=lambda s: (s.rank, -s.message)):  # the newest of a rank first
@@ -114,6 +136,21 @@ def _note(read: Sequence[_Message], left_out: Sequence[int], history: History) -
     for title, ranks in (("Still open:", (0,)), ("Promised:", (1,)), ("Said:", (2, 3))):
         said = [s for s in sentences if s.text in chosen and s.rank in ranks]
         lines += [title, *(f"- {s.role}: {s.text}" for s in said)] if said else []
+    return "\n".join(lines)
+
+
+def _with_summary(summary: str, sentences: Sequence[Sentence], count: int, history: History) -> str:
+    """What a model made of it, then what is open and promised word for word; of each the newest, whatever room."""
+    room = history.max_tokens * BYTES_PER_TOKEN // NOTE_SHARE
+    lines = [f"[Earlier in this conversation: {count} messages, summarised.]", summary]
+    for title, rank in (("Still open:", 0), ("Promised:", 1)):
+        chosen: list[str] = []
+        for sentence in (s for s in reversed(sentences) if s.rank == rank):
+            room -= len(sentence.text) + 12
+            if room < 0 and chosen:
+                break
+            chosen.append(f"- {sentence.role}: {sentence.text}")
+        lines += [title, *reversed(chosen)] if chosen else []
     return "\n".join(lines)
 
 

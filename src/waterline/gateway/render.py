@@ -94,7 +94,7 @@ def render(
 def shortened(request: Request, history: History) -> Raw:
     """The messages under the release's history policy; made once a request."""
     if not request.shortened:
-        request.shortened = shorten(bytes(request.fields["messages"]), history)
+        request.shortened = shorten(bytes(request.fields["messages"]), history, request.summary)
     return Raw(request.shortened)
 
 

@@ -47,9 +47,10 @@ def rerender(
     digest_key: bytes,
     history: list[dict[str, Any]],
     answer: bytes | None = None,
+    summary: str = "",
 ) -> list[Rendered]:
     """Every attempt of the trace. `release`: the trace's own, or another one to see what would change. `history`: the
-    messages before the call, where it continued a stored response.
+    messages before the call, where it continued a stored response. `summary`: a model's, of its older turns.
 
     Raises NotReplayable with the reason."""
     received = next((e for e in events if isinstance(e, Received)), None)
@@ -67,6 +68,7 @@ def rerender(
         why = "it died before its outcome was written" if row.outcome == "interrupted" else "nothing was sent upstream"
         raise NotReplayable(f"NOT REPLAYABLE: trace {row.id} has no attempt: {why} (outcome {row.outcome}).")
     request = _decode(received.path, body, row.started_us, history)
+    request.summary = summary
     out = []
     for attempt in attempts:
         if attempt.renderer != RENDERER:

@@ -16,6 +16,7 @@ from waterline.gateway.render import render, shortened
 from waterline.gateway.route import Target
 from waterline.gateway.routing import choose, doubt
 from waterline.gateway.semantic import Near, question_of, without_question
+from waterline.gateway.summary import TAG
 from waterline.gateway.trail import Trail
 from waterline.providers.base import ProviderFault
 
@@ -44,7 +45,7 @@ async def cheaper_answer(call: Call, better: list[Target]) -> bytes:
     """As `first_answer`: the last bytes of a complete answer, not yet sent."""
     trail = call.trail
     request, cache = trail.request, trail.served.release.cache
-    _shorten(trail)
+    await _shorten(call)
     # Trials and evaluations repeat questions on purpose: their answers are always the model's own.
     if not cache.exact or trail.deps.purpose != "live" or request.cache == "bypass":
         return await _answer(call, better)
@@ -70,13 +71,18 @@ async def cheaper_answer(call: Call, better: list[Target]) -> bytes:
     return last
 
 
-def _shorten(trail: Trail) -> None:
-    """The trace says that older turns were sent as a note; the rendering puts it in."""
+async def _shorten(call: Call) -> None:
+    """The trace says that older turns were sent as a note, and who made it; the rendering puts it in."""
+    trail = call.trail
     request, history = trail.request, trail.served.release.history
     if history.max_tokens and request.kind == "chat":
+        made = None
+        if history.summary_route and request.tags != TAG:
+            made = await trail.app.summaries.of(trail, history, call.left_s)
+            request.summary = made.text if made is not None else ""
         before, after = len(request.fields["messages"]), len(shortened(request, history))
         if after < before:
-            trail.events.append(Shortened(trail.elapsed_us, before, after))
+            trail.events.append(Shortened(trail.elapsed_us, before, after, made.trace if made is not None else ""))
             trail.deps.metrics.count("history_shortened")
 
 

@@ -93,7 +93,7 @@ def check(
         )
         cache = read_cache(app)
         routing = read_routing(app, routes, declared)
-        history = read_history(app, routes)
+        history = read_history(app, routes, declared)
         app.not_yet()
     cases = read_cases(found, declared or None)  # without routes, that is the mistake
     if found.mistakes:

@@ -150,6 +150,7 @@ RULE: Keys = {
 HISTORY: Keys = {
     "max_tokens": Key("whole", low=200, high=100_000_000, required=True),
     "keep_last": Key("whole", low=2, high=1000),
+    "summary_route": TEXT,
 }
 # Tables of app.toml with fixed keys, by path. `models.<route>` is a table for each route.
 WHATSAPP: Keys = {

@@ -40,7 +40,7 @@ def read_cache(app: AppToml) -> Cache:
     return Cache(**values)
 
 
-def read_history(app: AppToml, routes: Mapping[str, Route]) -> History:
+def read_history(app: AppToml, routes: Mapping[str, Route], declared: frozenset[str]) -> History:
     """A table that is there declares it: `max_tokens` is required."""
     if not app.table.get("history"):
         return History()
@@ -53,6 +53,8 @@ def read_history(app: AppToml, routes: Mapping[str, Route]) -> History:
             )
             place.wrong("max_tokens", problem, "Lower it: the prompt and the answer need room too")
             break
+    if history.summary_route:
+        _route(place, "summary_route", history.summary_route, routes, declared)
     return history
 
 

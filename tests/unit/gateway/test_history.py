@@ -159,3 +159,16 @@ def test_a_decimal_an_address_and_a_clock_time_do_not_end_a_sentence() -> None:
 def test_messages_of_a_shape_that_only_the_provider_knows_are_left_alone() -> None:
     strange = json.dumps([{"role": 1, "content": "x" * 3000}] * 5).encode()
     assert shorten(strange, SHORT) == strange
+
+
+@pytest.mark.parametrize("summary", ["A parent asked about the school.", "x" * 5_000], ids=["short", "far too long"])
+def test_whatever_a_model_makes_of_it_the_open_question_and_the_next_step_follow_word_for_word(summary: str) -> None:
+    """deepagents 346: a summary by a model drops the next step."""
+    asked = conversation(
+        ("user", "Do you have a swimming pool?"), ("assistant", "I will send you the price list tomorrow."), turns=100
+    )
+    history = History(max_tokens=1000, keep_last=4)
+    made = json.loads(shorten(json.dumps(asked).encode(), history, summary))
+    (text,) = [m["content"] for m in made if "Earlier in this conversation" in str(m["content"])]
+    assert text.index(summary) < text.index("swimming pool?") < text.index("I will send you the price list tomorrow.")
+    assert "Still open:" in text
