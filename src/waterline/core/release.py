@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from waterline.core.defaults import with_default_objects
+from waterline.core.flow import Flow
 from waterline.core.ids import sha256_hex
 from waterline.core.savings import Cache, History, Routing
 
@@ -63,10 +64,14 @@ class Release(Struct, frozen=True, omit_defaults=True):
     routes: dict[str, Route] = {}
     prompts: dict[str, Prompt] = {}
     tools: dict[str, Any] = {}
-    files: dict[str, str] = {}  # other declared files of the app (tool code, flows): path -> SHA-256
+    files: dict[
+        str, str
+    ] = {}  # other declared files of the app (tool code; flows in the oldest releases): path -> SHA-256
     cache: Cache = Cache()
     routing: Routing = Routing()
     history: History = History()
+    flows: dict[str, Flow] = {}
+    handbooks: dict[str, str] = {}  # knowledge/*.md by name, whole
 
 
 class StoredRelease(Struct, frozen=True):
@@ -93,7 +98,13 @@ def encode_release(release: Release) -> bytes:
         for name, prompt in sorted(release.prompts.items())
     }
     ordered = msgspec.structs.replace(
-        release, routes=routes, prompts=prompts, tools=_sorted(release.tools), files=_sorted(release.files)
+        release,
+        routes=routes,
+        prompts=prompts,
+        tools=_sorted(release.tools),
+        files=_sorted(release.files),
+        flows=_sorted(release.flows),
+        handbooks=_sorted(release.handbooks),
     )
     return msgspec.json.encode(with_default_objects(ordered))
 

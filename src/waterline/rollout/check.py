@@ -21,6 +21,7 @@ from waterline.core.savings import Cache, History, Routing
 from waterline.rollout.cases import read_cases
 from waterline.rollout.channels import read_channels
 from waterline.rollout.environment import AppToml, read_prices
+from waterline.rollout.flows import read_flows, read_handbooks
 from waterline.rollout.folder import Folder
 from waterline.rollout.keys import TOP, TOP_TABLES
 from waterline.rollout.prompts import read_prompts
@@ -65,7 +66,6 @@ def check(
         raise AppFolderError([Mistake(str(folder), 0, "is not a folder", "Name the folder that holds app.toml")])
     prompts = read_prompts(found)
     tools, others = read_tools(found)
-    files = {file: digest for file in (*others, *found.files("flows")) if (digest := found.digest(file)) is not None}
     prices = read_prices(found)
     app = _app_toml(found)
     routes: dict[str, Route] = {}
@@ -95,6 +95,9 @@ def check(
         routing = read_routing(app, routes, declared)
         history = read_history(app, routes, declared)
         app.not_yet()
+    flows, more = read_flows(found, routes)
+    handbooks = read_handbooks(found)
+    files = {file: digest for file in (*others, *more) if (digest := found.digest(file)) is not None}
     cases = read_cases(found, declared or None)  # without routes, that is the mistake
     if found.mistakes:
         raise AppFolderError(sorted(found.mistakes, key=lambda m: (m.file != FILE, m.file, m.line)))
@@ -108,6 +111,8 @@ def check(
         cache=cache,
         routing=routing,
         history=history,
+        flows=flows,
+        handbooks=handbooks,
     )
     if learned and app is not None:
         release = read_semantic(app, read_learned(found, release), cases)
@@ -159,5 +164,8 @@ def _warn(folder: Folder, release: Release, spec: AppSpec, cases: tuple[Case, ..
                 warn(f'{entry.name}/: not read. Did you mean "{near[0]}/"?')
         elif entry.name == ".env":
             warn(".env: not read. Secrets come from the environment of the server; keep this file out of the folder")
-    if any(True for _ in folder.files("knowledge")):
-        warn("knowledge/: not used in this version")
+    for name, flow in release.flows.items():
+        if not any(book.split(".")[0] == flow.handbook for book in release.handbooks):
+            warn(f"flows/{name}.toml: there is no knowledge/{flow.handbook}.md, so no question will be answered")
+    if release.handbooks and not release.flows:
+        warn("knowledge/: no flow answers from it")

@@ -36,6 +36,12 @@ def diff(a: Release, b: Release) -> list[Difference]:
         found += _parts(f"tool {name}", a.tools.get(name, _ABSENT), b.tools.get(name, _ABSENT))
     for name in _names(a.files, b.files):
         found += _parts(f"file {name}", a.files.get(name, _ABSENT), b.files.get(name, _ABSENT))
+    for name in _names(a.flows, b.flows):
+        old, new = a.flows.get(name), b.flows.get(name)
+        both = [_ABSENT if flow is None else msgspec.to_builtins(flow) for flow in (old, new)]
+        found += _parts(f"flow {name}", both[0], both[1])
+    for name in _names(a.handbooks, b.handbooks):
+        found += _texts(f"handbook {name}", a.handbooks.get(name), b.handbooks.get(name))
     found += _parts("cache", msgspec.to_builtins(a.cache), msgspec.to_builtins(b.cache))
     found += _parts("history", msgspec.structs.asdict(a.history), msgspec.structs.asdict(b.history))
     found += _parts("routing", msgspec.to_builtins(a.routing), msgspec.to_builtins(b.routing))
@@ -65,6 +71,14 @@ def _prompts(path: str, old: Prompt | None, new: Prompt | None) -> Iterator[Diff
         yield Difference(f"{path} text", "changed", _text_lines(old.text, new.text))
     yield from _parts(f"{path} role", old.role, new.role)
     yield from _parts(f"{path} defaults", old.defaults, new.defaults)
+
+
+def _texts(path: str, old: str | None, new: str | None) -> Iterator[Difference]:
+    if old is None or new is None:
+        text, sign = (new or "", "+") if old is None else (old, "-")
+        yield Difference(path, "added" if old is None else "removed", tuple(sign + line for line in text.splitlines()))
+    elif old != new:
+        yield Difference(path, "changed", _text_lines(old, new))
 
 
 def _text_lines(old: str, new: str) -> tuple[str, ...]:

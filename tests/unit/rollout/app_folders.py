@@ -81,7 +81,7 @@ GOOD = {
     "prompts/handbook.md": "Grade 3 costs 790 EUR.\n",
     "tools/book_visit.json": TOOL,
     "tools/book_visit.py": "def run(day): ...\n",
-    "flows/visit.toml": "steps = []\n",
+    "flows/visit.txt": "steps = []\n",
     "cases/english.jsonl": CASES,
     "prices.toml": '[[price]]\nprovider = "openai"\nmodel = "gpt-4o-mini"\ninput = 0.10\noutput = 0.40\n',
 }

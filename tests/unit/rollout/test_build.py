@@ -62,7 +62,7 @@ def test_any_text_put_into_a_prompt_changes_the_id(tmp_path: Path, noise: str, a
 
 
 @PROPERTY
-@given(noise=st.binary(min_size=1, max_size=8), file=st.sampled_from(["tools/book_visit.py", "flows/visit.toml"]))
+@given(noise=st.binary(min_size=1, max_size=8), file=st.sampled_from(["tools/book_visit.py", "flows/visit.txt"]))
 def test_any_byte_of_tool_code_or_of_a_flow_changes_the_id(tmp_path: Path, noise: bytes, file: str) -> None:
     changed = built_with(tmp_path / "a", **{file: GOOD[file].encode() + noise})
     assert changed.release_id != built_with(tmp_path / "b").release_id

@@ -25,7 +25,7 @@ def test_a_good_folder_has_no_mistake_and_says_what_it_declares(tmp_path: Path) 
     assert prompt.variables == ("today", "contact")
     assert prompt.defaults == {"contact": "office@example.org"}
     assert found.release.tools["book_visit"]["effect"] == "write"
-    assert sorted(found.release.files) == ["flows/visit.toml", "tools/book_visit.py"]
+    assert sorted(found.release.files) == ["flows/visit.txt", "tools/book_visit.py"]
     assert found.spec.limits.nano_usd_per_day == 5_000_000_000
     assert found.spec.objectives.nano_usd_per_conversation == 2_000_000
     assert found.spec.objectives.quality.score_min == 0.8

@@ -75,7 +75,7 @@ def test_a_change_that_gives_a_new_id_is_never_without_a_difference(tmp_path: Pa
         {"prompts/handbook.md": "Grade 3 costs 790 EUR.\r\n\r\n"},
         {"app.toml": APP.replace("top_p = 1", "top_p = 1.0")},
         {"app.toml": APP.replace("school", "college")},
-        {"flows/visit.toml": GOOD["flows/visit.toml"] + "\n"},
+        {"flows/visit.txt": GOOD["flows/visit.txt"] + "\n"},
     )
     for number, change in enumerate(changes):
         other = checked(good(tmp_path / str(number), **change)).release

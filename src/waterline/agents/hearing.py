@@ -1,0 +1,244 @@
+"""What code understands of a user's message for sure. Pure."""
+
+import re
+from datetime import datetime
+from typing import Any
+
+from msgspec import Struct
+
+from waterline.agents import intents as words
+from waterline.agents.handbook import ENOUGH, Handbook, terms
+from waterline.agents.slots.base import Context, Found, Read, Refused
+from waterline.agents.slots.choices import read_choice, read_language
+from waterline.agents.slots.contact import read_email, read_phone
+from waterline.agents.slots.people import read_age, read_grade, read_name
+from waterline.agents.slots.when import When, read_when
+from waterline.agents.slots.yes_no import read_yes_no
+from waterline.agents.state import State
+from waterline.core.conversation import Choice
+from waterline.core.flow import Flow, Slot
+
+OTHER = "other"
+_SENTENCE = re.compile(r"[^.!?\n]+(?:\.(?=\d)[^.!?\n]+|\.(?=\w)[^.!?\n]+)*[.!?]*")
+_SOCIAL = ("greeting", "thanks", "bye")
+
+
+class Heard(Struct):
+    """`understood`: there is nothing left that a model should be asked about."""
+
+    text: str
+    language: str = ""
+    intents: set[str] = set()
+    slots: dict[str, str] = {}
+    refused: dict[str, Refused] = {}
+    when: When | None = None
+    bad_when: Refused | None = None
+    answer: str = ""  # "yes", "no"
+    start: str = ""  # of the offers, the one that was chosen
+    other: bool = False  # none of the offers
+    questions: list[str] = []
+    understood: bool = True
+
+
+def hear(text: str, choice: str, state: State, flow: Flow, context: Context, book: Handbook | None) -> Heard:
+    heard = Heard(text=text[:2000])
+    if choice and _pressed(heard, choice, state, flow):
+        return heard
+    text = heard.text
+    heard.intents = words.intents(text)
+    said = read_language(text, context, flow.languages)
+    if isinstance(said, Found) and (said.end or len(text.split()) >= 2):
+        heard.language = said.value
+    language = heard.language or context.language
+    context = Context(context.now, language, context.region, False)
+    masked = _slots(heard, text, state, flow, context)
+    masked = _when(heard, masked, state, flow, context)
+    _replies(heard, text, state, flow, context)
+    if isinstance(said, Found) and said.end:
+        masked = _blank(masked, said.start, said.end)
+    _questions(heard, masked, flow, language, book)
+    heard.understood = _is_understood(heard, masked, state, said)
+    return heard
+
+
+def _pressed(heard: Heard, choice: str, state: State, flow: Flow) -> bool:
+    """A button or a row of a list: its id says all. One of an earlier question still means what it said."""
+    kind, _, value = choice.partition(":")
+    match kind:
+        case "yes" | "no":
+            if value and value != state.pending:
+                return False  # of a question that is no longer open: read as text
+            heard.answer = kind
+        case "at":
+            heard.start = value
+        case "other":
+            heard.other = True
+        case "opt":
+            slot, _, option = value.partition("=")
+            found = flow.slot(slot)
+            if found is None or option not in found.options:
+                return False
+            heard.slots[slot] = option
+        case _:
+            return False
+    return True
+
+
+def _slots(heard: Heard, text: str, state: State, flow: Flow, context: Context) -> str:
+    """Fills `slots` and `refused`; returns the text with what was taken blanked out."""
+    masked = kept = text  # what a child's age and grade are said with may ask a question, too
+    order = ("email", "phone", "age", "grade", "name", "choice")
+    for slot in sorted((s for s in flow.slots if s.kind in order), key=lambda s: order.index(s.kind)):
+        asked = Context(context.now, context.language, context.region, state.pending == slot.name)
+        read = _read(slot, masked, asked, flow, heard)
+        if isinstance(read, Found):
+            heard.slots[slot.name] = read.value
+            masked = _blank(masked, read.start, read.end)
+            if slot.kind not in ("age", "grade"):
+                kept = _blank(kept, read.start, read.end)
+        elif isinstance(read, Refused):
+            heard.refused[slot.name] = read
+    return kept
+
+
+def _read(slot: Slot, text: str, context: Context, flow: Flow, heard: Heard) -> Read:
+    match slot.kind:
+        case "email":
+            return read_email(text, context)
+        case "phone":
+            return read_phone(text, context)
+        case "age":
+            if "minor" in heard.intents and "parent" not in heard.intents:
+                return None
+            return read_age(text, context)
+        case "grade":
+            return read_grade(text, context, flow.grades)
+        case "name":
+            busy = heard.intents & {
+                "visit",
+                "cancel",
+                "change",
+                "person",
+                "anger",
+                "abuse",
+                "skip",
+                "opt_out",
+                "not_interested",
+            }
+            read = read_name(text, context)
+            return None if isinstance(read, Refused) and (busy or words.asks(text)) else read
+        case "choice":
+            options = tuple(Choice(o, flow.texts[flow.languages[0]].get(f"{slot.name}_{o}", o)) for o in slot.options)
+            return read_choice(text, context, options) if context.asked else None
+        case _:
+            return None
+
+
+def _when(heard: Heard, masked: str, state: State, flow: Flow, context: Context) -> str:
+    slot = flow.appointment()
+    if slot is None:
+        return masked
+    near = state.pending in (slot.name, "confirm") or bool(state.booked_at)
+    read = read_when(masked, Context(context.now, context.language, context.region, near))
+    if isinstance(read, Refused):
+        if near or "visit" in heard.intents:
+            heard.bad_when = read
+        return masked
+    if read is None or not (read.days or read.avoid or near or "visit" in heard.intents):
+        return masked
+    heard.when = read
+    return _blank(masked, read.start, read.end)
+
+
+def _replies(heard: Heard, text: str, state: State, flow: Flow, context: Context) -> None:
+    """Yes, no, an offer: only as an answer to what was just asked."""
+    pending = flow.slot(state.pending)
+    asked = Context(context.now, context.language, context.region, True)
+    if state.pending in ("confirm", "cancel") or (pending is not None and pending.kind == "yes_no"):
+        read = read_yes_no(text, asked)
+        if isinstance(read, Found):
+            heard.answer = read.value
+    elif pending is not None and pending.kind == "appointment" and state.offered:
+        options = tuple(Choice(offer.start, offer.title) for offer in state.offered)
+        if heard.when is None and isinstance(read := read_choice(text, asked, options), Found):
+            heard.start = read.value
+        elif heard.when is None and "other" in heard.intents:
+            heard.other = True
+        elif heard.when is None and isinstance(read := read_yes_no(text, asked), Found):
+            heard.answer = read.value
+    elif (
+        pending is not None
+        and not pending.required
+        and isinstance(read := read_yes_no(text, asked), Found)
+        and read.value == "no"
+    ):
+        heard.intents.add("skip")
+
+
+def _questions(heard: Heard, text: str, flow: Flow, language: str, book: Handbook | None) -> None:
+    """Sentences that ask for something the handbook may say. A wish for a visit is not one."""
+    for sentence in _SENTENCE.findall(text):
+        own = terms(sentence)
+        if not own and not words.price_word(sentence, language):
+            continue
+        intents = words.intents(sentence)
+        if intents & {"injection", "abuse", "opt_out", "person", "cancel"}:
+            continue
+        if "visit" in intents and not words.about_visits(sentence):
+            folded_rest = sentence
+            for start, end in sorted(words.spans(sentence, {"visit", *_SOCIAL}), reverse=True):
+                folded_rest = _blank(folded_rest, start, end)
+            if not words.price_word(sentence, language) and not _covered(folded_rest, book):
+                continue
+            sentence = folded_rest
+        query = sentence.strip() + words.price_word(sentence, language)
+        if _holds_when(heard, sentence, text) and not _covered(query, book):
+            continue  # "can we do Thursday instead?" is a wish
+        if words.asks(sentence) or (_covered(query, book) and not heard.slots and not heard.answer and not heard.start):
+            heard.questions.append(query)
+
+
+def _holds_when(heard: Heard, sentence: str, text: str) -> bool:
+    """Whether the day that was said stands in this sentence (where it is blanked out)."""
+    at = text.find(sentence)
+    return heard.when is not None and at <= heard.when.start < at + len(sentence)
+
+
+def _covered(text: str, book: Handbook | None) -> bool:
+    hits = book.search(text, 1) if book is not None else []
+    return bool(hits) and hits[0].covered >= ENOUGH
+
+
+def _is_understood(heard: Heard, masked: str, state: State, said: Read) -> bool:
+    decisive = heard.intents - {"greeting", "other", "bye", "parent"}
+    if heard.slots or heard.refused or heard.when or heard.bad_when or heard.answer or heard.start or heard.other:
+        return True
+    if heard.questions or decisive or (isinstance(said, Found) and said.end):
+        return True
+    left = masked
+    for start, end in words.spans(heard.text, {"greeting", "thanks", "bye", "parent"}):
+        left = _blank(left, start, end)
+    return not re.search(r"[^\W\d_]{2,}", left) and not re.search(r"\d", left)
+
+
+def _blank(text: str, start: int, end: int) -> str:
+    return text[:start] + " " * (end - start) + text[end:]
+
+
+def context_of(now: datetime, language: str, region: str) -> Context:
+    return Context(now, language, region)
+
+
+def nothing(heard: Heard) -> bool:
+    """Whether neither code nor a model made anything of it."""
+    fields: tuple[Any, ...] = (
+        heard.slots,
+        heard.refused,
+        heard.when,
+        heard.bad_when,
+        heard.answer,
+        heard.start,
+        heard.other,
+        heard.questions,
+    )
+    return not any(fields) and not heard.intents - {"other", "parent"}

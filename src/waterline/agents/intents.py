@@ -1,0 +1,126 @@
+"""What a message is for, where words say it for sure. What they do not say is the model's to read (understand.py)."""
+
+import re
+
+from waterline.agents.slots.base import NUMBER, fold, number
+
+_PATTERNS: dict[str, re.Pattern[str]] = {
+    "opt_out": re.compile(
+        r"^\W*(?:stop|unsubscribe|stop (?:it|messages|messaging me)|parar?|sair|baja|darme de baja|remover|remove me)\W*$"
+        r"|\b(?:(?:do not|don'?t|stop) (?:ever )?(?:write|writing|message|messaging|text|texting|contact|contacting)(?: to)? me|take me off|unsubscribe"
+        r"|nao (?:me )?(?:quero|queria|mandem?|envie[mn]?|escrevam) (?:mais )?(?:receber )?(?:mais )?(?:nenhuma )?mensage(?:m|ns)|parem de (?:me )?(?:escrever|mandar|enviar)"
+        r"|nao me (?:escrevam|mandem|contactem|contatem|incomodem)|no me (?:escriban|manden|envien|contacten)|no quiero (?:recibir )?mas mensajes|dejen de (?:escribir|mandar|enviar)|dame de baja)\b"
+    ),
+    "abuse": re.compile(
+        r"\b(?:fuck(?:ing)? (?:you|off|u|bot|idiots?|morons?)|f+u+c+k+ ?(?:yo)?u|go fuck|motherfucker|asshole|bitch|bastard|moron|idiot|stupid (?:bot|machine|idiot|robot)|dumb (?:bot|ass|machine)|shut up|piece of shit|shithead|dickhead|cunt|wanker"
+        r"|vai se (?:foder|fuder)|vsf|vai tomar no|vtnc|filh[oa] d[ae] puta|fdp|seu (?:burro|idiota|merda|lixo)|idiotas?|imbeci[ls]+|otari[oa]s?|cala a boca|bot (?:burro|de merda|idiota)|arrombad[oa]|babaca"
+        r"|hij[oa]s? de puta|hdp|gilipollas|pendej[oa]s?|cabron(?:es)?|vete a la mierda|callate|eres (?:un )?(?:idiota|estupid[oa]|imbecil)|bot (?:estupido|de mierda|tonto|idiota)|imbecil)\b"
+    ),
+    "anger": re.compile(
+        r"\b(?:ridiculous|unacceptable|outrageous|disgrace(?:ful)?|terrible service|worst (?:school|service)|fed up|i'?m (?:so |very |really )?(?:angry|furious|mad)|(?:file|make|have|want) a complaint|complain|scam|lawyer|waste of (?:my )?time"
+        r"|(?:no ?one|nobody) (?:ever )?(?:answers|answered|calls|called|replies|replied|picks)|sick of (?:this|waiting)|been waiting (?:for )?(?:days|weeks|hours|a week|\d+ days)"
+        r"|absurdo|inaceitavel|palhacada|pessim[oa]|reclamacao|reclamar|ninguem (?:me )?(?:responde|respondeu|atende|atendeu|liga|ligou|retorna|retornou)|cansad[oa] de esperar|que vergonha|falta de respeito|procon|advogad[oa]|furios[oa]|estou (?:muito )?(?:irritad[oa]|indignad[oa]|chatead[oa])"
+        r"|inaceptable|pesim[oa]|indignante|indignad[oa]|enojad[oa]|una queja|quejarme|nadie (?:me )?(?:contesta|contesto|responde|respondio|llama|llamo|atiende|atendio)|hart[oa] de|estafa|abogad[oa]|denunciar|que verguenza|una verguenza|falta de respeto)\b"
+    ),
+    "person": re.compile(
+        r"\b(?:(?:speak|talk|chat) (?:to|with) (?:a |an |some|the |your )?(?:real |actual |live )?(?:human|person|one|body|someone|somebody|agent|staff|office|secretary|principal|director|admissions?|teacher|people)|(?:a |any )?(?:real|actual|live) (?:person|human)|human (?:please|pls|agent|being)|^human$|(?:can|could) (?:someone|somebody|you) (?:please )?(?:call|phone|ring) me|call me(?: back)?|give me a call"
+        r"|(?:falar|conversar) com (?:um[a]? |a |o |algum[a]? |uma? )?(?:alguem|pessoa|humano|atendente|secretaria|responsavel|diretora?|gente|funcionari[oa]|coordenador[a]?|equipe)|pessoa de verdade|pessoa real|atendente|ser humano|(?:me )?(?:liguem|ligue|ligar) (?:para|pra) mim|me (?:liga|liguem|ligue|telefonem)|podem? (?:me )?ligar"
+        r"|(?:hablar|conversar|comunicarme) con (?:un[a]? |el |la |alg[uú]n[a]? )?(?:alguien|persona|humano|asesor[a]?|agente|secretari[oa]|director[a]?|encargad[oa]|responsable|operador[a]?)|persona (?:real|de verdad)|(?:me )?(?:llamen|llamenme|llame|llamar) (?:por favor|por telefono|porfa)|me (?:pueden|puede|podrian) llamar|me llaman)\b"
+    ),
+    "not_interested": re.compile(
+        r"\b(?:not interested|no longer interested|changed (?:my|our) mind|forget (?:it|about it)|never ?mind|found another school|nao (?:tenho|temos) (?:mais )?interesse|nao quero mais|ja nao quero|desisti|deixa (?:pra la|quieto|para la)|esquece|encontrei outra escola"
+        r"|no me interesa|ya no (?:quiero|me interesa|nos interesa)|no (?:estoy|estamos) interesad[oa]s?|olvidal[oa]|dejalo|encontramos otr[oa])\b"
+    ),
+    "cancel": re.compile(
+        r"\b(?:cancel(?:ar|l?ing|a|e|o|ada)?|desmarcar|desmarque|anular|anula|call (?:it|the visit) off|can'?t make it|cannot make it|won'?t be able to (?:come|make)|can'?t come|nao (?:vou|poderei|posso|consigo|vamos|podemos) (?:poder )?(?:mais )?(?:ir|comparecer)|no (?:puedo|podre|podemos|podremos|voy a poder) (?:ir|asistir))\b"
+    ),
+    "change": re.compile(
+        r"\b(?:reschedul\w+|(?:change|move|switch|postpone) (?:it|the|my|our) ?(?:visit|appointment|time|day|date|booking|tour|to)?|(?:another|different|other|earlier|later) (?:day|time|date|slot)|remarcar|reagendar|adiar|(?:mudar|trocar|alterar|passar) (?:o dia|a data|a hora|o horario|a visita|para|pra)|outr[oa] (?:dia|horario|data|hora)"
+        r"|cambiar(?:la|lo)?(?: (?:la|el|de) (?:visita|cita|hora|fecha|dia|horario))?|reprogramar|aplazar|posponer|otr[oa] (?:dia|hora|fecha|horario|momento)|mover la (?:visita|cita)|can'?t (?:do|on) |(?:eu )?nao posso (?:nesse|nessa|neste|nesta|na|no|as)|no puedo (?:el|ese|esa|a esa))\b"
+    ),
+    "visit": re.compile(
+        r"\b(?:visit(?:s|ing)?|tours?|open day|(?:come|stop|drop|pop|go) (?:and |to |over |by |in )*(?:see|look|have a look|check)|come by|come over|(?:see|look at|check out|tour|know) (?:the |your )?(?:school|classrooms?|campus|place)|look around|(?:book|schedule|make|arrange|get|set up) (?:a |an |the |our |us )?(?:visit|tour|appointment|meeting|slot|time)|book (?:it|us|me)"
+        r"|visitas?|visitar(?:mos)?|visitinha|conhecer|(?:agendar|marcar|reservar)|agenda\b|ver (?:a escola|o colegio|el colegio|la escuela|el cole)|ir (?:ai|ate ai|la) (?:ver|conhecer)|conocer(?:los|lo)?|recorrido|cita|pasar a ver|pasarnos|ir a ver)\b"
+    ),
+    "injection": re.compile(
+        r"\b(?:ignore (?:all |your |the |any )*(?:previous |prior |above )*(?:instructions?|rules?|prompts?)|forget (?:all |your |the )*(?:rules|instructions|previous)|system prompt|(?:your|the) (?:instructions|prompt)\b|you are now|act as|pretend (?:to be|you)|jailbreak|developer mode"
+        r"|(?:ignor[ae]|esque[cç]a|desconsidere) (?:todas? )?(?:as |suas |tuas )*(?:instru\w+|regras)|(?:ignora|olvida|olvide|ignore) (?:todas )?(?:las |tus |sus )*(?:instrucciones|reglas)|prompt (?:do|del) sistema|tell (?:me )?a joke|write (?:me )?(?:a |some )?(?:poem|code|essay|python|story)|conta(?:r)? uma piada|cuenta(?:me)? un chiste|homework|(?:^|\n)\s*system\s*:)"
+    ),
+    "thanks": re.compile(
+        r"\b(?:thanks?|thank you|thx|ty|cheers|obrigad[oa]s?|obg|brigad[oa]|valeu|agradeco|gracias|graci|mil gracias|agradezco)\b"
+    ),
+    "bye": re.compile(
+        r"\b(?:bye|goodbye|see you|see u|have a (?:nice|good) (?:day|evening|weekend)|tchau|ate (?:logo|la|mais|terca|quinta|amanha)|adios|hasta (?:luego|pronto|manana|el)|chau|nos vemos)\b"
+    ),
+    "greeting": re.compile(
+        r"^\W*(?:hi+|hello+|hey+|hiya|good (?:morning|afternoon|evening)|oi+e?|ola+|bom dia|boa (?:tarde|noite)|hola+|buen[oa]s?(?: (?:dias?|tardes?|noches?))?|que tal|tudo bem|alo)\b"
+    ),
+    "parent": re.compile(
+        r"\b(?:(?:this is|i'?m|i am|it'?s) (?:his|her|the|their|a|my (?:son|daughter|kid)'?s?) ?(?:mother|mom|mum|father|dad|parent|guardian)|mother here|mom here|sou (?:a |o )?(?:mae|pai|responsavel)|aqui e (?:a |o )?(?:mae|pai)|quem fala e (?:a |o )?(?:mae|pai)|soy (?:la |el |su )?(?:madre|mama|padre|papa|tutor[a]?))\b"
+    ),
+    "other": re.compile(
+        r"\b(?:(?:an)?other|none of (?:these|those|them)|neither|something else|any other|outr[oa]s?|nenhum[a]?(?: (?:desses|deles|dos))?|otr[oa]s?|ningun[oa]?(?: de)?|different)\b"
+    ),
+    "skip": re.compile(
+        r"\b(?:skip|pass|rather not|prefer not|don'?t have (?:one|an?|any|email)|no e-?mail|without|pular|pula|passo|prefiro nao|nao tenho|sem e-?mail|saltar|omitir|prefiero no|no tengo|sin (?:correo|e-?mail))\b"
+    ),
+}
+_FIRST_PERSON = re.compile(
+    rf"\b(?:i'?m|i am|im) (?:only |just )?({NUMBER})(?: ?(?:years? old|yrs? old|yo|y/o))?\b(?!\s*(?:weeks|months|minutes|km|min|from|and a half hours))"
+    rf"|\b(?:tenho|tengo|eu tenho|yo tengo) (?:so |apenas |solo )?({NUMBER}) (?:anos|aninhos)\b"
+)
+_PUPIL = re.compile(
+    r"\b(?:i'?m (?:a kid|a child|a minor)|(?:my|mis|meus) (?:parents|mom|mum|dad|padres|pais) (?:don'?t|doesn'?t|do not|nao|no) (?:know|sabem?|saben?)|sou menor|soy menor|minha mae nao sabe|mi mama no sabe)\b"
+)
+
+
+def intents(text: str) -> set[str]:
+    """The names of what the words surely say."""
+    folded = fold(text)
+    found = {name for name, pattern in _PATTERNS.items() if pattern.search(folded)}
+    if _is_minor(folded):
+        found.add("minor")
+    return found
+
+
+def spans(text: str, names: set[str]) -> list[tuple[int, int]]:
+    """Where the words of these stand."""
+    folded = fold(text)
+    return [match.span() for name in names if name in _PATTERNS for match in _PATTERNS[name].finditer(folded)]
+
+
+def _is_minor(folded: str) -> bool:
+    """A child who writes for themself: "I'm 12", "tenho 13 anos"; not "I'm 5 minutes late"."""
+    for found in _FIRST_PERSON.finditer(folded):
+        age = number(found.group(1) or found.group(2))
+        if 5 <= age < 18:
+            return True
+    return bool(_PUPIL.search(folded))
+
+
+_ASKS = re.compile(
+    r"\b(?:how (?:much|many|long|old|big|far|late|early|do|does|is|are)|what|whats|which|when|where|who|why|do (?:you|u|they|we|i)|does|is (?:there|the|it|this|lunch)|are (?:there|you|the)|can (?:i|you|we|he|she|my)|could|price|cost|fees?|tuition|have you got|tell me|let me know|know about|wondering|info on|information"
+    r"|quanto|quanta|qto|qnto|quantos|quantas|qual|quais|quando|onde|quem|por que|que horas|que dias?|tem|vcs? tem|voces? tem|ha\b|existe|aceitam?|oferecem?|funciona|custa|preco|valor|mensalidade|propina|saber|me (?:diz|diga|fala)|gostaria de saber|posso|pode(?:m)?"
+    r"|cuant[oa]s?|cual(?:es)?|donde|quien|por que|a que hora|que dias|hay|tienen?|aceptan|ofrecen|precio|costo|cuesta|vale|cuota|mensualidad|quisiera saber|quiero saber|diga(?:me)?|dime|puedo|pueden?)\b"
+)
+_ABOUT_VISITS = re.compile(
+    r"\b(?:how long|who|bring|last|take with|cost|free of charge|pay|parking|quanto tempo|duracao|dura|levar|trazer|paga|gratis|gratuita|quem|cuanto (?:tiempo|dura)|llevar|traer|quien|pagar)\b"
+)
+_PRICE = re.compile(
+    r"\b(?:how much|price|cost|costs|fees?|tuition|expensive|quanto (?:custa|e|fica|sai|esta|seria|vale|cobram)|qto|qnto|qnt|preco|valor(?:es)?|mensalidade|propina|caro|cuanto (?:cuesta|es|vale|sale|cobran)|kuanto|precio|costo|cuesta|cuota|mensualidad)\b"
+)
+
+
+def asks(sentence: str) -> bool:
+    folded = fold(sentence)
+    return "?" in sentence or bool(_ASKS.search(folded))
+
+
+def about_visits(sentence: str) -> bool:
+    """A question about what a visit is like, not a wish for one."""
+    return bool(_ABOUT_VISITS.search(fold(sentence)))
+
+
+def price_word(sentence: str, language: str) -> str:
+    """ "how much is it" has no word that a handbook holds: this is the one."""
+    return {"pt": " preço", "es": " precio"}.get(language, " price") if _PRICE.search(fold(sentence)) else ""
