@@ -1,6 +1,6 @@
 """Free times: looked up, narrowed by what the user wishes, offered, chosen."""
 
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 from waterline.agents.phrases import short_date
 from waterline.agents.slots.when import When
@@ -19,11 +19,26 @@ def wish_for(talk: Talk, when: When) -> None:
     if when.days:
         wish.days = list(when.days)
         wish.avoid = []
-    if when.avoid:
-        wish.avoid = sorted({*wish.avoid, *when.avoid})
+    if when.avoid:  # a day of the week that does not suit does not suit next week either
+        weeks = {date.fromisoformat(day) + timedelta(days=7 * n) for day in when.avoid for n in range(5)}
+        wish.avoid = sorted({*wish.avoid, *(day.isoformat() for day in weeks)})
         wish.days = [day for day in wish.days if day not in wish.avoid]
     if when.timed:
         wish.minute, wish.from_min, wish.to_min = when.minute, when.from_min, when.to_min
+
+
+def meant(talk: Talk, when: When) -> When:
+    """ "não quinta" to a visit on a Tuesday refuses nothing: it asks for Thursday."""
+    if when.days or not when.avoid:
+        return when
+    slot = talk.flow.appointment()
+    chosen = talk.state.slots.get(slot.name, "") if slot else ""
+    proposed = [chosen] if chosen else [offer.start for offer in talk.state.offered]
+    weekdays = {datetime.fromisoformat(start).astimezone(talk.now.tzinfo).weekday() for start in proposed}
+    refused = {date.fromisoformat(day).weekday() for day in when.avoid}
+    if not proposed or weekdays & refused:
+        return when
+    return When(when.avoid, when.minute, when.from_min, when.to_min, (), when.start, when.end)
 
 
 async def look_up(talk: Talk) -> list[datetime] | None:

@@ -6,7 +6,7 @@ from msgspec import structs
 from waterline.agents import steps
 from waterline.agents.agent import Agent, Tools, TurnInput
 from waterline.agents.answers import answer
-from waterline.agents.appointments import choose, none_of_these, wish_for
+from waterline.agents.appointments import choose, meant, none_of_these, wish_for
 from waterline.agents.hearing import Heard, hear, nothing
 from waterline.agents.memory import heard_and_said, keep_open
 from waterline.agents.outcomes import hear_outcome
@@ -257,7 +257,7 @@ async def _settle(talk: Talk, heard: Heard, pending: str, news: bool) -> bool:
         if heard.when is not None:
             if not state.wish.said and state.slots.get(appointment.name) and not heard.when.days:
                 state.wish.days = [state.slots[appointment.name][:10]]  # "at 11 instead": the same day
-            wish_for(talk, heard.when)
+            wish_for(talk, meant(talk, heard.when))
         steps.change_time(talk)
         return True
     if pending == appointment.name and heard.answer:

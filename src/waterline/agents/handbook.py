@@ -76,9 +76,9 @@ class Handbook(Struct, frozen=True):
 
     def _known(self, term: str) -> str:
         """A slip of the keyboard: the handbook's own word, where exactly one letter differs."""
-        if term in self.weights or len(term) < 5 or term.isdecimal():
+        if term in self.weights or len(term) < 4 or term.isdecimal():
             return term
-        return next((known for known in self.weights if len(known) >= 4 and distance_is_one(term, known)), term)
+        return next((known for known in self.weights if len(known) >= 5 and distance_is_one(term, known)), term)
 
 
 def terms(text: str) -> list[str]:

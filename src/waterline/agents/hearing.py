@@ -51,12 +51,14 @@ def hear(text: str, choice: str, state: State, flow: Flow, context: Context, boo
         heard.language = said.value
     language = heard.language or context.language
     context = Context(context.now, language, context.region, False)
-    masked = _slots(heard, text, state, flow, context)
+    kept, masked = _slots(heard, text, state, flow, context)
     masked = _when(heard, masked, state, flow, context)
+    if heard.when is not None:
+        kept = _blank(kept, heard.when.start, heard.when.end)
     _replies(heard, text, state, flow, context)
     if isinstance(said, Found) and said.end:
-        masked = _blank(masked, said.start, said.end)
-    _questions(heard, masked, flow, language, book)
+        kept, masked = _blank(kept, said.start, said.end), _blank(masked, said.start, said.end)
+    _questions(heard, kept, masked, language, book)
     heard.understood = _is_understood(heard, masked, state, said)
     return heard
 
@@ -84,8 +86,8 @@ def _pressed(heard: Heard, choice: str, state: State, flow: Flow) -> bool:
     return True
 
 
-def _slots(heard: Heard, text: str, state: State, flow: Flow, context: Context) -> str:
-    """Fills `slots` and `refused`; returns the text with what was taken blanked out."""
+def _slots(heard: Heard, text: str, state: State, flow: Flow, context: Context) -> tuple[str, str]:
+    """Fills `slots` and `refused`; returns the text without what was taken, once with ages and grades left in."""
     masked = kept = text  # what a child's age and grade are said with may ask a question, too
     order = ("email", "phone", "age", "grade", "name", "choice")
     for slot in sorted((s for s in flow.slots if s.kind in order), key=lambda s: order.index(s.kind)):
@@ -98,7 +100,7 @@ def _slots(heard: Heard, text: str, state: State, flow: Flow, context: Context) 
                 kept = _blank(kept, read.start, read.end)
         elif isinstance(read, Refused):
             heard.refused[slot.name] = read
-    return kept
+    return kept, masked
 
 
 def _read(slot: Slot, text: str, context: Context, flow: Flow, heard: Heard) -> Read:
@@ -175,11 +177,13 @@ def _replies(heard: Heard, text: str, state: State, flow: Flow, context: Context
         heard.intents.add("skip")
 
 
-def _questions(heard: Heard, text: str, flow: Flow, language: str, book: Handbook | None) -> None:
-    """Sentences that ask for something the handbook may say. A wish for a visit is not one."""
-    for sentence in _SENTENCE.findall(text):
-        own = terms(sentence)
-        if not own and not words.price_word(sentence, language):
+def _questions(heard: Heard, text: str, masked: str, language: str, book: Handbook | None) -> None:
+    """Sentences that ask for something the handbook may say. A wish for a visit is not one, an answer neither."""
+    for found in _SENTENCE.finditer(text):
+        sentence, bare = found.group(), masked[found.start() : found.end()]
+        if not terms(bare) and not words.price_word(bare, language) and "?" not in bare:
+            continue
+        if not terms(sentence) and not words.price_word(sentence, language):
             continue
         intents = words.intents(sentence)
         if intents & {"injection", "abuse", "opt_out", "person", "cancel"}:
@@ -194,7 +198,7 @@ def _questions(heard: Heard, text: str, flow: Flow, language: str, book: Handboo
         query = sentence.strip() + words.price_word(sentence, language)
         if _holds_when(heard, sentence, text) and not _covered(query, book):
             continue  # "can we do Thursday instead?" is a wish
-        if words.asks(sentence) or (_covered(query, book) and not heard.slots and not heard.answer and not heard.start):
+        if words.asks(bare) or (_covered(query, book) and not heard.slots and not heard.answer and not heard.start):
             heard.questions.append(query)
 
 

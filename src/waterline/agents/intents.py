@@ -2,7 +2,7 @@
 
 import re
 
-from waterline.agents.slots.base import NUMBER, fold, number
+from waterline.agents.slots.base import NUMBER, distance_is_one, fold, number
 
 _PATTERNS: dict[str, re.Pattern[str]] = {
     "opt_out": re.compile(
@@ -111,6 +111,9 @@ _PRICE = re.compile(
 )
 
 
+_PRICE_WORDS = ("price", "custa", "preco", "mensalidade", "cuesta", "precio", "mensualidad")
+
+
 def asks(sentence: str) -> bool:
     folded = fold(sentence)
     return "?" in sentence or bool(_ASKS.search(folded))
@@ -123,4 +126,8 @@ def about_visits(sentence: str) -> bool:
 
 def price_word(sentence: str, language: str) -> str:
     """ "how much is it" has no word that a handbook holds: this is the one."""
-    return {"pt": " preço", "es": " precio"}.get(language, " price") if _PRICE.search(fold(sentence)) else ""
+    folded = fold(sentence)
+    priced = _PRICE.search(folded) or any(
+        distance_is_one(w, p) for w in re.findall(r"[a-z]{5,}", folded) for p in _PRICE_WORDS
+    )
+    return {"pt": " preço", "es": " precio"}.get(language, " price") if priced else ""

@@ -61,7 +61,7 @@ def read_age(text: str, context: Context) -> Read:
     half = _HALF.match(folded[found.end() :])
     end = found.end() + (half.end() if half else 0)
     more = _JOINED.match(folded[end:])
-    before = re.search(rf"({NUMBER})\s*(?:and|e|y|&|,)\s*$", folded[: found.start(1)])
+    before = re.search(rf"\b({NUMBER})\b\s*(?:and|e|y|&|,)\s*$", folded[: found.start(1)])
     if (more and number(more.group(1)) <= 25) or (before and not re.search(r"\d{3,}", before.group())):
         return Refused("several", found.start(), end + (more.end() if more else 0))
     result = _age(number(found.group(1)), found)

@@ -59,11 +59,11 @@ MONTHS = {
     ), 1)
     for word in words.split()
 }  # fmt: skip
-FIXABLE = tuple(
-    w
-    for w in {*DAY_OF, *MONTHS, "tomorrow", "amanha", "manana", "morning", "afternoon", "proxima", "proximo"}
-    if len(w) >= 6 and w not in ORDINAL_DAYS
-)
+_LONG_WORDS = {*DAY_OF, *MONTHS, "tomorrow", "amanha", "manana", "morning", "afternoon", "proxima", "proximo"}
+FIXABLE = (
+    *sorted(word for word in _LONG_WORDS if len(word) >= 6 and word not in ORDINAL_DAYS),
+    "terca", "quinta", "jueves", "martes",
+)  # fmt: skip
 SPELLED = {
     "tmrw": "tomorrow", "tmr": "tomorrow", "tomoz": "tomorrow", "tommorow": "tomorrow", "tommorrow": "tomorrow", "2morrow": "tomorrow", "2moro": "tomorrow",
     "tomorow": "tomorrow", "amanh": "amanha", "amnha": "amanha", "amanhan": "amanha", "amanhã": "amanha", "hj": "hoje", "dps": "depois", "mñn": "manana",
@@ -72,6 +72,15 @@ SPELLED = {
     "miercoes": "miercoles", "mircoles": "miercoles", "miércoles": "miercoles", "savado": "sabado", "qta": "quinta", "nxt": "next", "prox": "proxima", "manna": "manana",
 }  # fmt: skip
 FIXED_BEFORE = {
+    "certa",
+    "terra",
+    "cerca",
+    "perca",
+    "quinto",
+    "quita",
+    "quinte",
+    "terco",
+    "manera",
     "manha",
     "manhas",
     "mananas",
