@@ -10,6 +10,7 @@ from starlette.routing import Route
 
 from waterline.access.audit import SealedEntry
 from waterline.access.roles import Principal
+from waterline.api.conversations import conversation_routes
 from waterline.api.sink import error_body
 from waterline.control.plane import LoadLineBody, Plane
 from waterline.core.app_spec import Spending
@@ -235,6 +236,7 @@ def control_routes(plane: Plane, authenticate: Callable[[Any, str], Principal]) 
         route("/load-lines", lambda who, r: plane.load_line_list(who, r.query_params.get("app") or None)),
         route("/load-lines", add_load_line, "POST", status=201),
         route("/load-lines/{line}", load_line),
+        *conversation_routes(plane, route, _whole, _body),
     ]
 
 

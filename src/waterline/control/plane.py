@@ -19,6 +19,7 @@ from waterline.access.roles import PERSON_ROLES, Action, Principal, Role, allowe
 from waterline.access.stored import AuditRows
 from waterline.control import costs, replaying, responses
 from waterline.control.budgets import BudgetView, budget_views
+from waterline.control.conversations import ConversationDesk
 from waterline.control.providers import AppProviders, app_providers
 from waterline.control.views import (
     AppView,
@@ -87,6 +88,7 @@ class Plane:
         status_changed: Callable[[str], None],
         drain: Callable[[], Awaitable[None]],
         status_now: Callable[[], Awaitable[StatusView]],
+        woken: Callable[[str], None] = lambda conversation: None,
     ) -> None:
         self._store = store
         self.keys = keys
@@ -102,6 +104,7 @@ class Plane:
         self._status_changed = status_changed
         self._drain = drain
         self._status_now = status_now
+        self.conversations = ConversationDesk(store, deps.clock_us, woken)
 
     # --- views -------------------------------------------------------------------------------------------------
 
