@@ -18,6 +18,7 @@ from waterline.core.errors import AppFolderError, Mistake
 from waterline.core.prices import PriceTable
 from waterline.core.release import Release, Route
 from waterline.core.savings import Cache, History, Routing
+from waterline.rollout.branches import read_branches
 from waterline.rollout.cases import read_cases
 from waterline.rollout.channels import read_channels
 from waterline.rollout.environment import AppToml, read_prices
@@ -90,6 +91,7 @@ def check(
             app=app.app(),
             prices=prices,
             channels=read_channels(app),
+            branches=read_branches(found, _declared(app, "connectors")),
         )
         cache = read_cache(app)
         routing = read_routing(app, routes, declared)
@@ -129,6 +131,11 @@ def _app_toml(folder: Folder) -> AppToml | None:
     text = folder.text(FILE)
     parsed = folder.toml(FILE, text) if text is not None else None
     return AppToml(folder, *parsed) if parsed is not None else None
+
+
+def _declared(app: AppToml, table: str) -> frozenset[str]:
+    found = app.table.get(table, {})
+    return frozenset(found) if isinstance(found, dict) else frozenset()
 
 
 def _top(app: AppToml) -> dict[str, Any]:

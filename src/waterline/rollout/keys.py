@@ -218,6 +218,19 @@ PRICE: Keys = {
     "tier": TEXT,
     "aborted": Key("text", choices=("generated", "whole")),
 }
+BRANCH: Keys = {
+    "id": Key("text", required=True),
+    "name": Key("text", required=True),
+    "timezone": TEXT,
+    "languages": Key("texts"),
+    "handbook": TEXT,
+    "office_hours": TEXT,
+    "visit_hours": TEXT,
+    "visit_minutes": Key("whole", low=5, high=480),
+    "visits_at_once": Key("whole", low=1, high=1000),
+    "closed": Key("texts"),
+    "team": Key("texts"),
+}
 EFFECTS = ("read", "write", "irreversible")
 TOOL: Keys = {
     "name": Key("text", required=True),

@@ -36,6 +36,7 @@ KNOWN = {
     "prompts/*.md": keys.PROMPT,
     "tools/*.json": keys.TOOL,
     "cases/*.jsonl": (*keys.CASE, *keys.EXPECT),
+    "branches.toml, branches.csv, branches.xlsx": keys.BRANCH,
     "prices.toml": keys.PRICE,
 }
 
