@@ -144,7 +144,6 @@ class Waterline:
             status_changed=self._restate,
             drain=self._drain,
             status_now=self.status,
-            woken=self._woken,
         )
         self.pressure = Pressure(settings.shed_lag_ms, self.deps.apps, self.metrics)
         self.conversations: Conversations | None = None  # until a branch with an address is declared
@@ -328,10 +327,6 @@ class Waterline:
         ):
             self.conversations = self._connect()
             self.conversations.start()
-
-    def _woken(self, conversation: str) -> None:
-        if self.conversations is not None:
-            self.conversations.woken(conversation)
 
     def _connect(self) -> "Conversations":
         from waterline.conversations import Conversations

@@ -10,11 +10,12 @@ from starlette.routing import Route
 
 from waterline.access.audit import SealedEntry
 from waterline.access.roles import Principal
-from waterline.api.conversations import conversation_routes
 from waterline.api.sink import error_body
+from waterline.control.experiments import ExperimentBody, ItemsBody
 from waterline.control.plane import LoadLineBody, Plane
 from waterline.core.app_spec import Spending
 from waterline.core.errors import InvalidRequest, Refused, RequestError
+from waterline.store.experiments import ItemFilter
 from waterline.store.traces import TraceFilter
 
 MAX_BODY_BYTES = 16 << 20
@@ -205,6 +206,27 @@ def control_routes(plane: Plane, authenticate: Callable[[Any, str], Principal]) 
         line = await plane.load_line(who, r.path_params["line"])
         return Response(line.json, media_type="application/json")
 
+    async def experiments(who: Principal, r: Request) -> Any:
+        q = r.query_params
+        limit = min(_whole(q.get("limit"), "limit") or 50, 200)
+        return await plane.experiment_list(
+            who, q.get("app") or None, q.get("release") or None, q.get("before") or "", limit
+        )
+
+    async def add_experiment(who: Principal, r: Request) -> Any:
+        return await plane.add_experiment(who, await _body(r, ExperimentBody))
+
+    async def experiment_items(who: Principal, r: Request) -> Any:
+        q = r.query_params
+        passed = _whole(q.get("passed"), "passed")
+        where = ItemFilter(change=q.get("change") or "", passed=passed, tag=q.get("tag") or "")
+        after, limit = _whole(q.get("after"), "after") or 0, min(_whole(q.get("limit"), "limit") or 50, 200)
+        return await plane.experiment_items(who, r.path_params["experiment"], where, after, limit)
+
+    async def add_experiment_items(who: Principal, r: Request) -> Any:
+        said = await _body(r, ItemsBody)
+        return {"kept": await plane.add_experiment_items(who, r.path_params["experiment"], said.items)}
+
     return [
         route("/status", lambda who, r: plane.status(who)),
         route("/apps", lambda who, r: plane.apps(who)),
@@ -236,7 +258,11 @@ def control_routes(plane: Plane, authenticate: Callable[[Any, str], Principal]) 
         route("/load-lines", lambda who, r: plane.load_line_list(who, r.query_params.get("app") or None)),
         route("/load-lines", add_load_line, "POST", status=201),
         route("/load-lines/{line}", load_line),
-        *conversation_routes(plane, route, _whole, _body),
+        route("/experiments", experiments),
+        route("/experiments", add_experiment, "POST", status=201),
+        route("/experiments/{experiment}", lambda who, r: plane.experiment(who, r.path_params["experiment"])),
+        route("/experiments/{experiment}/items", experiment_items),
+        route("/experiments/{experiment}/items", add_experiment_items, "POST", status=201),
     ]
 
 

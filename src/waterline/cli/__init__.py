@@ -7,6 +7,7 @@ from waterline.cli import (
     audit,
     cache,
     cost,
+    evaluate,
     keys,
     mcp,
     models,
@@ -41,6 +42,7 @@ app.command("pin")(releases.pin)
 app.command("limits")(releases.limits)
 app.command("replay")(traces.replay)
 app.command("trial")(trial.trial)
+app.command("eval")(evaluate.evaluate)
 app.add_typer(traces.app, name="traces", help="List, show, search and follow traces.")
 app.add_typer(cost.app, name="cost", help="What it costs.")
 app.add_typer(keys.app, name="key", help="Create, list and revoke keys.")

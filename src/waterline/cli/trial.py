@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from waterline.cli.building import built_or_die
+from waterline.cli.ci import JUnit, Markdown, Sarif, write_reports
 from waterline.cli.client import SERVER_FILE, Server, data_folder, die, err, out, print_json
 from waterline.core.errors import WaterlineError
 
@@ -17,12 +18,16 @@ def trial(
     drill: Annotated[list[str] | None, typer.Option("--drill", help="Only this one; may be repeated.")] = None,
     short: Annotated[bool, typer.Option("--short", help="Sampled cases and short loads: minutes.")] = False,
     folder_out: Annotated[Path, typer.Option("--out", help="Where the load line is written.")] = Path("out/trial"),
+    junit: JUnit = None,
+    sarif: Sarif = None,
+    markdown: Markdown = None,
     json: Annotated[bool, typer.Option("--json")] = False,
     data: Annotated[Path | None, typer.Option("--data", help="Data folder of the server.")] = None,
 ) -> None:
     """Run the drills that the app requires, and write the load line: may this release leave port?
 
     Exit 0: may sail. 1: a drill failed. 2: inconclusive. 3: could not run."""
+    from waterline.trials.ci_report import checks_of_line, markdown_of_line
     from waterline.trials.report import write
     from waterline.trials.runner import Order, run_trial
 
@@ -32,6 +37,7 @@ def trial(
     except WaterlineError as error:
         die(str(error), 3)
     paths = write(line, folder_out)
+    write_reports(f"waterline trial {line.app}", checks_of_line(line), markdown_of_line(line), junit, sarif, markdown)
     if (data_folder(data) / SERVER_FILE).exists():
         _record(Server.find(data), line, paths)
     if json:

@@ -39,13 +39,13 @@ MAX_FIELDS = 40
 
 NAVIGATION = (
     ("/", "Overview", Action.OVERVIEW_READ),
-    ("/conversations", "Conversations", Action.CONVERSATION_LIST),
     ("/traces", "Traces", Action.TRACES_READ),
     ("/providers", "Providers", Action.OVERVIEW_READ),
     ("/budgets", "Budgets", Action.OVERVIEW_READ),
     ("/forecast", "Forecast", Action.OVERVIEW_READ),
     ("/releases", "Releases", Action.ROLLOUT_READ),
     ("/load-lines", "Load lines", Action.LOAD_LINE_READ),
+    ("/experiments", "Evaluations", Action.EXPERIMENT_READ),
     ("/keys", "Keys", Action.KEY_READ),
     ("/audit", "Audit", Action.AUDIT_READ),
 )

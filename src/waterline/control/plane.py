@@ -17,9 +17,9 @@ from waterline.access import audit
 from waterline.access.keys import KeyRing, StoredKey
 from waterline.access.roles import PERSON_ROLES, Action, Principal, Role, allowed, require
 from waterline.access.stored import AuditRows
-from waterline.control import costs, replaying, responses
+from waterline.control import costs, experiments, replaying, responses
 from waterline.control.budgets import BudgetView, budget_views
-from waterline.control.conversations import ConversationDesk
+from waterline.control.experiments import ExperimentBody, ExperimentPage, ExperimentView, ItemPage
 from waterline.control.providers import AppProviders, app_providers
 from waterline.control.views import (
     AppView,
@@ -44,6 +44,7 @@ from waterline.core.prices import PriceTable
 from waterline.core.release import Release, StoredRelease, parse_release, release_id
 from waterline.core.rollout import Move
 from waterline.core.verdict import JudgeRef, Outcome, Ref, Verdict
+from waterline.evals.experiment import Item
 from waterline.evals.forecast import Forecast
 from waterline.gateway.deps import App, Deps
 from waterline.gateway.ledger import KINDS
@@ -54,6 +55,7 @@ from waterline.rollout.live import Live
 from waterline.rollout.moves import Moves, parse_weight
 from waterline.store import audit_log, load_lines, releases, rollouts, traces, verdicts
 from waterline.store.db import Store, StoreConflict, Tx
+from waterline.store.experiments import ExperimentHead, ItemFilter
 
 T = TypeVar("T")
 SEAWORTHY, EXPERIMENTAL = "seaworthy", "experimental"
@@ -88,7 +90,6 @@ class Plane:
         status_changed: Callable[[str], None],
         drain: Callable[[], Awaitable[None]],
         status_now: Callable[[], Awaitable[StatusView]],
-        woken: Callable[[str], None] = lambda conversation: None,
     ) -> None:
         self._store = store
         self.keys = keys
@@ -104,7 +105,6 @@ class Plane:
         self._status_changed = status_changed
         self._drain = drain
         self._status_now = status_now
-        self.conversations = ConversationDesk(store, deps.clock_us, woken)
 
     # --- views -------------------------------------------------------------------------------------------------
 
@@ -313,6 +313,27 @@ class Plane:
             raise Refused(f"There is no load line {line_id[:40]}.", 404)
         return found
 
+    async def experiment_list(
+        self, who: Principal, app: str | None, release: str | None = None, before: str = "", limit: int = 50
+    ) -> ExperimentPage:
+        require(who, Action.EXPERIMENT_READ)
+        return await self._store.read(lambda tx: experiments.page(tx, app, release, before, limit))
+
+    async def experiment(self, who: Principal, experiment: str) -> ExperimentView:
+        require(who, Action.EXPERIMENT_READ)
+        return await self._store.read(lambda tx: experiments.view(tx, experiment))
+
+    async def experiment_items(
+        self, who: Principal, experiment: str, where: ItemFilter, after: int = 0, limit: int = experiments.PAGE_ITEMS
+    ) -> ItemPage:
+        """With what was asked and answered."""
+        require(who, Action.BODIES_READ)
+        return await self._store.read(lambda tx: experiments.item_page(tx, experiment, where, after, limit))
+
+    async def experiment_item(self, who: Principal, experiment: str, ordinal: int) -> Item:
+        require(who, Action.BODIES_READ)
+        return await self._store.read(lambda tx: experiments.item(tx, experiment, ordinal))
+
     async def spec(self, who: Principal, app: str) -> AppSpec:
         require(who, Action.SPEC_READ)
         return self._known_app(app).spec
@@ -506,6 +527,29 @@ class Plane:
             raise Refused(f"Load line {sha256_hex(data)[:12]} is here already.", 409) from None
         self._status_changed(said.app)
         return view
+
+    async def add_experiment(self, who: Principal, said: ExperimentBody) -> ExperimentHead:
+        """Record an evaluation and its verdict. The same one again changes nothing, so that it may be sent twice."""
+        require(who, Action.EXPERIMENT_WRITE)
+        result = experiments.parsed(said)
+        self._known_app(result.plan.app)
+
+        def write(tx: Tx) -> ExperimentHead:
+            for release in filter(None, (result.plan.release, result.plan.against)):
+                self._resolved(tx, release, result.plan.app)
+            made = experiments.add(tx, said, result, who.name, self._deps.clock_us())
+            detail = {"release": made.release, "against": made.against, "verdict": made.word}
+            self._audit(tx, who, Action.EXPERIMENT_WRITE, made.id, detail)
+            return made
+
+        try:
+            return await self._store.write(write)
+        except StoreConflict:
+            return (await self._store.read(lambda tx: experiments.view(tx, said.id))).head
+
+    async def add_experiment_items(self, who: Principal, experiment: str, items: list[Item]) -> int:
+        require(who, Action.EXPERIMENT_WRITE)
+        return await self._store.write(lambda tx: experiments.add_items(tx, experiment, items))
 
     async def feedback(self, who: Principal, trace_id: str, kind: str, comment: str, edit: str) -> str:
         """From the data plane: the trace must be of the key's own app."""

@@ -57,6 +57,9 @@ class Quality(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=Tru
 
     score_min: float | None = None  # share of cases that pass; gated on the one-sided 95 % Wilson lower bound
     robustness_drop_max: float | None = None  # largest drop under perturbation, absolute share of cases
+    regression_max: float | None = (
+        None  # how much worse than another release one may be: the margin of `waterline eval`
+    )
 
 
 class Objectives(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):

@@ -101,6 +101,7 @@ OBJECTIVES: Keys = {
 QUALITY: Keys = {
     "score_min": Key("number", low=0, high=1),
     "robustness_drop_max": Key("number", low=0, high=1),
+    "regression_max": Key("number", low=0, high=1),
 }
 FORECAST: Keys = {
     "question_tokens": Key("number", low=0, high=LARGEST),

@@ -29,9 +29,7 @@ RETURNING id, n
 
 -- name: insert_body
 INSERT INTO bodies (place, codec, bytes) VALUES (:place, :codec, :bytes)
--- Codec 2 holds the answer too: it takes the place of a request that came before it.
-ON CONFLICT (place) DO UPDATE SET codec = excluded.codec, bytes = excluded.bytes
-WHERE excluded.codec = 2 AND bodies.codec <> 2
+ON CONFLICT (place) DO NOTHING
 
 -- name: insert_text
 {text_insert}
@@ -99,9 +97,8 @@ WHERE idempotency_key = :idempotency_key AND app = :app AND env = :env AND key_i
     AND outcome = 'answered' AND started_us >= :since_us
 ORDER BY started_us LIMIT 1
 
--- name: bodies
-SELECT b.place - t.n * 2 AS is_answer, b.codec AS codec, b.bytes AS bytes
-FROM traces t JOIN bodies b ON b.place IN (t.n * 2, t.n * 2 + 1) WHERE t.id = :trace_id
+-- name: body
+SELECT b.codec, b.bytes FROM traces t JOIN bodies b ON b.place = t.n * 2 + :answer WHERE t.id = :trace_id
 
 -- The remainder of two positive integers is the same in every engine; their quotient is not.
 -- name: overview_counts

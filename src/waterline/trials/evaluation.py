@@ -1,0 +1,231 @@
+"""`waterline eval`: the cases, K times, asked of one release or of two in turn, through a Waterline of its own.
+
+Nothing is answered from a cache (its traces have the purpose "eval"), fallbacks and routing are as released, and the
+app's limits of rate are lifted while its money is not. A rate limit is waited out, by all callers together; an answer
+that still does not come is a failed one.
+"""
+
+import asyncio
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from waterline.core.app_spec import AppSpec, Limits, encode_spec
+from waterline.core.case import Case, case_set_id
+from waterline.core.release import parse_release, release_id
+from waterline.evals.experiment import Answer, Arm, Plan, Result, Tally, judge
+from waterline.evals.scorers import VERSION, score
+from waterline.trials.asking import AT_ONCE, AT_ONCE_LOCAL, CouldNotRun
+from waterline.trials.calls import Call, Caller
+from waterline.trials.instance import Instance
+from waterline.trials.journal import Journal
+from waterline.trials.progress import Teller
+
+ENVIRONMENTS: dict[Arm, str] = {"first": "first", "second": "second"}
+GIVE_UP_S = 300.0
+ATTEMPTS = 6  # of one question that is told to come back later
+LONGEST_PAUSE_S = 60.0
+LATER = frozenset(("rate_limited", "overloaded"))
+
+
+class Work(Struct, frozen=True):
+    """What is asked and of whom. `redirect`: the simulated provider stands in, and the figures say so."""
+
+    manifest: bytes
+    spec: AppSpec
+    cases: tuple[Case, ...]
+    against: bytes | None = None
+    repeats: int = 1
+    at_once: int = 0  # 0: what suits the provider
+    margin: float | None = None
+    score_min: float | None = None
+    seed: int = 1
+    redirect: str = ""
+
+    def plan(self) -> Plan:
+        """Raises CouldNotRun where there is nothing to ask, or no margin was declared."""
+        if not self.cases:
+            raise CouldNotRun("There are no cases to ask. Write them to cases/*.jsonl, or name a file: --cases FILE.")
+        if self.against is not None and self.margin is None:
+            raise CouldNotRun(
+                "No margin was declared: how much worse may it be? Write [objectives.quality] regression_max = 0.05 in "
+                "app.toml, or give --margin 0.05."
+            )
+        return Plan(
+            app=self.spec.name, release=release_id(self.manifest), case_set=case_set_id(self.cases),
+            cases=len(self.cases), repeats=self.repeats, scorer=VERSION,
+            against=release_id(self.against) if self.against is not None else "",
+            margin=self.margin if self.against is not None else None,
+            score_min=self.score_min if self.against is None else None, seed=self.seed,
+        )  # fmt: skip
+
+
+class Done(Struct):
+    run: str
+    result: Result
+    journal: Path
+    asked_now: int  # the others were in the journal already
+
+
+class Question(Struct, frozen=True):
+    case: Case
+    arm: Arm
+    repeat: int
+
+
+def questions(plan: Plan, cases: Sequence[Case]) -> Iterator[Question]:
+    """Repeat by repeat, both arms of a case one after the other: a slow hour of the provider is one of both."""
+    for repeat in range(plan.repeats):
+        for case in cases:
+            for arm in plan.arms:
+                yield Question(case, arm, repeat)
+
+
+async def evaluate(work: Work, folder: Path, tell: Teller) -> Done:
+    """Ask what the journal in `folder` does not have, and judge. Raises CouldNotRun; what was asked is kept."""
+    plan = work.plan()
+    with Journal(folder, plan) as journal:
+        tally = Tally({case.id: _tags(case) for case in work.cases})
+        asked: set[tuple[str, Arm, int]] = set()
+        for answer in journal.answers():
+            if (answer.case, answer.arm, answer.repeat) not in asked:
+                asked.add((answer.case, answer.arm, answer.repeat))
+                tally.add(answer)
+        left = plan.calls - len(asked)
+        if left:
+            tell.begin("eval", 1, 1, 0.0)
+            tell.doing("asking" if not asked else f"going on, {len(asked)} were asked before", left)
+            await _Asker(work, plan, journal, tally, tell).run(
+                q for q in questions(plan, work.cases) if (q.case.id, q.arm, q.repeat) not in asked
+            )
+        simulated = bool(work.redirect) or _simulated(work)
+        result = judge(plan, tally, "simulated" if simulated else "real")
+        if left:
+            tell.end(f"{result.word}: {result.reason}")
+        journal.finish()
+        return Done(journal.id, result, journal.path, left)
+
+
+class _Asker:
+    def __init__(self, work: Work, plan: Plan, journal: Journal, tally: Tally, tell: Teller) -> None:
+        self._work, self._plan, self._journal, self._tally, self._tell = work, plan, journal, tally, tell
+        self._paused_until = 0.0
+        self._starved = ""
+
+    async def run(self, todo: Iterator[Question]) -> None:
+        with tempfile.TemporaryDirectory(prefix="waterline-eval-") as folder:
+            environ = {"WATERLINE_PURPOSE": "eval"}
+            async with Instance(Path(folder), redirect=self._work.redirect, environ=environ) as instance:
+                callers = await self._install(instance)
+                try:
+                    for caller in callers.values():
+                        await caller.__aenter__()
+                    for arm, caller in callers.items():
+                        await self._probe(arm, caller)
+                    async with asyncio.TaskGroup() as group:
+                        for _ in range(self._at_once()):
+                            group.create_task(self._one_after_the_other(todo, callers))
+                finally:
+                    for caller in callers.values():
+                        await caller.__aexit__()
+        if self._starved:
+            raise CouldNotRun(f"The app's budget ended: {self._starved} What was asked is kept; run it again to go on.")
+
+    async def _install(self, instance: Instance) -> dict[Arm, Caller]:
+        """Both releases side by side, each in an environment of its own, with the same record."""
+        spec = encode_spec(
+            msgspec.structs.replace(self._work.spec, limits=_money(self._work.spec), environments=("first", "second"))
+        )
+        callers: dict[Arm, Caller] = {}
+        for arm in self._plan.arms:
+            manifest = self._work.manifest if arm == "second" else self._work.against
+            assert manifest is not None
+            await instance.install(manifest, spec, ENVIRONMENTS[arm])
+            key = await instance.app_key(self._plan.app, ENVIRONMENTS[arm])
+            callers[arm] = instance.caller(key, self._at_once())
+        return callers
+
+    def _at_once(self) -> int:
+        if self._work.at_once:
+            return self._work.at_once
+        found = [parse_release(m) for m in (self._work.manifest, self._work.against) if m is not None]
+        local = any(route.provider == "local" for release in found for route in release.routes.values())
+        return AT_ONCE_LOCAL if local else AT_ONCE
+
+    async def _probe(self, arm: Arm, caller: Caller) -> None:
+        """A missing model or key is no bad answer, it is no evaluation: one short call to each route first."""
+        manifest = self._work.manifest if arm == "second" else self._work.against
+        assert manifest is not None
+        release = parse_release(manifest)
+        for name in sorted({case.route for case in self._work.cases}):
+            if name not in release.routes:
+                raise CouldNotRun(f'Cases name the route "{name}", which release {release_id(manifest)[:12]} has not.')
+            said = [{"role": "user", "content": "Hello"}]
+            call = await caller.chat(said, model=name, extra={"max_tokens": 1}, give_up_s=GIVE_UP_S)
+            if not call.complete and call.code not in (*LATER, "invalid_request"):  # a prompt may need variables
+                raise CouldNotRun(f'Route "{name}" does not answer: {call.message or call.code or call.status}')
+
+    async def _one_after_the_other(self, todo: Iterator[Question], callers: dict[Arm, Caller]) -> None:
+        for question in todo:
+            if self._starved:
+                return
+            call = await self._ask(question, callers[question.arm])
+            if call.code == "budget_exceeded":
+                self._starved = call.message
+                return
+            answer = _answer(question, call)
+            self._journal.add(answer)
+            self._tally.add(answer)
+            self._tell.step()
+
+    async def _ask(self, question: Question, caller: Caller) -> Call:
+        case, loop = question.case, asyncio.get_running_loop()
+        turns = [{"role": m.role, "content": m.content} for m in case.turns()]
+        extra = {"waterline": {"variables": case.variables}} if case.variables else None
+        for attempt in range(ATTEMPTS):
+            while (pause := self._paused_until - loop.time()) > 0.0:  # noqa: ASYNC110  another's 429 may make it longer
+                await asyncio.sleep(pause)
+            call = await caller.chat(turns, model=case.route, extra=extra, give_up_s=GIVE_UP_S)
+            if call.code not in LATER or attempt == ATTEMPTS - 1:
+                return call
+            # Everybody waits: one caller's 429 is the provider's answer to all of them.
+            wait = call.retry_after_s if call.retry_after_s is not None else 2.0**attempt
+            self._paused_until = max(self._paused_until, loop.time() + min(wait, LONGEST_PAUSE_S))
+        raise AssertionError("the last attempt returns")
+
+
+def _answer(question: Question, call: Call) -> Answer:
+    text = call.text if call.complete else None
+    found = score(question.case, text, call.finish_reason if call.complete else None)
+    return Answer(
+        case=question.case.id, arm=question.arm, repeat=question.repeat, passed=found.passed,
+        reason=found.reason if call.complete else (call.message or call.code or found.reason)[:300],
+        text=call.text, code=call.code, ms=round(1000.0 * call.total_s, 1) if call.complete else None,
+        cost_nano_usd=_nano(call.cost_usd), tokens_in=call.tokens_in, tokens_out=call.tokens_out, trace=call.trace,
+    )  # fmt: skip
+
+
+def _nano(usd: str) -> int | None:
+    """The header's decimal, exactly; None: the gateway named no price."""
+    whole, _, rest = usd.partition(".")
+    digits = whole + (rest + "000000000")[:9]
+    return int(digits) if digits.isdigit() and whole else None
+
+
+def _tags(case: Case) -> tuple[str, ...]:
+    return (*case.tags, f"route:{case.route}")
+
+
+def _money(spec: AppSpec) -> Limits:
+    kept = spec.limits
+    return Limits(
+        nano_usd_per_day=kept.nano_usd_per_day, nano_usd_per_month=kept.nano_usd_per_month, timezone=kept.timezone
+    )
+
+
+def _simulated(work: Work) -> bool:
+    found = [parse_release(m) for m in (work.manifest, work.against) if m is not None]
+    return any(route.provider == "simulated" for release in found for route in release.routes.values())
