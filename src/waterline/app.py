@@ -65,6 +65,7 @@ from waterline.store.spool import Spool
 from waterline.worker import Worker
 
 if TYPE_CHECKING:
+    from waterline.channels.opened import Channels
     from waterline.conversations import Conversations
 
 log = logging.getLogger("waterline")
@@ -147,6 +148,7 @@ class Waterline:
         )
         self.pressure = Pressure(settings.shed_lag_ms, self.deps.apps, self.metrics)
         self.conversations: Conversations | None = None  # until a branch with an address is declared
+        self.channels: Channels | None = None
         self.gate = self._routes()
 
     # --- wiring ------------------------------------------------------------------------------------------------
@@ -326,7 +328,26 @@ class Waterline:
             b.addresses for app in self.deps.apps.values() for b in app.spec.branches
         ):
             self.conversations = self._connect()
+            self._open_channels(self.conversations)
             self.conversations.start()
+
+    def _open_channels(self, conversations: "Conversations") -> None:
+        from waterline.channels.opened import Channels
+
+        self.channels = Channels(
+            self.settings,
+            store=self.store,
+            desk=conversations.desk,
+            specs=lambda: [app.spec for app in self.deps.apps.values()],
+            clock_us=clock_us,
+            count=self.metrics.count,
+            digest_key=self.deps.digest_key,
+        )
+        self.channels.start()
+        for channel in self.channels.opened:
+            conversations.add(channel)
+        for path, door in self.channels.doors.items():
+            self.gate.doors.add(path, door)
 
     def _connect(self) -> "Conversations":
         from waterline.conversations import Conversations
@@ -362,6 +383,8 @@ class Waterline:
     async def stop(self) -> None:
         if self.conversations is not None:
             await self.conversations.stop()
+        if self.channels is not None:
+            await self.channels.stop()
         await self.alerts.close()
         self.upstreams.close()
         await self.local.stop()

@@ -51,5 +51,5 @@ async def _send(exchange: Exchange, page: Page) -> None:
     headers = [(n.encode("latin-1"), v.encode("latin-1")) for n, v in page.headers]
     headers.append((b"content-type", page.content_type.encode("latin-1")))
     headers.append((b"content-length", b"%d" % len(page.body)))
-    exchange.sink.head(page.status, headers, silent=exchange.method == "HEAD")
+    exchange.sink.head(page.status, headers, silent=exchange.method == "HEAD", sized=True)
     await exchange.sink.end(page.body)

@@ -48,9 +48,10 @@ class Fees:
         self._branches: dict[tuple[str, str], int] = {}
         self._service: dict[str, int] = {}  # number -> free-form replies this month
 
-    async def restore(self) -> None:
+    def restore(self) -> None:
+        """Blocks for a moment: at the start, before anything is sent."""
         month = month_of(self._clock_us())
-        found = await self._store.read(lambda tx: rows.fees_of_month(tx, month))
+        found = self._store.read_sync(lambda tx: rows.fees_of_month(tx, month))
         self._roll(month)
         for row in found:
             self._add(row["app"], row["branch"], row["nano_usd"] or 0)

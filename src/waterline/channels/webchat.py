@@ -7,11 +7,12 @@ conversation, by that token. Uploads are refused politely: there is nowhere to p
 
 import asyncio
 import base64
+import contextlib
 import hashlib
 import hmac
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from secrets import token_bytes, token_hex
 from typing import Protocol
 from urllib.parse import parse_qs, unquote
@@ -25,34 +26,17 @@ from waterline.core.channels import WebchatPolicy
 from waterline.core.conversation import Alias, ChannelKind, Inbound, Outbound
 from waterline.core.errors import WaterlineError
 from waterline.core.web import Page, Visit
+from waterline.store import webchat as rows
+from waterline.store.db import Store
 
 MOST_TEXT = 4000  # characters of one message
 WAIT_S = 20.0  # the longest poll
+LOOK_S = 5.0  # it looks again by itself: another process may have answered
+PATIENCE_S = 4.0  # how long the page without a script waits for an answer
 MOST_WAITING = 2000  # polls at once
 MOST_VISITORS = 20_000  # whose rate is remembered
 NEW_AN_HOUR = 120  # tokens for one network address
 JSON = "application/json"
-
-
-class Line(Struct, frozen=True, omit_defaults=True):
-    """One message as the page shows it. `n` grows; it is what a poll asks after."""
-
-    n: int
-    id: str
-    ours: bool
-    text: str
-    at_us: int
-    choices: tuple[tuple[str, str], ...] = ()  # id, title
-    state: str = ""  # of the visitor's own: stored
-
-
-class Talk(Protocol):
-    """The conversation of a visitor, kept by whoever keeps conversations."""
-
-    async def lines(self, site: str, visitor: str, after: int) -> Sequence[Line]: ...
-    async def said(self, site: str, visitor: str, key: str, message: Outbound) -> None:
-        """A reply of ours is there to be read: kept once under its key."""
-        ...
 
 
 class Inbox(Protocol):
@@ -79,13 +63,13 @@ class Webchat:
         self,
         *,
         inbox: Inbox,
-        talk: Talk,
+        store: Store,
         policy: Callable[[str], WebchatPolicy | None],
         clock_us: Callable[[], int],
         secret: bytes,
     ) -> None:
         self._inbox = inbox
-        self._talk = talk
+        self._store = store
         self._policy = policy
         self._clock_us = clock_us
         self._secret = hmac.new(secret, b"webchat visitors", hashlib.sha256).digest()
@@ -93,12 +77,20 @@ class Webchat:
         self._polls = 0
         self._rates: OrderedDict[str, deque[float]] = OrderedDict()
 
+    def start(self) -> None:
+        pass
+
+    async def stop(self) -> None:
+        for events in self._waiting.values():
+            for event in events:
+                event.set()
+
     # --- out -----------------------------------------------------------------------------------------------------
 
     async def send(self, address: str, to: str, message: Outbound, key: str, window_open: bool) -> Sent:
+        """The reply is in the store already: who waits for it is woken."""
         if not message.text.strip():
             raise SendFault("never", "The web chat sends texts; this message has none.")
-        await self._talk.said(address, to, key, message)
         for event in self._waiting.get((address, to), ()):
             event.set()
         return Sent(f"web.{key}", self._clock_us())
@@ -139,7 +131,7 @@ class Webchat:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return pages.problem(400, "The message was not understood.")
         new = not said.token
-        visitor = self._new_visitor(site) if new else self._visitor(site, said.token)
+        visitor = self._new_visitor(site, said.id) if new else self._visitor(site, said.token)
         if visitor is None:
             return pages.problem(403, "This conversation is not known here. Begin a new one.")
         if not said.text.strip() and not said.choice:
@@ -158,7 +150,7 @@ class Webchat:
         given = {name: values[-1] for name, values in form.items()}
         token = given.get("token", "")
         new = not token
-        visitor = self._new_visitor(site) if new else self._visitor(site, token)
+        visitor = self._new_visitor(site, given.get("id", "")) if new else self._visitor(site, token)
         if visitor is None:
             return pages.error(403, "This conversation is not known here. Open the chat again.")
         said = Said(token, given.get("text", ""), given.get("choice", ""), given.get("id", ""))
@@ -203,8 +195,8 @@ class Webchat:
         return pages.chat(site, policy, (), "", token_hex(8))
 
     async def _drawn(self, site: str, policy: WebchatPolicy, visitor: str, token: str) -> Page:
-        await self._news(site, visitor, len(await self._talk.lines(site, visitor, 0)), 2.0)
-        lines = await self._talk.lines(site, visitor, 0)
+        await self._news(site, visitor, PATIENCE_S)
+        lines = await self._store.read(lambda tx: rows.whole(tx, site, visitor))
         return pages.chat(site, policy, lines, token, token_hex(8))
 
     async def _lines(self, site: str, visit: Visit) -> Page:
@@ -214,23 +206,37 @@ class Webchat:
         visitor = self._visitor(site, token)
         if visitor is None:
             return pages.problem(403, "This conversation is not known here.")
-        after = int(asked["after"]) if asked.get("after", "").isdigit() else 0
-        lines = await self._talk.lines(site, visitor, after)
-        if not lines and self._polls < MOST_WAITING:
-            await self._news(site, visitor, after, WAIT_S)
-            lines = await self._talk.lines(site, visitor, after)
+        after = int(asked["after"]) if asked.get("after", "").isdigit() and len(asked["after"]) < 18 else 0
+        if asked.get("all"):
+            lines = await self._store.read(lambda tx: rows.whole(tx, site, visitor))
+        else:
+            lines = await self._replies(site, visitor, after)
         return Page(200, msgspec.json.encode({"lines": lines}), JSON, (("cache-control", "no-store"),))
 
-    async def _news(self, site: str, visitor: str, after: int, wait_s: float) -> None:
+    async def _replies(self, site: str, visitor: str, after: int) -> list[rows.Line]:
+        """What is new; waits for it. Listens before it looks, so that nothing falls between."""
+        with self._listening(site, visitor) as event:
+            end = asyncio.get_running_loop().time() + (WAIT_S if self._polls < MOST_WAITING else 0)
+            while True:
+                event.clear()
+                lines = await self._store.read(lambda tx: rows.replies(tx, site, visitor, after))
+                left = end - asyncio.get_running_loop().time()
+                if lines or left <= 0:
+                    return lines
+                await _within(event, min(left, LOOK_S))
+
+    async def _news(self, site: str, visitor: str, wait_s: float) -> None:
+        with self._listening(site, visitor) as event:
+            await _within(event, wait_s)
+
+    @contextlib.contextmanager
+    def _listening(self, site: str, visitor: str) -> Iterator[asyncio.Event]:
         event = asyncio.Event()
         waiting = self._waiting.setdefault((site, visitor), set())
         waiting.add(event)
         self._polls += 1
         try:
-            async with asyncio.timeout(wait_s):
-                await event.wait()
-        except TimeoutError:
-            pass
+            yield event
         finally:
             self._polls -= 1
             waiting.discard(event)
@@ -239,8 +245,10 @@ class Webchat:
 
     # --- who a visitor is ----------------------------------------------------------------------------------------
 
-    def _new_visitor(self, site: str) -> str:
-        return base64.b32encode(token_bytes(15)).decode().lower()
+    def _new_visitor(self, site: str, first: str) -> str:
+        """`first`: the page's own random id of the first message. Posted again, it is the same visitor."""
+        known = hmac.new(self._secret, f"first\n{site}\n{first}".encode(), hashlib.sha256).digest()
+        return base64.b32encode(known[:15] if len(first) >= 16 else token_bytes(15)).decode().lower()
 
     def _token(self, site: str, visitor: str) -> str:
         return f"{visitor}.{self._signature(site, visitor)}"
@@ -265,3 +273,11 @@ class Webchat:
             return True
         times.append(now)
         return False
+
+
+async def _within(event: asyncio.Event, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        pass

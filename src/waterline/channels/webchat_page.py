@@ -4,16 +4,13 @@ import base64
 import hashlib
 from collections.abc import Sequence
 from html import escape
-from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import msgspec
 
 from waterline.core.channels import WebchatPolicy
 from waterline.core.web import Page
-
-if TYPE_CHECKING:
-    from waterline.channels.webchat import Line
+from waterline.store.webchat import Line
 
 STYLE = """
 :root{color-scheme:light dark;--b:#fff;--f:#16202a;--o:#eef1f4;--m:#0b5e54;--mi:#fff;--l:#c9d1d8;--s:#5a6772}
@@ -36,27 +33,28 @@ button:focus-visible,input:focus-visible{outline:3px solid #f4a52288;outline-off
 SCRIPT = """
 const main=document.querySelector('main'),form=document.querySelector('form.write'),box=form.elements.text,
 base=location.pathname.replace(/\\/$/,''),store='chat:'+base;let token=form.elements.token.value||get(),last=0,
-mine=new Set();
+all=1,seen=new Set();
 function get(){try{return localStorage.getItem(store)||''}catch(e){return''}}
 function put(t){token=t;try{localStorage.setItem(store,t)}catch(e){}}
 function add(cls,text){const p=document.createElement('p');p.className=cls;p.textContent=text;main.append(p);
 main.scrollTop=main.scrollHeight;return p}
-function show(l){last=Math.max(last,l.n);document.querySelectorAll('.choices').forEach(e=>e.remove());
-if(!l.ours&&mine.size){const w=main.querySelector('.waits');if(w){w.classList.remove('waits');return}}
+function show(l){if(seen.has(l.id))return;seen.add(l.id);last=Math.max(last,l.n);
+document.querySelectorAll('.choices').forEach(e=>e.remove());
 add(l.ours?'ours':'mine',l.text);if(l.ours&&l.choices){const d=document.createElement('div');d.className='choices';
 for(const[id,title]of l.choices){const b=document.createElement('button');b.type='button';b.textContent=title;
 b.onclick=()=>{d.remove();say(title,id)};d.append(b)}main.append(d);main.scrollTop=main.scrollHeight}}
-async function say(text,choice){const p=add('mine waits',text),id=crypto.randomUUID();mine.add(id);
+async function say(text,choice){const p=add('mine waits',text),id=crypto.randomUUID();
 for(let n=0;n<4;n++){try{const r=await fetch(base+'/messages',{method:'POST',
 headers:{'content-type':'application/json'},body:JSON.stringify({token,text,choice:choice||'',id})});
 const t=await r.json();
-if(r.ok){const first=!token;put(t.token);if(first)poll();return}if(r.status==403&&token){put('');continue}
+if(r.ok){p.classList.remove('waits');if(!token){all=0;put(t.token);poll()}return}if(r.status==403&&token){put('');continue}
 if(r.status<500){p.remove();add('note',t.error);return}}
 catch(e){}await new Promise(d=>setTimeout(d,1500*(n+1)))}
 add('note','Your message could not be sent. Please try again.')}
 let polling=false;async function poll(){if(polling||!token)return;polling=true;let bad=0;while(token){try{
-const r=await fetch(base+'/lines?after='+last,{headers:{'x-chat-token':token}});if(r.status==403){put('');break}
-const t=await r.json();(t.lines||[]).forEach(show);bad=0}catch(e){bad=Math.min(bad+1,6);
+const r=await fetch(base+'/lines?after='+last+(all?'&all=1':''),
+{headers:{'x-chat-token':token}});if(r.status==403){put('');break}
+const t=await r.json();all=0;(t.lines||[]).forEach(show);bad=0}catch(e){bad=Math.min(bad+1,6);
 await new Promise(d=>setTimeout(d,1000*2**bad))}}polling=false}
 form.addEventListener('submit',e=>{e.preventDefault();const t=box.value.trim();if(!t)return;box.value='';say(t)});
 document.querySelectorAll('.line,.choices').forEach(e=>e.remove());poll();
@@ -67,7 +65,7 @@ def _digest(text: str) -> str:
     return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
-def chat(site: str, policy: WebchatPolicy, lines: Sequence["Line"], token: str, fresh: str) -> Page:
+def chat(site: str, policy: WebchatPolicy, lines: Sequence[Line], token: str, fresh: str) -> Page:
     here = f"/chat/{quote(site, safe='')}"
     rows = [f'<p class="ours">{escape(policy.greeting)}</p>'] if policy.greeting else []
     for line in lines:

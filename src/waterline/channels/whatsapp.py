@@ -85,15 +85,15 @@ class WhatsApp:
 
     # --- life ----------------------------------------------------------------------------------------------------
 
-    async def start(self) -> None:
-        """What was known before; then the API is asked, now and every ten minutes."""
+    def start(self) -> None:
+        """What was known before; then the API is asked, now and every ten minutes. Inside the event loop."""
         since = self._clock_us() - 86_400_000_000
-        found = await self._store.read(lambda tx: (rows.numbers(tx), rows.templates(tx), rows.begun_since(tx, since)))
+        found = self._store.read_sync(lambda tx: (rows.numbers(tx), rows.templates(tx), rows.begun_since(tx, since)))
         self.numbers.restore(found[0])
         self.templates.restore(found[1])
         for row in found[2]:
             self.numbers.begins.restore(f"{row['app']}/{row['branch']}", row["contact"], row["at_us"])
-        await self.fees.restore()
+        self.fees.restore()
         if self._accounts:
             self._task = asyncio.create_task(self._sync_for_ever())
 

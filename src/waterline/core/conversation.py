@@ -61,6 +61,7 @@ class Inbound(Struct, frozen=True, omit_defaults=True):
     name: str = ""  # as the sender calls themselves
     aliases: tuple[Alias, ...] = ()
     outcome: Outcome | None = None
+    subject: str = ""  # e-mail only
 
 
 class Choice(Struct, frozen=True, omit_defaults=True):

@@ -2,9 +2,11 @@
 
 from typing import Any
 
+import msgspec
 from msgspec import Struct
 from msgspec.structs import asdict
 
+from waterline.core.conversation import Inbound
 from waterline.store.db import Tx
 
 
@@ -167,3 +169,9 @@ def fees_by_day(tx: Tx, app: str, month: str) -> list[tuple[int, int, int]]:
     """day (since the epoch), messages, nano-USD."""
     rows = tx.all("channels.fees_by_day", app=app, month=month)
     return [(row["day"], row["messages"], row["nano_usd"]) for row in rows]
+
+
+def last_mail(tx: Tx, address: str, sender: str) -> Inbound | None:
+    """The newest mail of a sender: what an answer refers to."""
+    row = tx.one("channels.last_mail", address=address, sender=sender)
+    return msgspec.json.decode(row["body"], type=Inbound) if row else None

@@ -33,7 +33,7 @@ def run(
     async def main() -> None:
         store = Store.open(tmp_path / "w.db")
         fees = Fees(store, lambda: now, lambda app: policy or WhatsAppPolicy(), lambda app: PRICES)
-        await fees.restore()
+        fees.restore()
         try:
             await act(fees, store)
         finally:
@@ -138,7 +138,7 @@ def test_a_message_that_was_refused_costs_nothing(tmp_path: Path) -> None:
         price = await fees.reserve(wanted("k1"))
         await fees.settle(wanted("k1"), price, "")
         assert fees.spent("school") == 0
-        await fees.restore()
+        fees.restore()
         assert fees.spent("school") == 0
 
     run(tmp_path, act)
@@ -188,7 +188,7 @@ def test_the_thousand_free_replies_are_counted_by_number_and_survive_a_restart(t
         store = Store.open(tmp_path / "w.db")
         for n in range(5):
             fees = Fees(store, lambda: NOVEMBER, lambda app: WhatsAppPolicy(), lambda app: few)
-            await fees.restore()
+            fees.restore()
             price = await fees.reserve(wanted(f"k{n}", "service"))
             assert price.nano_usd == (0 if n < 3 else UTILITY)
         store.close()

@@ -4,6 +4,7 @@ Everything is decided under a clock and a seed that are passed in. `send` answer
 gives at once are raised, those that it finds out later (a closed window, a user without WhatsApp) come as statuses.
 """
 
+import os
 import random
 import re
 from collections import deque
@@ -101,6 +102,7 @@ class Cloud:
         self.files: dict[str, tuple[bytes, str]] = {}
         self.counts: dict[str, int] = {}
         self._serial = 0
+        self._life = os.urandom(4).hex()  # as with WhatsApp, no id is ever given twice, whoever starts again
         self.play(script)
         self.chats: dict[tuple[str, str], Chat] = {}
         self.begun: dict[str, float] = {}  # telephone -> when a conversation with it was last begun by the business
@@ -484,7 +486,7 @@ class Cloud:
 
     def _id(self, way: str) -> str:
         self._serial += 1
-        return f"wamid.{way}.{self.script.seed}.{self._serial}"
+        return f"wamid.{way}.{self._life}.{self._serial}"
 
     def _count(self, name: str) -> None:
         self.counts[name] = self.counts.get(name, 0) + 1

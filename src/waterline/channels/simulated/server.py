@@ -220,7 +220,8 @@ class Simulator:
         number = request.query_params.get("number") or next(iter(cloud.numbers))
         if request.method == "GET":
             chat = cloud.chat(number, wa_id)
-            return JSONResponse({"phone": msgspec.to_builtins(cloud.phone(wa_id)), "chat": msgspec.to_builtins(chat)})
+            shown = {"bubbles": msgspec.to_builtins(chat.bubbles), "last_in_s": chat.last_in_s}
+            return JSONResponse({"phone": msgspec.to_builtins(cloud.phone(wa_id)), "chat": shown})
         told = await _json(request)
         made = self.act(wa_id, told.get("number") or number, told)
         return JSONResponse({"id": made})

@@ -126,3 +126,28 @@ FROM channel_fees
 WHERE app = :app AND month = :month AND state <> 'failed'
 GROUP BY 1
 ORDER BY 1
+
+-- name: webchat_replies
+SELECT e.n, e.key, e.body, e.sending_us AS at_us
+FROM effects e
+JOIN conversation_ways w ON w.conversation = e.conversation
+WHERE w.channel = 'webchat' AND w.address = :site AND w.sender = :visitor
+    AND e.lane = 'reply' AND e.state IN ('sending', 'done') AND e.n > :after
+ORDER BY e.n
+LIMIT 200
+
+-- name: webchat_said
+SELECT i.message_id, i.body, i.received_us AS at_us
+FROM inbox i
+JOIN conversation_ways w ON w.conversation = i.conversation
+WHERE w.channel = 'webchat' AND w.address = :site AND w.sender = :visitor AND i.channel = 'webchat'
+ORDER BY i.n
+LIMIT 200
+
+-- name: last_mail
+SELECT i.body
+FROM inbox i
+JOIN conversation_ways w ON w.conversation = i.conversation
+WHERE w.channel = 'email' AND w.address = :address AND w.sender = :sender AND i.channel = 'email'
+ORDER BY i.n DESC
+LIMIT 1
