@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,13 @@ from waterline.core.app_spec import PriceOverride
 from waterline.core.difficulty import NAMES, VERSION, Difficulty
 from waterline.core.release import Route
 from waterline.core.savings import Cache, Routing, Rule
-from waterline.providers.simulated_script import Answer, Fault, Target
+from waterline.providers.simulated_script import Answer, Fault, Target, Tool
 
 PRICES = tuple(
     PriceOverride(model=model, provider="simulated", input=price, output=price)
     for model, price in (("large", 3_000_000_000), ("little", 150_000_000))
 )
+NUMBERS = count()  # each test has an app of its own: providers are known by app
 LEARNED = Difficulty(VERSION, tuple(1.0 if n == "words" else 0.0 for n in NAMES), -2.0, 0.5)  # seven words are hard
 
 
@@ -28,14 +30,13 @@ def routed(server: Server, sim: Sim) -> Any:
         main=Target(answer=Answer(text="Said by the large one.")),
         small=Target(answer=Answer(text="Said by the small.")),
     )
-    made = iter(range(1000))
 
     def make(routing: Routing, cache: Cache | None = None, **small: Any) -> App:
         routes = {
             "main": Route(provider="simulated", model="large", retries=0, total_s=8.0),
             "small": Route(provider="simulated", model="little", retries=0, total_s=8.0, **small),
         }
-        app = App(server, f"routed{next(made)}-{id(routing)}", routes, prices=PRICES)
+        app = App(server, f"routed{next(NUMBERS)}", routes, prices=PRICES)
         app.install(Release(app=app.name, routes=routes, routing=routing, cache=cache or Cache()))
         return app
 
@@ -116,6 +117,73 @@ def test_a_streamed_answer_that_has_left_is_never_taken_back(routed: Any, sim: S
     sim.play(main=Target(answer=Answer(text="Said.")), small=Target(answer=Answer(text="I do not know.")))
     assert app.chat("hello", stream=True).text == "I do not know."
     assert sim.asked("main") == 0
+
+
+JUDGED = Routing(rules=(Rule("small", max_chars=99),), refusals=("not know",), escalate_streams=True)
+NOT_KNOWN = Target(answer=Answer(text="I do not know."))
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/responses", "/v1/messages"])
+def test_where_declared_a_doubtful_stream_is_asked_again_and_nothing_of_it_has_left(
+    routed: Any, sim: Sim, path: str
+) -> None:
+    app = routed(JUDGED)
+    sim.play(main=Target(answer=Answer(text="Said.")), small=NOT_KNOWN)
+    said: dict[str, Any] = {"messages": [{"role": "user", "content": "hello"}], "max_tokens": 50}
+    asked = {"input": "hello"} if path == "/v1/responses" else said
+    reply = app.post({"model": "main", "stream": True, **asked}, path=path)
+    assert reply.status == 200
+    assert b'"Said.' in reply.body
+    assert b"know" not in reply.body
+    (event,) = events(app, reply, "escalated")
+    assert (event["source"], event["to"], event["reason"][:7]) == ("small", "main", "refusal")
+    row = app.trace_of(reply)["row"]
+    assert (row["model"], row["attempts"]) == ("large", 2)
+    assert app.server.ask("POST", f"/api/traces/{reply.trace}/replay", {})["same"] is True
+
+
+@pytest.mark.parametrize("keep_alive_s", [0.0, 0.2])
+def test_a_judged_stream_that_is_good_is_given_as_it_is_and_only_once_paid(
+    routed: Any, sim: Sim, keep_alive_s: float
+) -> None:
+    app = routed(JUDGED, keep_alive_s=keep_alive_s)
+    sim.play(small=Target(answer=Answer(text="Said by the small."), per_token_ms=200.0))
+    reply = app.chat("hello", stream=True)
+    beats = reply.body.count(b": keep-alive\n\n")
+    reply.body = reply.body.replace(b": keep-alive\n\n", b"")
+    assert (reply.text, reply.events[-1], beats > 0) == ("Said by the small.", "[DONE]", keep_alive_s > 0)
+    assert (sim.asked("small"), sim.asked("main")) == (1, 0)
+    assert app.trace_of(reply)["row"]["first_token_us"] >= 400_000
+
+
+def test_a_judged_stream_that_calls_a_tool_is_no_doubt(routed: Any, sim: Sim) -> None:
+    app = routed(JUDGED)
+    sim.play(main=Target(answer=Answer(text="Said.")), small=Target(answer=Answer(tool=Tool("look"))))
+    tools = [{"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}]
+    reply = app.chat("hello", stream=True, tools=tools)
+    assert b'"look"' in reply.body
+    assert sim.asked("main") == 0
+
+
+@pytest.mark.parametrize("small", ["cut", "http"])
+def test_a_judged_stream_that_breaks_has_not_begun_for_the_caller(routed: Any, sim: Sim, small: str) -> None:
+    app = routed(JUDGED)
+    broken = Target(answer=Answer(text="one two three four five six"), faults=(Fault(kind=small, after=2, status=503),))
+    sim.play(main=Target(answer=Answer(text="Said.")), small=broken)
+    reply = app.chat("hello", stream=True)
+    assert (reply.text, reply.events[-1], reply.error_event) == ("Said.", "[DONE]", None)
+
+
+@pytest.mark.parametrize("fault", [Fault(kind="http", status=503), Fault(kind="cut", after=0)], ids=["down", "cut"])
+def test_a_doubtful_stream_is_given_when_the_large_model_fails_before_it_says_anything(
+    routed: Any, sim: Sim, fault: Fault
+) -> None:
+    app = routed(JUDGED)
+    sim.play(main=Target(faults=(fault,)), small=NOT_KNOWN)
+    reply = app.chat("hello", stream=True)
+    assert reply.status == 200, app.trace_of(reply)["events"]
+    assert (reply.text, reply.events[-1]) == ("I do not know.", "[DONE]")
+    assert app.trace_of(reply)["row"]["model"] == "little"
 
 
 @pytest.mark.parametrize("stream", [False, True])

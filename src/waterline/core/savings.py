@@ -75,6 +75,7 @@ class Routing(Struct, frozen=True, omit_defaults=True):
     learned: Difficulty | None = None
     escalate_on: tuple[Doubt, ...] = DOUBTS  # answers of another route after which `route` is asked
     refusals: tuple[str, ...] = ()  # what an answer says that gives up
+    escalate_streams: bool = False  # a streamed answer of another route is held back until it is judged
 
     @property
     def on(self) -> bool:

@@ -18,6 +18,7 @@ class Call:
     race: "Race | None" = None  # two attempts at once
     answer_from = 0  # where the answer begins that counts, in what the caller got
     hurried = False  # the caller has less patience than the route
+    judged = False  # a streamed answer is looked at as a whole before any of it leaves
 
     def __init__(self, trail: Trail, plan: list[Target], variables: dict[str, dict[str, str]], sink: Sink) -> None:
         self.trail = trail

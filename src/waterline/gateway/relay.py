@@ -22,7 +22,7 @@ async def relay(call: Call, target: Target, response: Response, reader: StreamRe
     if not kind.startswith(b"text/event-stream"):
         raise ProviderFault("garbage", f"a stream was asked for, but the answer is {kind[:80]!r}")
     held = b""
-    resume, whole = call.resume, trail.request.delivery == "whole"
+    resume, whole = call.resume, trail.request.delivery == "whole" or call.judged
     began = False  # content of this attempt has reached the caller
     try:
         async for data in response:
@@ -37,7 +37,7 @@ async def relay(call: Call, target: Target, response: Response, reader: StreamRe
                 if not began:
                     response.content_began()
                     began = True
-                    await _begin(call, target)
+                    await begin(call, target)
                 if resume is not None:
                     held = resume.said(held)
                 trail.answer.append(held)
@@ -56,7 +56,7 @@ async def relay(call: Call, target: Target, response: Response, reader: StreamRe
     if not reader.done:
         trail.note = "finish reason without [DONE]"
     if not began:
-        await _begin(call, target)
+        await begin(call, target)
     await _linger(response)
     return (held if resume is None else resume.said(held)) + DONE
 
@@ -73,12 +73,14 @@ async def _linger(response: Response) -> None:
         response.close()
 
 
-async def _begin(call: Call, target: Target) -> None:
+async def begin(call: Call, target: Target) -> None:
     trail = call.trail
     if call.race is not None:
         call.race.claim(target)
     if call.resume is not None:
         await announce(call, target)
+        return
+    if call.judged:
         return
     trail.first_token_us = trail.elapsed_us
     await call.sink.begin(200, SSE, trail.headers)

@@ -11,7 +11,7 @@ from waterline.core.trace import CacheHit, Escalated, Routed, Shortened
 from waterline.gateway.attempt import first_answer
 from waterline.gateway.cache import Kept, calls_tool, key_of, may_be_kept
 from waterline.gateway.call import Call
-from waterline.gateway.relay import SSE
+from waterline.gateway.relay import SSE, begin
 from waterline.gateway.render import render, shortened
 from waterline.gateway.route import Target
 from waterline.gateway.routing import choose, doubt
@@ -89,23 +89,25 @@ async def _shorten(call: Call) -> None:
 async def _answer(call: Call, better: list[Target]) -> bytes:
     """The chosen route's answer; where it is doubtful and nothing of it has left, the better route's.
 
-    A streamed answer leaves as it comes, so only plain ones can be taken back."""
-    last = await first_answer(call)
+    A streamed answer leaves as it comes, and cannot be taken back, unless the release wants it judged first."""
     trail = call.trail
-    if not better or trail.request.stream or trail.target is not call.plan[0]:
-        return last
-    first, said = call.plan[0], (trail.target, trail.finish_reason, trail.text)
-    reason = _doubt(call, first, last)
-    if not reason:
-        return last
-    trail.events.append(Escalated(trail.elapsed_us, first.name, better[0].name, reason[:300]))
-    trail.deps.metrics.count("escalated")
-    call.plan = better
-    try:
-        return await first_answer(call)
-    except RequestError:
-        trail.target, trail.finish_reason, trail.text = said  # a doubtful answer is more than none
-        return last
+    stream = trail.request.stream
+    held = call.judged = stream and bool(better) and trail.served.release.routing.escalate_streams
+    last = await first_answer(call)
+    call.judged = False
+    answered = trail.target
+    if better and (held or not stream) and answered is call.plan[0] and (reason := _doubt(call, answered, last)):
+        said = (trail.finish_reason, trail.text, trail.chunks)
+        trail.events.append(Escalated(trail.elapsed_us, answered.name, better[0].name, reason[:300]))
+        trail.deps.metrics.count("escalated")
+        call.plan = better
+        try:
+            return await first_answer(call)
+        except RequestError:  # a doubtful answer is more than none
+            trail.target, (trail.finish_reason, trail.text, trail.chunks) = answered, said
+    if held and answered is not None:
+        await begin(call, answered)
+    return last
 
 
 def _doubt(call: Call, target: Target, last: bytes) -> str:

@@ -138,6 +138,7 @@ ROUTING: Keys = {
     "small": TEXT,
     "escalate_on": Key("texts"),
     "refusals": Key("texts"),
+    "escalate_streams": Key("yes_no"),
 }
 RULE: Keys = {
     "to": Key("text", required=True),

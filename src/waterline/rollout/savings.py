@@ -85,7 +85,10 @@ def read_routing(app: AppToml, routes: Mapping[str, Route], declared: frozenset[
     if not rules and not small and not app.folder.mistakes:
         place.wrong("", "[routing] has neither rules nor a small route", 'Write small = "...", or [[routing.rules]]')
     escalate_on = cast("tuple[Doubt, ...]", values.get("escalate_on", DOUBTS))
-    return Routing(name, small, rules, None, escalate_on, values.get("refusals", ()))
+    streams = values.get("escalate_streams", False)
+    if streams and not escalate_on:
+        place.wrong("escalate_streams", "[routing] escalate_streams, but escalate_on is empty", "Remove one of them")
+    return Routing(name, small, rules, None, escalate_on, values.get("refusals", ()), streams)
 
 
 def _route(place: Place, key: str, name: str, routes: Mapping[str, Route], declared: frozenset[str]) -> None:

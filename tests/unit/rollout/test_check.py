@@ -244,6 +244,13 @@ SPOILT = [
     cheaper("rule_list", '[routing]\nrules = "x"\nsmall = "spare"', 40, "not a list of tables", "[[routing.rules]]"),
     cheaper("history_length", "[history]\nkeep_last = 4", 39, 'has no "max_tokens"', "max_tokens = 200"),
     cheaper(
+        "escalate_streams",
+        '[routing]\nsmall = "spare"\nescalate_on = []\nescalate_streams = true',
+        42,
+        "escalate_on is empty",
+        "Remove one",
+    ),
+    cheaper(
         "history_route", '[history]\nmax_tokens = 900\nsummary_route = "smal"', 41, 'no route "smal"', "Known: main"
     ),
     cheaper("history_small", "[history]\nmax_tokens = 20", 40, "at least 200", "max_tokens"),
