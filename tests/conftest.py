@@ -2,7 +2,7 @@
 
 from hypothesis import HealthCheck, settings
 
-from realservers.fixtures import radicale, wire_to  # noqa: F401  fixtures: real servers, started when first asked for
+from realservers.fixtures import mariadb, postgres, radicale, tryton, wire_to  # noqa: F401  fixtures: real servers, started when first asked for
 
 settings.register_profile("waterline", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("waterline")

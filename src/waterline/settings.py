@@ -26,6 +26,7 @@ MASTER_KEY_BYTES = 32
 PREFIX = "WATERLINE_"
 PROVIDER_KINDS = ("openai", "anthropic", "gemini", "local", "simulated")
 HIDDEN = ("whatsapp_token", "whatsapp_app_secret", "whatsapp_verify_token", "email_password")  # secrets of channels
+CONNECTOR_PREFIX = "WATERLINE_CONNECTOR_"
 CLIENT_VARIABLES = ("WATERLINE_URL", "WATERLINE_KEY")  # read by the command line, not by the server
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -72,15 +73,22 @@ class Settings(Struct, frozen=True):
     email_user: str = ""  # empty: the address
     email_password: str = ""
     email_every_s: int = 20
+    connectors: dict[str, str] = {}  # addresses and secrets of connectors: "CRM_URL" -> ..., see `connector`
 
     def secret(self, name: str, environ: Mapping[str, str]) -> str | None:
         """A provider's secret by the name of its variable (OPENAI_API_KEY): the environment, then [secrets]."""
         return environ.get(name) or self.secrets.get(name)
 
+    def connector(self, name: str, wanted: tuple[str, ...]) -> dict[str, str]:
+        """Those of a connector's settings that are set."""
+        names = {one: connector_variable(name, one).removeprefix(CONNECTOR_PREFIX) for one in wanted}
+        return {one: self.connectors[key] for one, key in names.items() if key in self.connectors}
+
     def shown(self) -> dict[str, str]:
         """What a page or a log may show: every setting as text, secrets as names only."""
         hidden = {"master_key": "(hidden)", "secrets": ", ".join(sorted(self.secrets)) or "(none)"}
         hidden |= {name: "(hidden)" if getattr(self, name) else "(none)" for name in HIDDEN}
+        hidden["connectors"] = ", ".join(sorted(self.connectors)) or "(none)"
         return {name: hidden.get(name) or str(getattr(self, name)) for name in self.__struct_fields__}
 
     def __repr__(self) -> str:
@@ -274,6 +282,24 @@ def _secrets(value: object) -> dict[str, str]:
     return dict(value)
 
 
+def connector_variable(name: str, setting: str) -> str:
+    """WATERLINE_CONNECTOR_<NAME>_<SETTING>."""
+    return f"{CONNECTOR_PREFIX}{name}_{setting}".upper().replace("-", "_")
+
+
+def _connectors(value: object) -> dict[str, str]:
+    """[connectors.<name>] tables of texts; flat, as the variables are."""
+    if not isinstance(value, dict) or not all(isinstance(table, dict) for table in value.values()):
+        raise BadValueError("is not tables", 'Write [connectors.crm] and below it url = "https://...".')
+    found = {}
+    for name, table in value.items():
+        for setting, text in table.items():
+            if not isinstance(text, str):
+                raise BadValueError(f"{name}.{setting} is not text", "Write it between quotes.")
+            found[connector_variable(name, setting).removeprefix(CONNECTOR_PREFIX)] = text
+    return found
+
+
 def _database(value: object) -> str:
     text = _text(value)
     if text == "sqlite":
@@ -371,6 +397,10 @@ FIELDS: tuple[Field, ...] = (
     Field("email_user", _text, "`email_address`", "The name to log in with."),
     Field("email_password", _text, "(none)", "The password to log in with."),
     Field("email_every_s", _whole(1, 3600, "seconds"), "`20`", "How often the mailbox is looked at."),
+    Field("connectors", _connectors, "(none)",
+          "Addresses and secrets of connectors: `[connectors.crm]` and below it `url`, `user` ...; or the variables "
+          "`WATERLINE_CONNECTOR_<NAME>_<SETTING>`, which win. The file must be mode 0600.",
+          in_environment=False),
 )  # fmt: skip
 
 
@@ -403,6 +433,8 @@ def load(environ: Mapping[str, str], data: Path | None = None) -> Settings:
     except OSError as error:
         problems.append(_unusable(folder, data, error))
     values.update(_from_environment(environ, problems))
+    if variables := _connector_variables(environ):
+        values["connectors"] = {**cast(dict[str, str], values.get("connectors", {})), **variables}
     if problems:
         raise SettingsError(problems)
 
@@ -424,12 +456,18 @@ def load(environ: Mapping[str, str], data: Path | None = None) -> Settings:
     )
 
 
+def _connector_variables(environ: Mapping[str, str]) -> dict[str, str]:
+    """Which connectors there are is not known here: an app declares them."""
+    length = len(CONNECTOR_PREFIX)
+    return {name[length:]: text for name, text in environ.items() if name.startswith(CONNECTOR_PREFIX) and text}
+
+
 def _from_environment(environ: Mapping[str, str], problems: list[Problem]) -> dict[str, Value]:
     fields = {field.variable: field for field in FIELDS if field.in_environment}
     known = (*fields, *CLIENT_VARIABLES)
     values: dict[str, Value] = {}
     for variable in sorted(name for name in environ if name.startswith(PREFIX)):
-        if variable in CLIENT_VARIABLES:
+        if variable in CLIENT_VARIABLES or variable.startswith(CONNECTOR_PREFIX):
             continue
         field = fields.get(variable)
         if field is None:
@@ -474,7 +512,7 @@ def _from_file(path: Path, problems: list[Problem]) -> dict[str, Value]:
             )
         else:
             _read_into(values, field, value, where, problems)
-    secret = next((name for name in ("secrets", *HIDDEN) if name in values), "")
+    secret = next((name for name in ("secrets", "connectors", *HIDDEN) if name in values), "")
     if secret and path.stat().st_mode & 0o077:
         where = f"{path}:{line_of(text, secret)}"
         problems.append(Problem(where, "others may read the secrets in this file", f"Run: chmod 600 {path}"))

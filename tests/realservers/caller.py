@@ -4,15 +4,15 @@ import asyncio
 import json
 import sys
 
+from realservers.patient import patient
 from waterline.connectors.base import Config, Scope
-from waterline.connectors.registry import make
-from waterline.connectors.run import Ready, perform
+from waterline.connectors.run import perform
 
 
 async def main() -> None:
     asked = json.load(sys.stdin)
     config = Config(**asked["config"])
-    ready = Ready(make(asked["kind"], config), config)
+    ready = patient(asked["kind"], config)
     result = await perform(
         ready, asked["operation"], asked["arguments"], asked["key"], Scope(**asked["scope"]), confirmed=True
     )

@@ -11,6 +11,7 @@ from typing import Any
 import waterline
 from realservers.wire import Wire
 
+FOLDERS = (Path(waterline.__file__).parents[1], Path(__file__).parents[1])
 CALLER = Path(__file__).with_name("caller.py")
 
 
@@ -19,7 +20,7 @@ def kill_after(wire: Wire, answers: int, asked: dict[str, Any]) -> bool:
     False: the caller was done before. The server may have acted, and nobody knows."""
     wire.restore()
     wire.pass_answers = answers
-    environment = {**os.environ, "PYTHONPATH": str(Path(waterline.__file__).parents[1])}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, FOLDERS))}
     caller = subprocess.Popen(
         [sys.executable, str(CALLER)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         env=environment,

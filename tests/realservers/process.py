@@ -6,6 +6,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-PATIENCE_S = 90.0
+PATIENCE_S = 240.0
 
 
 def free_port() -> int:
@@ -66,6 +67,24 @@ def running(
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+@contextmanager
+def folder_of(user: str, name: str) -> Iterator[Path]:
+    """A folder of that user's own; pytest's belong to us and nobody else may enter them."""
+    folder = Path(tempfile.mkdtemp(prefix=f"waterline-{name}-"))
+    try:
+        if user:
+            os.chown(folder, pwd.getpwnam(user).pw_uid, pwd.getpwnam(user).pw_gid)
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def run_as(user: str, command: Sequence[str], folder: Path) -> None:
+    as_user = {"user": user, "group": pwd.getpwnam(user).pw_gid, "extra_groups": []} if user else {}
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, **as_user)
+    assert done.returncode == 0, f"{command[0]}: {done.stdout[-2000:]}{done.stderr[-2000:]}"
 
 
 def unprivileged(*names: str) -> str:

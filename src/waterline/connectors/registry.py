@@ -9,10 +9,13 @@ KINDS: dict[str, str] = {  # kind -> module:class
     "caldav": "waterline.connectors.caldav:CalDav",
     "ldap": "waterline.connectors.directory:Directory",
     "mail": "waterline.connectors.mail:Mail",
+    "mariadb": "waterline.connectors.mariadb:MariaDb",
     "mcp": "waterline.connectors.mcp:Mcp",
     "openapi": "waterline.connectors.openapi:OpenApi",
+    "postgresql": "waterline.connectors.postgresql:PostgreSql",
     "python": "waterline.connectors.sandbox:PythonTool",
     "sheet": "waterline.connectors.sheet:Sheet",
+    "tryton": "waterline.connectors.tryton:Tryton",
     "webhook": "waterline.connectors.webhook:Webhook",
 }
 

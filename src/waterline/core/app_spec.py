@@ -126,6 +126,14 @@ class PriceOverride(Struct, frozen=True, omit_defaults=True):
     aborted: str = ""  # "whole": an aborted stream is billed to its end; else for what was made until then
 
 
+class Connection(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """[connectors.<name>]: which kind of system, and what is not secret of how it is used."""
+
+    kind: str
+    parameters: dict[str, Any] = {}
+    files: dict[str, str] = {}  # texts of the app folder that parameters name, by parameter
+
+
 class AppSpec(Struct, frozen=True, omit_defaults=True):
     name: str
     purpose: str = ""
@@ -138,6 +146,7 @@ class AppSpec(Struct, frozen=True, omit_defaults=True):
     app: Command = Command()
     prices: tuple[PriceOverride, ...] = ()
     forecast: Expected = Expected()
+    connectors: dict[str, Connection] = {}
     format: int = 1
     branches: tuple[Branch, ...] = ()
     conversations: Conversing = Conversing()

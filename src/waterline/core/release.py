@@ -72,6 +72,7 @@ class Release(Struct, frozen=True, omit_defaults=True):
     history: History = History()
     flows: dict[str, Flow] = {}
     handbooks: dict[str, str] = {}  # knowledge/*.md by name, whole
+    connectors: dict[str, Any] = {}  # contracts of the connectors' operations, by connector
 
 
 class StoredRelease(Struct, frozen=True):
@@ -105,6 +106,7 @@ def encode_release(release: Release) -> bytes:
         files=_sorted(release.files),
         flows=_sorted(release.flows),
         handbooks=_sorted(release.handbooks),
+        connectors=_sorted(release.connectors),
     )
     return msgspec.json.encode(with_default_objects(ordered))
 

@@ -21,6 +21,7 @@ from waterline.core.savings import Cache, History, Routing
 from waterline.rollout.branches import read_branches
 from waterline.rollout.cases import read_cases
 from waterline.rollout.channels import read_channels
+from waterline.rollout.connections import read_connectors
 from waterline.rollout.environment import AppToml, read_prices
 from waterline.rollout.flows import read_flows, read_handbooks
 from waterline.rollout.folder import Folder
@@ -74,10 +75,12 @@ def check(
     cache, routing, history = Cache(), Routing(), History()
     name = purpose = ""
     declared: frozenset[str] | None = None
+    contracts: dict[str, Any] = {}
     if app is not None:
         top = _top(app)
         name, purpose = top.get("name", ""), top.get("purpose", "")
         routes, declared = read_routes(found, app.table.get("models"), app.lines, prompts, model_digests)
+        connections, contracts = read_connectors(app)
         spec = AppSpec(
             name=name,
             purpose=purpose,
@@ -92,6 +95,7 @@ def check(
             prices=prices,
             channels=read_channels(app),
             branches=read_branches(found, _declared(app, "connectors")),
+            connectors=connections,
         )
         cache = read_cache(app)
         routing = read_routing(app, routes, declared)
@@ -115,6 +119,7 @@ def check(
         history=history,
         flows=flows,
         handbooks=handbooks,
+        connectors=contracts,
     )
     if learned and app is not None:
         release = read_semantic(app, read_learned(found, release), cases)

@@ -176,6 +176,9 @@ EMAIL: Keys = {
     "subject": TEXT,
     "ignore": Key("texts"),
 }
+CONNECTOR: Keys = {
+    "kind": Key("text", required=True)
+}  # and the parameters of the kind, see docs/reference/connectors.md
 TABLES: Mapping[str, Keys] = {
     "": TOP,
     "app": APP,
@@ -189,6 +192,7 @@ TABLES: Mapping[str, Keys] = {
     "objectives": OBJECTIVES,
     "objectives.quality": QUALITY,
     "forecast": FORECAST,
+    "connectors.<name>": CONNECTOR,
     "trial": TRIAL,
     "retention": RETENTION,
     "cache": CACHE,

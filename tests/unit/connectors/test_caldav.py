@@ -11,11 +11,11 @@ import pytest
 from msgspec.structs import replace
 
 from realservers.killing import kill_after
+from realservers.patient import patient
 from realservers.radicale import PASSWORD, USER, Radicale
 from realservers.wire import Wire
 from waterline.connectors.base import Config, ConnectorFault, Scope
 from waterline.connectors.caldav import Calendar
-from waterline.connectors.registry import make
 from waterline.connectors.run import Ready, perform
 
 # Mondays 09:00-12:00 local: slots of 45 minutes at 09:00, 09:45, 10:30, 11:15
@@ -38,7 +38,7 @@ class Office:
     def again(self, **settings: str) -> Ready:
         """One more caller, which knows nothing of the others."""
         config = Config("calendar", {**self.settings, **settings})
-        return Ready(make("caldav", config), config, at_once=40)
+        return patient("caldav", config)
 
     async def do(self, operation: str, key: str = "", ready: Ready | None = None, **arguments: Any) -> dict[str, Any]:
         return await perform(ready or self.ready, operation, arguments, key, self.scope, confirmed=True)

@@ -30,6 +30,7 @@ KNOWN = {
     "`[routing]`": keys.ROUTING,
     "`[[routing.rules]]`": keys.RULE,
     "`[history]`": keys.HISTORY,
+    "`[connectors.<name>]`": keys.CONNECTOR,
     "`[channels.whatsapp]`": keys.WHATSAPP,
     "`[channels.webchat]`": keys.WEBCHAT,
     "`[channels.email]`": keys.EMAIL,

@@ -1,0 +1,206 @@
+"""Declared queries over an old MariaDB or MySQL: latin1, MyISAM without transactions, dates that never were.
+
+A write's key stands in a unique column (`INSERT ... ON DUPLICATE KEY UPDATE id = id`;
+`IGNORE` would also swallow what does not fit), for MyISAM undoes nothing; `look_up` says what is there. Text is
+read as bytes and decoded here: a column that says latin1 often holds UTF-8 that another program put there (mojibake),
+and where that is beyond doubt it is read as UTF-8. A date that is none is null and told as unreadable, never guessed.
+"""
+
+import datetime as dt
+import re
+import ssl
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any, ClassVar
+
+from waterline.connectors import queries
+from waterline.connectors.base import Config, ConnectorFault, Manifest, Scope
+from waterline.connectors.threads import Threads
+
+CONNECT_S = 5
+_SETTINGS = ("host", "port", "socket", "database", "user", "password")
+_DATE = re.compile(r"(\d{4})-(\d\d)-(\d\d)(?: (\d\d):(\d\d):(\d\d)(?:\.\d+)?)?\Z")
+
+
+class MariaDb:
+    PARAMETERS: ClassVar[dict[str, Any]] = {
+        "type": "object",
+        "properties": {
+            "queries": {"type": "object", "additionalProperties": queries.QUERY},
+            "charset": {"type": "string", "enum": ["latin1", "utf8mb4"], "description": "of the tables; else utf8mb4"},
+            "tls": {"type": "boolean"},
+        },
+        "required": ["queries"],
+    }
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._queries = queries.read(config.parameters)
+        self._charset = str(config.parameters.get("charset", "utf8mb4"))
+        self.manifest = self.describe(config.parameters, config.files)
+        self._threads = Threads(config.name)
+
+    @staticmethod
+    def describe(parameters: Mapping[str, Any], files: Mapping[str, str]) -> Manifest:
+        declared = queries.operations(queries.read(parameters))
+        scope = "what the queries have as :place"
+        return Manifest("mariadb", "MariaDB or MySQL", _SETTINGS, ("password",), declared, scope)
+
+    async def call(self, operation: str, arguments: Mapping[str, Any], key: str, scope: Scope) -> dict[str, Any]:
+        timeout_s = self.manifest.operation(operation).timeout_s
+        return await self._threads.run(self._do, operation, dict(arguments), key, scope, timeout_s)
+
+    async def close(self) -> None:
+        self._threads.close()
+
+    def _do(self, name: str, arguments: dict[str, Any], key: str, scope: Scope, timeout_s: float) -> dict[str, Any]:
+        import pymysql
+
+        try:
+            connection = self._connect(timeout_s)
+            try:
+                if name == "ping":
+                    connection.cursor().execute("SELECT 1")
+                    return {"ok": True}
+                query = self._queries[name]
+                given = queries.values(query, arguments, key, scope.place)
+                if query.effect == "read":
+                    connection.cursor().execute("SET SESSION TRANSACTION READ ONLY")
+                    return self._rows(connection, query, given)
+                return self._write(connection, query, given)
+            finally:
+                connection.close()
+        except (pymysql.Error, OSError) as error:
+            raise _fault(error) from None
+        except UnicodeEncodeError:
+            raise ConnectorFault(
+                "data", f"A text holds characters that {self._charset} has not. Leave them out, or change the table."
+            ) from None
+
+    def _write(self, connection: Any, query: queries.Query, given: dict[str, Any]) -> dict[str, Any]:
+        look_up = self._queries[query.look_up] if query.look_up else None
+        if look_up is not None:
+            before = self._rows(connection, look_up, given)
+            if before["rows"]:
+                return {**before, "changed": 0, "again": True}
+        with connection.cursor() as cursor:
+            changed = cursor.execute(queries.bound(query, _style), given)
+        connection.commit()
+        if look_up is None:
+            return {"changed": changed, "again": changed == 0}
+        after = self._rows(connection, look_up, given)
+        if not after["rows"]:
+            raise ConnectorFault("refused", "The database did not store it: another record stands in its place.")
+        return {**after, "changed": changed, "again": changed == 0}
+
+    def _rows(self, connection: Any, query: queries.Query, given: dict[str, Any]) -> dict[str, Any]:
+        with connection.cursor() as cursor:
+            cursor.execute(queries.bound(query, _style), given)
+            names = [column[0] for column in cursor.description or ()]
+            kinds = [column[1] for column in cursor.description or ()]
+            dirty: set[str] = set()
+            found = []
+            for row in cursor.fetchmany(queries.MAX_ROWS + 1):
+                one = {}
+                for name, kind, value in zip(names, kinds, row, strict=True):
+                    one[name], good = _read(value, kind)
+                    if not good:
+                        dirty.add(name)
+                found.append(one)
+        shown = queries.rows(found)
+        return {**shown, "unreadable": sorted({*shown["unreadable"], *dirty})}
+
+    def _connect(self, timeout_s: float) -> Any:
+        import pymysql
+        from pymysql.constants import FIELD_TYPE
+        from pymysql.converters import encoders
+
+        settings = self._config.settings
+        for name in ("database", "user"):
+            if not settings.get(name):
+                raise ConnectorFault("invalid", f"The setting {name} is not set.")
+        # Dates and texts come as bytes; what is in them is judged in `_read`.
+        numbers = (FIELD_TYPE.TINY, FIELD_TYPE.SHORT, FIELD_TYPE.INT24, FIELD_TYPE.LONG, FIELD_TYPE.LONGLONG)
+        readers: dict[Any, Any] = {
+            **dict.fromkeys((*numbers, FIELD_TYPE.YEAR), int),
+            **dict.fromkeys((FIELD_TYPE.FLOAT, FIELD_TYPE.DOUBLE), float),
+        }
+        where: dict[str, Any] = {"unix_socket": settings["socket"]} if settings.get("socket") else {}
+        if not where:
+            where = {"host": settings.get("host", ""), "port": int(settings.get("port") or 3306)}
+        connection = pymysql.connect(
+            **where,
+            database=settings["database"],
+            user=settings["user"],
+            password=settings.get("password", ""),
+            charset=self._charset,
+            connect_timeout=CONNECT_S,
+            read_timeout=timeout_s,
+            write_timeout=timeout_s,
+            local_infile=False,
+            ssl=ssl.create_default_context() if self._config.parameters.get("tls") else None,
+            conv={**encoders, **readers},
+            use_unicode=False,
+        )
+        with connection.cursor() as cursor:
+            # What does not fit is an error, not a cut; and the server stops what nobody waits for any more.
+            cursor.execute("SET SESSION sql_mode = CONCAT(@@sql_mode, ',STRICT_ALL_TABLES')")
+            with suppress(pymysql.OperationalError):  # MySQL has no such variable
+                cursor.execute("SET SESSION max_statement_time = %s", (timeout_s,))
+        return connection
+
+
+def _style(name: str) -> str:
+    return f"%({name})s"
+
+
+def _read(value: Any, kind: int) -> tuple[Any, bool]:
+    """A value as it is meant, and whether it could be understood."""
+    from pymysql.constants import FIELD_TYPE
+
+    if not isinstance(value, bytes | str):
+        return value, True
+    text, good = (value, True) if isinstance(value, str) else _text(value)
+    if kind in (FIELD_TYPE.DATE, FIELD_TYPE.DATETIME, FIELD_TYPE.TIMESTAMP):
+        found = _DATE.match(text)
+        try:
+            parts = [int(part) for part in found.groups() if part is not None] if found else []
+            if len(parts) == 3:
+                return dt.date(*parts).isoformat(), True
+            return dt.datetime(*parts).isoformat(), True  # type: ignore[arg-type]
+        except (ValueError, TypeError):
+            return None, False
+    return text, good
+
+
+def _text(value: bytes) -> tuple[str, bool]:
+    """UTF-8 where it can be nothing else, else Windows' latin1, which every old program meant by that name."""
+    try:
+        text = value.decode("utf-8")
+    except UnicodeDecodeError:
+        return value.decode("cp1252", "replace"), True
+    # Encoded twice (SÃ£o): taking one layer off gives UTF-8 again.
+    try:
+        return (text.encode("cp1252").decode("utf-8"), True) if not text.isascii() else (text, True)
+    except UnicodeError:
+        return text, True
+
+
+def _fault(error: Any) -> ConnectorFault:
+    """By the error's number (MariaDB error codes). Its message holds values, so it is not told."""
+    number = error.args[0] if error.args and isinstance(error.args[0], int) else 0
+    if number in (1044, 1045, 1142, 1143, 1227, 1698, 1370):
+        return ConnectorFault("credentials", f"MariaDB refuses our user, password or rights ({number}). Set new ones.")
+    if number in (1049, 1054, 1146, 1064, 1305, 1109, 1136, 1364):
+        return ConnectorFault("schema", f"A table or column is not what the query says ({number}). Correct one.")
+    if number in (1048, 1062, 1169, 1216, 1217, 1451, 1452, 3819, 4025):
+        return ConnectorFault("refused", f"MariaDB refuses the record ({number}).")
+    if number in (1264, 1265, 1292, 1366, 1406, 1411, 1525):
+        return ConnectorFault("data", f"A value is not what the column holds ({number}).")
+    if number == 1792:
+        return ConnectorFault("schema", "A query that is declared as a read writes (1792). Declare it as a write.")
+    if isinstance(error, TimeoutError) or number in (1205, 1317, 1969, 3024) or "timed out" in str(error):
+        return ConnectorFault("slow", "MariaDB gave no answer in time; whether it happened is not known.")
+    if number in (1040, 1203, 1213, 1053, 2002, 2003, 2006, 2013, 2055) or isinstance(error, OSError) or not number:
+        return ConnectorFault("down", "MariaDB cannot be reached or broke off.")
+    return ConnectorFault("data", f"MariaDB says {number}.")

@@ -1,0 +1,167 @@
+"""Declared queries over PostgreSQL (psycopg 3). Reads run in read-only transactions, with the server's own time-out.
+
+A write's key is stored in a unique column (`INSERT ... ON CONFLICT DO NOTHING`), so that of two who do the same at once
+one does it; `look_up` says what was done. The connection goes to the configured host only.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from waterline.connectors import queries
+from waterline.connectors.base import Config, ConnectorFault, Manifest, Scope
+from waterline.connectors.threads import Threads
+
+CONNECT_S = 5
+_SETTINGS = ("host", "port", "database", "user", "password")
+_NAME = re.compile(r"[\w.-]{1,128}")
+
+
+class PostgreSql:
+    PARAMETERS: ClassVar[dict[str, Any]] = {
+        "type": "object",
+        "properties": {
+            "queries": {"type": "object", "additionalProperties": queries.QUERY},
+            "tls": {"type": "string", "enum": ["require", "verify-full", "prefer"]},
+        },
+        "required": ["queries"],
+    }
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._queries = queries.read(config.parameters)
+        self.manifest = self.describe(config.parameters, config.files)
+        self._threads = Threads(config.name)
+
+    @staticmethod
+    def describe(parameters: Mapping[str, Any], files: Mapping[str, str]) -> Manifest:
+        declared = queries.operations(queries.read(parameters))
+        scope = "what the queries have as :place"
+        return Manifest("postgresql", "PostgreSQL", _SETTINGS, ("password",), declared, scope)
+
+    async def call(self, operation: str, arguments: Mapping[str, Any], key: str, scope: Scope) -> dict[str, Any]:
+        timeout_s = self.manifest.operation(operation).timeout_s
+        return await self._threads.run(self._do, operation, dict(arguments), key, scope, timeout_s)
+
+    async def close(self) -> None:
+        self._threads.close()
+
+    def _do(self, name: str, arguments: dict[str, Any], key: str, scope: Scope, timeout_s: float) -> dict[str, Any]:
+        import psycopg
+
+        try:
+            with self._connect(timeout_s) as connection:
+                if name == "ping":
+                    connection.execute("SELECT 1")
+                    return {"ok": True}
+                query = self._queries[name]
+                if query.effect == "read":
+                    connection.read_only = True
+                    return self._rows(connection, query, arguments, key, scope)
+                return self._write(connection, query, arguments, key, scope)
+        except psycopg.Error as error:
+            raise _fault(error) from None
+
+    def _write(
+        self, connection: Any, query: queries.Query, arguments: dict[str, Any], key: str, scope: Scope
+    ) -> dict[str, Any]:
+        look_up = self._queries[query.look_up] if query.look_up else None
+        if look_up is not None:
+            before = self._rows(connection, look_up, arguments, key, scope)
+            if before["rows"]:
+                return {**before, "changed": 0, "again": True}
+        done = connection.execute(queries.bound(query, _style), queries.values(query, arguments, key, scope.place))
+        changed = max(0, done.rowcount)
+        connection.commit()
+        if look_up is None:
+            return {"changed": changed, "again": changed == 0}
+        after = self._rows(connection, look_up, arguments, key, scope)
+        if not after["rows"]:
+            raise ConnectorFault("refused", "The database did not store it: another record stands in its place.")
+        return {**after, "changed": changed, "again": changed == 0}
+
+    def _rows(
+        self, connection: Any, query: queries.Query, arguments: dict[str, Any], key: str, scope: Scope
+    ) -> dict[str, Any]:
+        from psycopg.rows import dict_row
+
+        with connection.cursor(row_factory=dict_row) as cursor:
+            cursor.execute(queries.bound(query, _style), queries.values(query, arguments, key, scope.place))
+            return queries.rows(cursor.fetchmany(queries.MAX_ROWS + 1))
+
+    def _connect(self, timeout_s: float) -> Any:
+        import psycopg
+        from psycopg.adapt import Loader
+
+        settings = self._config.settings
+        for name in ("host", "database", "user"):
+            if not settings.get(name):
+                raise ConnectorFault("invalid", f"The setting {name} is not set.")
+        if "," in settings["host"]:
+            raise ConnectorFault("invalid", "The setting host is more than one host. Name one.")
+        connection = psycopg.connect(
+            host=settings["host"],
+            port=settings.get("port") or "5432",
+            dbname=settings["database"],
+            user=settings["user"],
+            password=settings.get("password") or None,
+            connect_timeout=CONNECT_S,
+            sslmode=self._config.parameters.get("tls", "prefer"),
+            application_name="waterline",
+            options=f"-c statement_timeout={int(timeout_s * 1000)} -c idle_in_transaction_session_timeout=30000",
+            tcp_user_timeout=int(timeout_s * 1000),
+        )
+
+        class AsText(Loader):
+            """Dates that Python has not (infinity, BC, year 20026) are given as PostgreSQL writes them."""
+
+            def load(self, data: Any) -> str:
+                return bytes(data).decode()
+
+        for name in ("date", "timestamp", "timestamptz", "interval"):
+            connection.adapters.register_loader(name, AsText)
+        return connection
+
+
+def _style(name: str) -> str:
+    return f"%({name})s"
+
+
+def _fault(error: Any) -> ConnectorFault:
+    """By SQLSTATE (PostgreSQL manual, appendix A). Only the class is told: messages hold values."""
+    state = error.sqlstate or ""
+    match state[:2]:
+        case "28":
+            return ConnectorFault("credentials", f"PostgreSQL refuses our user or password ({state}). Set new ones.")
+        case "3D" | "42" if state != "42501":
+            return ConnectorFault("schema", f"A table or column is not what the query says ({state}). Correct one.")
+        case "42":
+            return ConnectorFault("credentials", "Our user lacks a right in PostgreSQL (42501). Grant it.")
+        case "23":
+            return ConnectorFault("refused", f"PostgreSQL refuses the record ({state}: {_constraint(error)}).")
+        case "22":
+            return ConnectorFault("data", f"A value is not what the column holds ({state}).")
+        case "25":
+            return ConnectorFault(
+                "schema", f"A query that is declared as a read writes ({state}). Declare it as a write."
+            )
+        case "40" | "53" | "57" | "58" | "08" if state != "57014":
+            return ConnectorFault("down", f"PostgreSQL cannot do it now ({state}).")
+    if state == "57014" or isinstance(error, TimeoutError) or "Timeout" in type(error).__name__:
+        return ConnectorFault("slow", "PostgreSQL did not end in time; the statement was stopped.")
+    if not state and "timeout" in str(error).lower():
+        return ConnectorFault("slow", "PostgreSQL gave no answer in time.")
+    if not state:
+        # libpq does not give a SQLSTATE for what happens while connecting
+        said = str(error).lower()
+        if "password" in said or "authentication" in said or "role" in said:
+            return ConnectorFault("credentials", "PostgreSQL refuses our user or password. Set new ones.")
+        if "database" in said and "does not exist" in said:
+            return ConnectorFault("schema", "There is no such database in PostgreSQL.")
+        return ConnectorFault("down", "PostgreSQL cannot be reached or broke off.")
+    return ConnectorFault("data", f"PostgreSQL says {state}.")
+
+
+def _constraint(error: Any) -> str:
+    name = getattr(error.diag, "constraint_name", None) or getattr(error.diag, "column_name", None) or "a rule"
+    return name if _NAME.fullmatch(name) else "a rule"
