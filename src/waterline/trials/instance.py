@@ -38,11 +38,13 @@ class Instance:
         redirect: str = "",
         environ: dict[str, str] | None = None,
         listener: socket.socket | None = None,
+        program: tuple[str, ...] = ("-m", "waterline"),
     ) -> None:
-        """`listener`: a listening socket that outlives the process, as a service manager would hold it; callers then
-        wait through a restart instead of being refused."""
+        """`program`: what Python runs. `listener`: a listening socket that outlives the process, as a service manager
+        would hold it; callers then wait through a restart instead of being refused."""
         self.folder = folder
         self._listener = listener
+        self._program = program
         self.redirect = redirect
         self.environ = environ or {}
         self.url = ""
@@ -64,7 +66,7 @@ class Instance:
         environ |= {"WATERLINE_PURPOSE": "trial", **self.environ}
         if self.redirect:
             environ["WATERLINE_REDIRECT_PROVIDERS"] = self.redirect
-        command = [sys.executable, "-m", "waterline", "up", "--data", str(self.folder), "--port", "0", "--json"]
+        command = [sys.executable, *self._program, "up", "--data", str(self.folder), "--port", "0", "--json"]
         held: tuple[int, ...] = ()
         if self._listener is not None:
             held = (self._listener.fileno(),)
