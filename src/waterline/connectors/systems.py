@@ -33,10 +33,12 @@ class Systems:
         scope: Scope,
         *,
         confirmed: bool = True,
+        reads_only: bool = False,
     ) -> dict[str, Any]:
         """Performs it (connectors/run.py). `confirmed`: an effect of a flow is, or the flow would not have planned it;
         a model's wish is not. Raises ConnectorFault."""
-        return await perform(self.ready(connector), operation, arguments, key, scope, confirmed=confirmed)
+        ready = self.ready(connector)
+        return await perform(ready, operation, arguments, key, scope, confirmed=confirmed, reads_only=reads_only)
 
     def reads(self, connector: str, operation: str) -> bool:
         """Whether the operation changes nothing. Raises ConnectorFault if there is none such."""

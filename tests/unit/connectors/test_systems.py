@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from waterline.agents.tools import Systems as Used
 from waterline.connectors import registry
 from waterline.connectors.arguments import unknown_keyword
 from waterline.connectors.base import ConnectorFault, Scope
@@ -38,6 +39,11 @@ def test_settings_come_from_variables_then_from_the_file(tmp_path: Path) -> None
         settings(tmp_path)
 
 
+def test_the_agents_can_use_them(tmp_path: Path) -> None:
+    used: Used = Systems(DECLARED, settings(tmp_path).connector)  # checked by the type checker
+    assert used
+
+
 async def test_what_is_not_declared_or_not_set_is_told(tmp_path: Path) -> None:
     systems = Systems(DECLARED, settings(tmp_path).connector)
     for name, says in (
@@ -53,6 +59,8 @@ async def test_reads_are_told_from_writes(tmp_path: Path) -> None:
     systems = Systems(DECLARED, settings(tmp_path, WATERLINE_CONNECTOR_MY_CRM_URL="http://127.0.0.1:1").connector)
     assert systems.reads("my-crm", "find")
     assert not systems.reads("my-crm", "upsert_lead")
+    with pytest.raises(ConnectorFault, match="only reading is allowed"):
+        await systems.call("my-crm", "upsert_lead", {"name": "Ana"}, "k", Scope("lisbon"), reads_only=True)
     with pytest.raises(ConnectorFault, match="It has: upsert_lead, find"):
         systems.reads("my-crm", "find_all")
     assert systems.ready("my-crm") is systems.ready("my-crm"), "one breaker a system"
