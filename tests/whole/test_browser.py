@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from made_experiments import record
 from whole_app import App, Release, Route, Server, eventually
 
 from waterline.providers.simulated_script import Answer, Fault, Target, When
@@ -93,6 +94,10 @@ def world(sim, tmp_path_factory):
     second = app.build(Release(app="school", routes={"main": Route(provider="openai", model="gpt-4o", retries=0)}))
     for n in range(30):
         app.chat(f"When can we visit? <script>alert({n})</script>", stream=n % 2 == 0)
+    server.experiments = (
+        record(server, "school", second, app.id), record(server, "school", second, cases=30, repeats=1, seed=2),
+        record(server, "school", second, app.id, cases=25, worse_by=0.0, seed=3, send_items=False),
+    )  # fmt: skip
     yield server, app, second
     server.stop()
 
@@ -139,7 +144,13 @@ def live(server: Server) -> dict[str, int]:
 
 def pages(server: Server, app: App, second: str) -> list[str]:
     trace = server.traces(app="school")[0]["id"]
-    return ["/", "/?app=school&span=1h", "/traces", "/traces?outcome=failed", "/traces?app=nobody", f"/traces/{trace}",
+    full, alone, unsent = server.experiments
+    inside = ("", "?change=lost", "?tag=nothing", "/cases/10", "/cases/17", "/cases/9999")
+    evaluations = ["/experiments", "/experiments?app=nobody", *(f"/experiments/{full}{path}" for path in inside),
+                   f"/experiments/{alone}", f"/experiments/{alone}/cases/1", f"/experiments/{unsent}",
+                   "/experiments/nothing"]  # fmt: skip
+    return [*evaluations, "/", "/?app=school&span=1h",
+            "/traces", "/traces?outcome=failed", "/traces?app=nobody", f"/traces/{trace}",
             "/releases", f"/releases/{second}", f"/releases/{app.id}/diff/{second}", "/load-lines",
             "/forecast?app=school", "/providers", "/budgets", "/keys", "/audit",
             "/traces/nothing"]  # fmt: skip

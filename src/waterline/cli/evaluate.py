@@ -139,7 +139,7 @@ def _record(server: Server, done: Any, work: Any) -> str:
 
 
 def _show(done: Any, address: str) -> None:
-    from waterline.trials.ci_report import points, share
+    from waterline.trials.ci_report import beside, p_value, points, share
 
     result = done.result
     table = Table("", "score", f"pass^{result.plan.repeats}", "missing", "cost, USD", "p50", "p95", box=None)
@@ -156,14 +156,16 @@ def _show(done: Any, address: str) -> None:
         slices = Table("slice", "cases", "before", "after", "change, points", "p (Holm)", box=None)
         for one in result.slices[:12]:
             slices.add_row(escape(one.tag), str(one.cases), f"{one.first:.0%}", f"{one.second:.0%}",
-                           points(one.difference), f"{one.p:.3f}")  # fmt: skip
+                           points(one.difference), p_value(one.p))  # fmt: skip
         out.print(slices)
+    for sentence in beside(result):
+        out.print(sentence, markup=False)
     if result.smallest is not None:
         out.print(f"this run would find a difference of {100 * result.smallest:.1f} points (80 % power)", markup=False)
     if result.provider == "simulated":
         out.print("the simulated provider answered: this says nothing of quality", markup=False)
     out.print(f"{result.word}: {result.reason}", markup=False, soft_wrap=True)
-    if result.more_cases is not None:
+    if result.more_cases is not None and "would settle" not in result.reason:
         out.print(f"about {result.more_cases} more cases would settle it", markup=False)
     out.print(f"answers: {done.journal}", markup=False, soft_wrap=True)
     if address:

@@ -10,9 +10,9 @@ from waterline.access.roles import Action
 from waterline.console.frame import Ask, View, url
 from waterline.control.experiments import CHANGES
 from waterline.core.errors import Refused
-from waterline.core.verdict import Estimate
 from waterline.evals.experiment import Answer
 from waterline.store.experiments import ItemFilter
+from waterline.trials.ci_report import beside, p_value, points, share
 
 PAGE_ROWS = 50
 BADGES = {
@@ -48,6 +48,7 @@ async def experiment(ask: Ask) -> View:
     context: dict[str, Any] = {
         "e": found, "result": found.result, "plan": found.result.plan, "page": page, "given": kept, "after": after,
         "badges": BADGES, "changes": CHANGES if found.head.against else (), "share": share, "points": points,
+        "p_value": p_value, "beside": beside(found.result),
         "next": url(here, **kept, after=str(page.next)) if page is not None and page.next else "",
         "first_page": url(here, **kept), "of_tag": lambda tag: url(here, **{**kept, "tag": tag}),
     }  # fmt: skip
@@ -114,18 +115,6 @@ def _words(text: str) -> list[str]:
     if out:
         out[-1] = out[-1].removesuffix(" ")
     return out
-
-
-def share(value: Estimate | None) -> str:
-    if value is None:
-        return "too few"
-    return f"{100 * value.value:.1f} % [{100 * value.low:.1f}, {100 * value.high:.1f}]"
-
-
-def points(value: Estimate | None) -> str:
-    if value is None:
-        return "too few"
-    return f"{100 * value.value:+.1f} [{100 * value.low:+.1f}, {100 * value.high:+.1f}]"
 
 
 def _whole(text: str) -> int:

@@ -11,7 +11,7 @@ from xml.sax.saxutils import escape, quoteattr
 from msgspec import Struct
 
 from waterline import __version__
-from waterline.core.verdict import Outcome, Verdict
+from waterline.core.verdict import Estimate, Outcome, Verdict
 from waterline.evals.experiment import ArmFigures, Result
 from waterline.trials.load_line import LoadLine
 
@@ -145,7 +145,8 @@ def markdown_of_result(result: Result, address: str = "") -> str:
         *(_arm_row(name, figures, plan.repeats) for name, figures in result.arms.items()),
     ]  # fmt: skip
     if plan.against:
-        lines += ["", f"{result.lost} cases got worse, {result.won} better, {result.same} stayed."]
+        counted = f"{result.lost} cases got worse, {result.won} better, {result.same} stayed."
+        lines += ["", " ".join((counted, *beside(result)))]
     if result.slices and plan.against:
         lines += [
             "",
@@ -153,7 +154,7 @@ def markdown_of_result(result: Result, address: str = "") -> str:
             "| --- | ---: | ---: | ---: | --- | ---: |",
         ]
         lines += [
-            f"| {_cell(s.tag)} | {s.cases} | {s.first:.0%} | {s.second:.0%} | {points(s.difference)} | {s.p:.3f} |"
+            f"| {_cell(s.tag)} | {s.cases} | {s.first:.0%} | {s.second:.0%} | {points(s.difference)} | {p_value(s.p)} |"
             for s in result.slices[:SLICES_SHOWN]
         ]
         if (more := len(result.slices) - SLICES_SHOWN + result.slices_left_out) > 0:
@@ -177,16 +178,35 @@ def _arm_row(name: str, figures: ArmFigures, repeats: int) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def share(estimate: Any) -> str:
+def share(estimate: Estimate | None) -> str:
     if estimate is None:
         return "too few"
     return f"{100 * estimate.value:.1f} % [{100 * estimate.low:.1f}, {100 * estimate.high:.1f}]"
 
 
-def points(estimate: Any) -> str:
+def points(estimate: Estimate | None) -> str:
     if estimate is None:
         return "too few"
     return f"{100 * estimate.value:+.1f} [{100 * estimate.low:+.1f}, {100 * estimate.high:+.1f}]"
+
+
+def p_value(p: float) -> str:
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def beside(result: Result) -> list[str]:
+    """What the change does to cost and latency, a sentence each; of two releases only."""
+    if not result.plan.against:
+        return []
+    said = []
+    if (cost := result.cost_difference) is not None:
+        usd = [f"{x / 1e9:+.6f}" for x in (cost.value, cost.low, cost.high)]
+        said.append(f"Cost an answer {usd[0]} USD [{usd[1]}, {usd[2]}].")
+    else:
+        said.append("Cost cannot be compared: an answer is unpriced or missing.")
+    if (ms := result.ms_difference) is not None:
+        said.append(f"Latency {ms.value:+,.0f} ms [{ms.low:+,.0f}, {ms.high:+,.0f}].")
+    return said
 
 
 def _cell(text: str) -> str:
