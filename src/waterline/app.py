@@ -344,6 +344,7 @@ class Waterline:
             digest_key=self.deps.digest_key,
         )
         self.channels.start()
+        self.plane.line_state = self.channels.state
         for channel in self.channels.opened:
             conversations.add(channel)
         for path, door in self.channels.doors.items():

@@ -24,6 +24,8 @@ ROUTES = [
     ("POST", "/api/environment-records", {"spec": "{}"}, A.LIMITS_WRITE),
     ("GET", "/api/overview?since=0&until=60&step=60", None, A.OVERVIEW_READ),
     ("GET", "/api/providers", None, A.OVERVIEW_READ),
+    ("GET", "/api/channels?app={app}", None, A.OVERVIEW_READ),
+    ("GET", "/api/channel-fees?app={app}", None, A.OVERVIEW_READ),
     ("GET", "/api/cost", None, A.OVERVIEW_READ),
     ("GET", "/api/cost/report?app={app}", None, A.OVERVIEW_READ),
     ("POST", "/api/cost/reconciliation", {"invoice": "day,model,usd\n2026-11-01,m,1\n"}, A.OVERVIEW_READ),

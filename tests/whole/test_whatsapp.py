@@ -30,13 +30,13 @@ Make = Callable[..., tuple[WhatsAppSim, Server]]
 def make(sim: Any, tmp_path: Path) -> Iterator[Make]:
     made: list[Any] = []
 
-    def both(**script: Any) -> tuple[WhatsAppSim, Server]:
+    def both(policy: dict[str, Any] | None = None, **script: Any) -> tuple[WhatsAppSim, Server]:
         whatsapp = WhatsAppSim(tmp_path / f"sim{len(made)}", **script)
         made.append(whatsapp)
         server = Server(tmp_path / f"data{len(made)}", f"{sim.address}/{{route}}", **settings(whatsapp))
         made.append(server)
         connect(whatsapp, server)
-        install(server)
+        install(server, **(policy or {}))
         return whatsapp, server
 
     yield both

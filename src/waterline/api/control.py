@@ -213,6 +213,9 @@ def control_routes(plane: Plane, authenticate: Callable[[Any, str], Principal]) 
             who, q.get("app") or None, q.get("release") or None, q.get("before") or "", limit
         )
 
+    async def channel_fees(who: Principal, r: Request) -> Any:
+        return await plane.channel_fees(who, r.query_params.get("app") or "", r.query_params.get("month") or "")
+
     async def add_experiment(who: Principal, r: Request) -> Any:
         return await plane.add_experiment(who, await _body(r, ExperimentBody))
 
@@ -236,6 +239,8 @@ def control_routes(plane: Plane, authenticate: Callable[[Any, str], Principal]) 
         route("/apps/{app}/moves", move, "POST", status=201),
         route("/overview", overview),
         route("/providers", lambda who, r: plane.providers(who, r.query_params.get("app") or None)),
+        route("/channels", lambda who, r: plane.channels(who, r.query_params.get("app") or "")),
+        route("/channel-fees", channel_fees),
         route("/cost", cost),
         route("/cost/report", cost_report),
         route("/cost/reconciliation", cost_reconciliation, "POST"),

@@ -12,6 +12,7 @@ from waterline.channels.base import SendFault
 from waterline.channels.pacing import Begins, Lane, Pairs
 from waterline.channels.whatsapp_errors import RULES
 from waterline.channels.whatsapp_parse import AccountEvent
+from waterline.control.channels import Pace
 from waterline.store.channels import EventRow, NumberRow
 
 log = logging.getLogger("waterline.whatsapp")
@@ -21,6 +22,7 @@ PAUSE_US = 3600 * 1_000_000
 RETRY_STOPPED_US = 600 * 1_000_000  # an error stops a number for so long; a ban, until it is lifted
 HARD = ("BANNED", "DISABLED", "UNLINKED", "DELETED", "MIGRATED")
 PATIENCE_S = 30.0  # how long a message waits for its number's turn
+CAREFUL = {"YELLOW": 1 / 8, "RED": 1 / 40}  # this part of the pace, for templates
 SAY = {"info": logging.INFO, "warning": logging.WARNING, "critical": logging.CRITICAL}
 
 
@@ -49,6 +51,7 @@ class Numbers:
         self.begins = Begins(0)
         self.pairs = Pairs()
         self._lanes: dict[str, Lane] = {}
+        self._careful: dict[tuple[str, str], Lane] = {}  # number, quality: what we begin there
 
     def restore(self, rows: list[NumberRow]) -> None:
         self.rows = {row.number: row for row in rows}
@@ -59,6 +62,21 @@ class Numbers:
         if lane is None:
             lane = self._lanes[number] = Lane(self._rate)
         return lane
+
+    def lanes(self, number: str, *, begins: bool) -> list[Lane]:
+        """Whose turns a message waits for. Templates of a number with a falling rating go slowly, answers do not: users
+        report what they did not ask for."""
+        row = self.rows.get(number)
+        part = CAREFUL.get(row.quality) if row is not None and begins else None
+        if row is None or part is None:
+            return [self.lane(number)]
+        careful = self._careful.get((number, row.quality))
+        if careful is None:
+            careful = self._careful[number, row.quality] = Lane(max(0.1, self._rate * part))
+        return [careful, self.lane(number)]
+
+    def paces(self) -> dict[str, Pace]:
+        return {number: Pace(lane.most, round(lane.rate, 1), lane.waiting) for number, lane in self._lanes.items()}
 
     # --- before sending ------------------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from waterline.channels.numbers import Numbers
 from waterline.channels.webchat import Webchat
 from waterline.channels.whatsapp import Owner, WhatsApp
 from waterline.channels.whatsapp_webhook import MOST_BODY, Webhook
+from waterline.control.channels import LineState
 from waterline.core.app_spec import AppSpec
 from waterline.core.channel_prices import MessagePrices
 from waterline.core.channels import EmailPolicy, WebchatPolicy, WhatsAppPolicy
@@ -46,6 +47,7 @@ class Channels:
         digest_key: bytes,
     ) -> None:
         self._specs = specs
+        self._clock_us = clock_us
         self._read_from: tuple[AppSpec, ...] = ()
         self._owners: dict[tuple[str, str], tuple[AppSpec, str]] = {}
         self._prices: dict[str, tuple[AppSpec, MessagePrices]] = {}
@@ -69,6 +71,16 @@ class Channels:
     async def stop(self) -> None:
         for channel in self.opened:
             await channel.stop()
+
+    def state(self) -> LineState:
+        """For the console."""
+        mailbox = next((c.trouble for c in self.opened if isinstance(c, Email)), "")
+        if self.whatsapp is None:
+            return LineState(mailbox=mailbox)
+        numbers = self.whatsapp.numbers
+        return LineState(
+            True, numbers.paces(), numbers.begins.limit, numbers.begins.by_branch(self._clock_us()), mailbox
+        )
 
     # --- one channel each ----------------------------------------------------------------------------------------
 

@@ -19,7 +19,7 @@ class Lane:
         self.rate = rate  # what we take now: less after it said that we are too fast
         self._next_s = 0.0
         self._queues: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
-        self._waiting = 0
+        self.waiting = 0
         self._timer: asyncio.TimerHandle | None = None
 
     async def turn(self, branch: str, patience_s: float) -> None:
@@ -29,13 +29,11 @@ class Lane:
         if not self._queues and self._next_s <= now:
             self._next_s = now + 1 / self.rate
             return
-        if self._waiting >= MOST_WAITING:
-            raise SendFault(
-                "later", f"{self._waiting} messages wait for this number already.", retry_after_s=patience_s
-            )
+        if self.waiting >= MOST_WAITING:
+            raise SendFault("later", f"{self.waiting} messages wait for this number already.", retry_after_s=patience_s)
         mine: asyncio.Future[None] = loop.create_future()
         self._queues.setdefault(branch, deque()).append(mine)
-        self._waiting += 1
+        self.waiting += 1
         self._arm(loop)
         try:
             async with asyncio.timeout(patience_s):
@@ -43,7 +41,7 @@ class Lane:
         except TimeoutError:
             raise SendFault("later", "This number has more to send than it may.", retry_after_s=patience_s) from None
         finally:
-            self._waiting -= 1
+            self.waiting -= 1
             mine.cancel()
 
     def too_fast(self) -> None:
@@ -118,6 +116,10 @@ class Begins:
 
     def used_by(self, branch: str) -> int:
         return self._used.get(branch, 0)
+
+    def by_branch(self, now_us: int) -> dict[str, int]:
+        self._forget(now_us)
+        return {branch: used for branch, used in self._used.items() if used}
 
     def take(self, branch: str, contact: str, branches: int, now_us: int) -> bool:
         """Whether this contact is new, so that `give_back` may undo it. Raises SendFault when there is no room."""

@@ -23,6 +23,17 @@ class Templates:
     def restore(self, rows: list[TemplateRow]) -> None:
         self.rows = {(row.name, row.language): row for row in rows}
 
+    def meant(self, template: Template) -> Template:
+        """In the language that exists: a conversation in "pt" takes the one in "pt_PT", an approved one first."""
+        if not self.rows or (template.name, template.language) in self.rows:
+            return template
+        spoken = template.language.partition("_")[0]
+        near = [
+            r for (name, code), r in self.rows.items() if name == template.name and code.partition("_")[0] == spoken
+        ]
+        near.sort(key=lambda r: (r.status != "APPROVED", r.language))
+        return replace(template, language=near[0].language) if near else template
+
     def category(self, template: Template, otherwise: str) -> str:
         row = self.rows.get((template.name, template.language))
         return row.category if row is not None and row.category else otherwise

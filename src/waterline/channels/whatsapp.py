@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from waterline.channels.base import SendFault, Sent
 from waterline.channels.fees import Fees, Wanted
@@ -130,6 +131,10 @@ class WhatsApp:
             raise SendFault(
                 "number_stopped", f"No branch of any app has the number {address}. Declare it, and promote."
             )
+        if window_open and message.text:
+            message = replace(message, template=None)
+        elif message.template is not None:
+            message = replace(message, template=self.templates.meant(message.template))
         policy, template = self._policy(owner.app), message.template
         if template is None and not window_open:
             raise SendFault("window_closed", "The user wrote more than 24 hours ago. Send a template.", code=131047)
@@ -145,7 +150,8 @@ class WhatsApp:
         contact = hmac.new(self._digest_key, to.encode(), hashlib.sha256).hexdigest()[:32]
         who = f"{owner.app}/{owner.branch}"
         self.numbers.pairs.take(number, to, time.monotonic())
-        await self.numbers.lane(number).turn(who, PATIENCE_S)
+        for lane in self.numbers.lanes(number, begins=template is not None):
+            await lane.turn(who, PATIENCE_S)
         new = begins and self.numbers.begins.take(who, contact, owner.branches, self._clock_us())
         wanted = Wanted(key, owner.app, owner.branch, address, to, contact, category, begins)
         try:

@@ -2,7 +2,7 @@
 
 import calendar
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 
 import msgspec
@@ -205,32 +205,46 @@ def declared_forecast(spec: AppSpec, prices: PriceTable, live: Live, now_us: int
 
 def app_forecast(tx: Tx, spec: AppSpec, prices: PriceTable, now_us: int) -> AppForecast:
     """The month of `now_us` (UTC) from the live traffic of whole days before today."""
-    today = now_us // DAY_US
-    now = time.gmtime(now_us / 1e6)
-    month_first = _us(date(now.tm_year, now.tm_mon, 1)) // DAY_US
-    length = calendar.monthrange(now.tm_year, now.tm_mon)[1]
-    since = min(today - LONGEST_DAYS, month_first)
-    rows = [r for r in costs.sums(tx, "day", spec.name, since * DAY_US, now_us) if r.purpose == LIVE]
+    rows = [r for r in costs.sums(tx, "day", spec.name, seen_from(now_us), now_us) if r.purpose == LIVE]
     spent: dict[int, int] = {}
     for r in rows:
         spent[int(r.what)] = spent.get(int(r.what), 0) + r.cost_nano_usd
-    first = max(min(spent, default=today), today - LONGEST_DAYS)
-    days = [Day(d, spent.get(d, 0) / NANO) for d in range(first, today)]
-    rest_of_today = 1.0 - (now_us - today * DAY_US) / DAY_US
-    left = [(today, rest_of_today), *((d, 1.0) for d in range(today + 1, month_first + length))]
-    so_far = sum(usd for d, usd in spent.items() if d >= month_first) / NANO
-    effects = _effects(rows, prices, now_us)
-    found = from_days(days, left, so_far, budgets_of(spec), effects)
+    found = from_spent(spent, now_us, budgets_of(spec), _effects(rows, prices, now_us))
     unpriced = sum(r.unpriced for r in rows)
     if unpriced:
         found.notes.append(f"at least: {unpriced:,} requests have no price and are not in it")
-    sessions, requests = costs.conversations(tx, spec.name, since * DAY_US, now_us)
+    sessions, requests = costs.conversations(tx, spec.name, seen_from(now_us), now_us)
     all_requests = sum(r.requests for r in rows)
     turns = requests / sessions if sessions else None
     each = None
     if turns is not None and all_requests:
         each = sum(r.cost_nano_usd for r in rows) / NANO / all_requests * turns
-    return AppForecast(spec.name, f"{now.tm_year}-{now.tm_mon:02}", found, unpriced, sessions, turns, each)
+    month = f"{datetime.fromtimestamp(now_us / 1e6, UTC):%Y-%m}"
+    return AppForecast(spec.name, month, found, unpriced, sessions, turns, each)
+
+
+def seen_from(now_us: int) -> int:
+    """Where the days begin that a forecast looks at."""
+    return min(now_us // DAY_US - LONGEST_DAYS, _month_first(now_us)) * DAY_US
+
+
+def _month_first(now_us: int) -> int:
+    return _us(datetime.fromtimestamp(now_us / 1e6, UTC).date().replace(day=1)) // DAY_US
+
+
+def from_spent(
+    spent: Mapping[int, int], now_us: int, budgets: Budgets, effects: Callable[[float], list[Effect]] = lambda usd: []
+) -> Forecast:
+    """`spent`: day since the epoch -> nano-USD, today's so far included. The month of `now_us`, in UTC."""
+    today, month_first = now_us // DAY_US, _month_first(now_us)
+    now = time.gmtime(now_us / 1e6)
+    length = calendar.monthrange(now.tm_year, now.tm_mon)[1]
+    first = max(min(spent, default=today), today - LONGEST_DAYS)
+    days = [Day(d, spent.get(d, 0) / NANO) for d in range(first, today)]
+    rest_of_today = 1.0 - (now_us - today * DAY_US) / DAY_US
+    left = [(today, rest_of_today), *((d, 1.0) for d in range(today + 1, month_first + length))]
+    so_far = sum(usd for d, usd in spent.items() if d >= month_first) / NANO
+    return from_days(days, left, so_far, budgets, effects)
 
 
 def _effects(rows: Sequence[CostSum], prices: PriceTable, now_us: int) -> Callable[[float], list[Effect]]:

@@ -19,6 +19,7 @@ from waterline.access.roles import PERSON_ROLES, Action, Principal, Role, allowe
 from waterline.access.stored import AuditRows
 from waterline.control import costs, experiments, replaying, responses
 from waterline.control.budgets import BudgetView, budget_views
+from waterline.control.channels import ChannelsView, FeesView, LineState, channels_view, fees_view
 from waterline.control.experiments import ExperimentBody, ExperimentPage, ExperimentView, ItemPage
 from waterline.control.providers import AppProviders, app_providers
 from waterline.control.views import (
@@ -38,6 +39,7 @@ from waterline.control.views import (
     TraceView,
 )
 from waterline.core.app_spec import UNLIMITED, AppSpec, Priority, Spending, parse_spec, spec_id
+from waterline.core.channel_prices import month_of
 from waterline.core.errors import NotReplayable, Refused
 from waterline.core.ids import is_trace_id, sha256_hex
 from waterline.core.prices import PriceTable
@@ -105,6 +107,7 @@ class Plane:
         self._status_changed = status_changed
         self._drain = drain
         self._status_now = status_now
+        self.line_state: Callable[[], LineState] = LineState  # set when channels are opened
 
     # --- views -------------------------------------------------------------------------------------------------
 
@@ -135,6 +138,26 @@ class Plane:
         now_s, clock_us = self._deps.tick_s(), self._deps.clock_us()
         chosen = [known for name, known in sorted(self._deps.apps.items()) if app in (None, name)]
         return [app_providers(known, self._live, self._upstreams, now_s, clock_us) for known in chosen]
+
+    async def channels(self, who: Principal, app: str) -> ChannelsView:
+        """How the numbers, templates and mailboxes of an app are."""
+        require(who, Action.OVERVIEW_READ)
+        spec, now, now_us = self._known_app(app).spec, self.line_state(), self._deps.clock_us()
+        theirs = {
+            number
+            for name, known in self._deps.apps.items()
+            if name != app
+            for branch in known.spec.branches
+            for number in branch.addresses.get("whatsapp", ())
+        }
+        return await self._store.read(lambda tx: channels_view(tx, spec, theirs.__contains__, now, now_us))
+
+    async def channel_fees(self, who: Principal, app: str, month: str) -> FeesView:
+        """What messages cost in a month, this one unless told otherwise."""
+        require(who, Action.OVERVIEW_READ)
+        spec, now_us = self._known_app(app).spec, self._deps.clock_us()
+        costs.period(month, "", "", now_us)
+        return await self._store.read(lambda tx: fees_view(tx, spec, month or month_of(now_us), now_us))
 
     async def cost(self, who: Principal, app: str | None, since_us: int | None) -> list[CostRow]:
         require(who, Action.OVERVIEW_READ)

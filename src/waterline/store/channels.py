@@ -71,6 +71,7 @@ class FeeReport(Struct, frozen=True):
     messages: int
     unpriced: int
     expected_nano_usd: int
+    spent_nano_usd: int  # billed where a status has said so, else expected
     unconfirmed: int
     billed_messages: int
     billed_nano_usd: int
@@ -165,9 +166,9 @@ def people(tx: Tx, app: str, month: str) -> dict[str, int]:
     return {row["branch"]: row["people"] for row in rows}
 
 
-def fees_by_day(tx: Tx, app: str, month: str) -> list[tuple[int, int, int]]:
+def fees_by_day(tx: Tx, app: str, since_us: int) -> list[tuple[int, int, int]]:
     """day (since the epoch), messages, nano-USD."""
-    rows = tx.all("channels.fees_by_day", app=app, month=month)
+    rows = tx.all("channels.fees_by_day", app=app, since_us=since_us)
     return [(row["day"], row["messages"], row["nano_usd"]) for row in rows]
 
 

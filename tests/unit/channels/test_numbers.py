@@ -159,6 +159,20 @@ def test_a_falling_quality_is_told_before_the_ban_and_stops_marketing_first() ->
     assert send(made, begins=True, marketing=True) == "n1"
 
 
+def test_templates_of_a_number_with_a_falling_rating_go_slowly_and_answers_do_not() -> None:
+    made = numbers()
+    plain = made.lanes("n1", begins=True)
+    assert plain == made.lanes("n1", begins=False) == [made.lane("n1")]
+    for what, part in (("DOWNGRADE", 8), ("FLAGGED", 40)):
+        made.event(event("phone_number_quality_update", display_phone_number="351210000001", event=what))
+        careful, own = made.lanes("n1", begins=True)
+        assert (careful.rate, own) == (80 / part, made.lane("n1"))
+        assert made.lanes("n1", begins=False) == [own]
+        assert made.lanes("n2", begins=True) == [made.lane("n2")]
+    made.event(event("phone_number_quality_update", display_phone_number="351210000001", event="UNFLAGGED"))
+    assert made.lanes("n1", begins=True) == plain
+
+
 def test_an_announced_ban_pauses_what_we_begin_and_says_what_to_do() -> None:
     made = numbers()
     told = made.event(event("account_update", event="DISABLED_UPDATE", phone_number="351210000001",
@@ -295,3 +309,13 @@ def test_a_template_that_is_gone_is_refused() -> None:
     found.synced("waba", [template("good")], NOW + 1)
     with pytest.raises(SendFault, match="deleted"):
         found.check(Template("old", "en", ("a", "b")))
+
+
+def test_a_conversation_in_portuguese_takes_the_template_that_there_is_in_portuguese() -> None:
+    made = Templates()
+    told = [{"name": "hi", "language": code, "status": status, "components": []}
+            for code, status in (("en_US", "APPROVED"), ("pt_BR", "REJECTED"), ("pt_PT", "APPROVED"))]  # fmt: skip
+    made.synced("waba", told, NOW)
+    assert made.meant(Template("hi", "pt")).language == "pt_PT"
+    assert made.meant(Template("hi", "pt_BR")).language == "pt_BR"
+    assert made.meant(Template("hi", "es")).language == "es"

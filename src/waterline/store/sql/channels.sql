@@ -103,6 +103,7 @@ SELECT
     branch, category, COUNT(*) AS messages,
     SUM(CASE WHEN nano_usd IS NULL THEN 1 ELSE 0 END) AS unpriced,
     SUM(COALESCE(nano_usd, 0)) AS expected_nano_usd,
+    SUM(COALESCE(billed_nano_usd, nano_usd, 0)) AS spent_nano_usd,
     SUM(CASE WHEN billed IS NULL THEN 1 ELSE 0 END) AS unconfirmed,
     SUM(CASE WHEN billed = 1 THEN 1 ELSE 0 END) AS billed_messages,
     SUM(COALESCE(billed_nano_usd, 0)) AS billed_nano_usd,
@@ -123,7 +124,7 @@ GROUP BY branch
 -- name: fees_by_day
 SELECT (at_us / 86400000000) AS day, COUNT(*) AS messages, SUM(COALESCE(billed_nano_usd, nano_usd, 0)) AS nano_usd
 FROM channel_fees
-WHERE app = :app AND month = :month AND state <> 'failed'
+WHERE app = :app AND at_us >= :since_us AND state <> 'failed'
 GROUP BY 1
 ORDER BY 1
 
