@@ -366,7 +366,7 @@ class Waterline:
         self._converse()
         gc.collect()
         gc.freeze()  # what was built lives as long as the process; the collector need not look at it again
-        gc.set_threshold(100_000, 50, 100)
+        gc.set_threshold(100_000, 10, 10)
 
     async def listen(self, sock: socket.socket) -> None:
         """From now on requests are answered."""

@@ -133,6 +133,8 @@ class Connection(asyncio.Protocol):
         self.server.connections.discard(self)
         if self.exchange is not None and self.exchange.handle is not None and not self.deaf:
             self.server.gate.left_while_sending()
+        self.exchange = self.complete = None  # they and the parser point back here
+        del self.parser
         self.resume_writing()
         answering = self.answering
         if answering is not None:
@@ -321,7 +323,7 @@ class Connection(asyncio.Protocol):
             pass  # the caller left, or the server stops: the handler has said what there was to say
         finally:
             server.in_flight -= 1
-            self.answering = None
+            self.answering = exchange.error = None  # an error holds the frames it came through, they the exchange
             self._next(exchange.sink)
 
     def _next(self, sink: HttpSink) -> None:

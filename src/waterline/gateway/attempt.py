@@ -60,42 +60,49 @@ async def first_answer(call: Call) -> bytes:
             return won
         raced = won
         start = next((n for n, t in enumerate(call.plan) if isinstance(raced.get(t), AfterContent)), 0)
-    for position, target in enumerate(call.plan[start:], start):
-        if not takes(call, target):
-            continue
-        if failures and target not in raced:
-            before.health.fell_back += 1
-            trail.events.append(FellBack(trail.elapsed_us, before.name, target.name, failures[-1].message[:300]))
-            trail.deps.metrics.count("fallback")
-        before = target
-        last = position == len(call.plan) - 1
-        try:
-            if target in raced:
-                raise raced[target]
-            return await _tries(call, target, last)
-        except Broken as error:
-            broken = broken or error
-            call.resume = resume(call, error, position)
-            if call.resume is None:
-                raise broken from None
-            failures.append(error.error)
-        except (ProviderUnavailable, ProviderTimeout, RateLimited, BudgetExceeded, OwnPoolFull) as error:
-            failures.append(error)
-            if call.left_s <= 0:
-                break
-        except InvalidRequest as error:
-            if not position and error.status != 404:  # 404: the model is gone there (retired), not the request wrong
-                raise
-            failures.append(error)
-    if broken is not None:
-        raise broken
-    raise loudest(failures)
+    try:
+        for position, target in enumerate(call.plan[start:], start):
+            if not takes(call, target):
+                continue
+            if failures and target not in raced:
+                before.health.fell_back += 1
+                trail.events.append(FellBack(trail.elapsed_us, before.name, target.name, failures[-1].message[:300]))
+                trail.deps.metrics.count("fallback")
+            before = target
+            last = position == len(call.plan) - 1
+            try:
+                if target in raced:
+                    raise raced[target]
+                return await _tries(call, target, last)
+            except Broken as error:
+                broken = broken or error
+                call.resume = resume(call, error, position)
+                if call.resume is None:
+                    raise broken from None
+                failures.append(error.error)
+            except (ProviderUnavailable, ProviderTimeout, RateLimited, BudgetExceeded, OwnPoolFull) as error:
+                failures.append(error)
+                if call.left_s <= 0:
+                    break
+            except InvalidRequest as error:
+                if (
+                    not position and error.status != 404
+                ):  # 404: the model is gone there (retired), not the request wrong
+                    raise
+                failures.append(error)
+        if broken is not None:
+            raise broken
+        raise loudest(failures)
+    finally:  # each holds the frames it came through, this one too: a cycle that keeps the request in memory
+        failures.clear()
+        raced.clear()
+        broken = None
 
 
 async def _tries(call: Call, target: Target, last: bool) -> bytes:
     """All tries at one target. Raises the RequestError of the last one."""
     number = 0
-    error: RequestError | None = None
+    before: ProviderFault | None = None
     while True:
         try:
             if call.trail.app.spec.limits.adaptive_concurrency:
@@ -103,21 +110,21 @@ async def _tries(call: Call, target: Target, last: bool) -> bytes:
             if target.health.wait_s(call.trail.deps.tick_s()):
                 await _turn(call, target, last)
         except Cooling:
-            if error is None:
+            if before is None:
                 raise
-            raise error from None  # why it is cooling down
+            raise as_request_error(before, target) from None  # why it is cooling down
         try:
             return await _attempt(call, target)
         except ProviderFault as fault:
             number += 1
-            error = as_request_error(fault, target)
             if not _again(fault, number, call, target, last):
-                raise error from fault
+                raise as_request_error(fault, target) from fault
             pause = fault.retry_after_s
             if pause is None or fault.kind != "rate_limited":
                 pause = BACKOFF_S * 2**number * (0.5 + call.trail.deps.jitter())
             if pause >= min(PATIENCE_S, call.left_s):
-                raise error from fault
+                raise as_request_error(fault, target) from fault
+            before = fault.with_traceback(None)  # it would hold this frame, and this frame it
             await call.trail.deps.sleep(pause)
 
 
@@ -221,11 +228,9 @@ async def _attempt(call: Call, target: Target) -> bytes:
                 learned.learn_tokens(usage, len(body), trail.chunks if request.stream else 0)
         return last
     except UpstreamError as error:
-        fault = fault_of(error)
         if error.safe:
             usage = None
-        event.failed(fault, call)
-        raise fault from error
+        raise event.failed(fault_of(error), call) from error
     except ProviderFault as fault:
         fault.message = target.upstream.hide(fault.message)
         event.failed(fault, call)
@@ -353,7 +358,7 @@ class _Event:
         else:
             health.neutral(self.began_s)
 
-    def failed(self, fault: ProviderFault, call: Call) -> None:
+    def failed(self, fault: ProviderFault, call: Call) -> ProviderFault:
         said = "" if fault.kind == "refused_key" else f": {fault.message}"  # providers echo keys
         self.error = f"{fault.kind}{said}"[:500]
         self.status = fault.status or None
@@ -370,6 +375,7 @@ class _Event:
                 health.neutral(self.began_s)  # the caller's own deadline says nothing about the target
             case _:
                 health.failed(now_s, self.began_s, self.error)
+        return fault
 
     @property
     def _waited_s(self) -> float:

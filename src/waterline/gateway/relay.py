@@ -50,15 +50,19 @@ async def relay(call: Call, target: Target, response: Response, reader: StreamRe
         if not began:
             raise
         await _flush(call, held + reader.pending)
-        fault = fault_of(error) if isinstance(error, UpstreamError) else error
-        fault.message = target.upstream.hide(fault.message)
-        raise Broken(as_request_error(fault, target)) from error
+        raise _broken(error, target) from error
     if not reader.done:
         trail.note = "finish reason without [DONE]"
     if not began:
         await begin(call, target)
     await _linger(response)
     return (held if resume is None else resume.said(held)) + DONE
+
+
+def _broken(error: UpstreamError | ProviderFault, target: Target) -> Broken:
+    fault = fault_of(error) if isinstance(error, UpstreamError) else error
+    fault.message = target.upstream.hide(fault.message)
+    return Broken(as_request_error(fault, target))
 
 
 async def _linger(response: Response) -> None:

@@ -233,6 +233,8 @@ class Response:
         """Give up what has not been received; its connection ends and the slot is free. Harmless after the end."""
         if self._connection is not None:
             self._connection.fail(Disconnected("The reader closed this response."))
+        elif self._error is not None:  # what was raised holds its readers' frames, and they this
+            self._error = Disconnected("The reader closed this response.")
 
     async def __aenter__(self) -> Self:
         return self
@@ -264,6 +266,12 @@ class Response:
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
+
+    def _failure(self) -> UpstreamError:
+        """Why there is none. It is not kept: it will hold the frames that it comes through, and they this."""
+        error, self._error = self._error, None
+        assert error is not None
+        return error
 
     def _end(self, error: UpstreamError | None) -> None:
         self._connection = None
@@ -337,6 +345,7 @@ class _Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.closed = True
+        del self.parser  # it points back here
         response, self.response = self.response, None
         if response is not None:
             if exc is None and response._head_in and not response.framed:
@@ -558,7 +567,7 @@ class Pool:
             assert response._error is not None
             stale = connection.served and not connection.answered and isinstance(response._error, Disconnected)
             if not (idempotent and stale):
-                raise response._error
+                raise response._failure()
             idempotent = False
 
     def close(self) -> None:
