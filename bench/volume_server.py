@@ -1,5 +1,5 @@
-"""The server that bench/volume.py measures: Waterline with the real WhatsApp channel and web hook, the agent that asks
-the model for every message, and a calendar and a CRM that write down every call.
+"""The server that bench/volume.py measures: Waterline with its own channels, an agent that asks the model for every
+message, and a calendar and a CRM that write down every call.
 
     WATERLINE_WHATSAPP_URL=... VOLUME_FOLDER=... python bench/volume_server.py up --data FOLDER ...
 """
@@ -13,18 +13,10 @@ import waterline.app
 from waterline.__main__ import main
 from waterline.agents.agent import Agent, Tools, TurnInput
 from waterline.agents.plain import PlainAgent
-from waterline.channels.fees import Fees, list_prices
-from waterline.channels.graph import Graph, GraphAccess
-from waterline.channels.numbers import Numbers
-from waterline.channels.whatsapp import Owner, WhatsApp
-from waterline.channels.whatsapp_webhook import MOST_BODY, Webhook
 from waterline.connectors.base import Scope
 from waterline.conversations import Conversations
-from waterline.core.channel_prices import MessagePrices
-from waterline.core.channels import WhatsAppPolicy
 from waterline.core.conversation import Effect, Outbound, Turn
 from waterline.core.release import Release
-from waterline.core.web import Door
 
 BOOK = "visit"  # who writes this word wants one
 
@@ -65,7 +57,7 @@ class Receptionist(Agent):
 
 class MeasuredWaterline(waterline.app.Waterline):
     def _connect(self) -> Conversations:
-        settings, books = self.settings, Books(Path(os.environ["VOLUME_FOLDER"]) / "books")
+        books = Books(Path(os.environ["VOLUME_FOLDER"]) / "books")
 
         def make_agent(release: Release) -> Agent:
             return Receptionist()
@@ -75,28 +67,6 @@ class MeasuredWaterline(waterline.app.Waterline):
             url=lambda c: f"/conversations/{c}", make_agent=make_agent,
         )  # fmt: skip
 
-        def owner(address: str) -> Owner | None:
-            place = made.places().at("whatsapp", address)
-            return Owner(place.app, place.branch.id) if place is not None else None
-
-        def policy(app: str) -> WhatsAppPolicy:
-            return self.deps.apps[app].spec.channels.whatsapp or WhatsAppPolicy()
-
-        prices, clock_us = MessagePrices(list_prices()), self.deps.clock_us
-        channel = WhatsApp(
-            graph=Graph(GraphAccess(settings.whatsapp_url, settings.whatsapp_token)),
-            store=self.store,
-            numbers=Numbers(80, clock_us, self.metrics.count),
-            fees=Fees(self.store, clock_us, policy, lambda app: prices),
-            owner=owner,
-            policy=policy,
-            desk=made.desk,
-            clock_us=clock_us,
-            digest_key=settings.master_key[:32],
-        )
-        made.add(channel)
-        hook = Webhook("", [settings.whatsapp_app_secret], channel, clock_us, self.metrics.count)
-        self.gate.doors.add("/webhooks/whatsapp", Door(hook, MOST_BODY))
         return made
 
 

@@ -50,6 +50,7 @@ class Channels:
         self._clock_us = clock_us
         self._read_from: tuple[AppSpec, ...] = ()
         self._owners: dict[tuple[str, str], tuple[AppSpec, str]] = {}
+        self._sharing = 0  # branches with a number: they share the portfolio's limit
         self._prices: dict[str, tuple[AppSpec, MessagePrices]] = {}
         self._text = list_prices()
         self.doors: dict[str, Door] = {}
@@ -140,14 +141,15 @@ class Channels:
                     for kind, addresses in branch.addresses.items():
                         for one in addresses:
                             self._owners.setdefault((kind, one), (spec, branch.id))
+            owners = {(spec.name, branch) for (kind, _), (spec, branch) in self._owners.items() if kind == "whatsapp"}
+            self._sharing = len(owners)
         return self._owners.get((channel, address))
 
     def _owner(self, number: str) -> Owner | None:
         found = self._at("whatsapp", number)
         if found is None:
             return None
-        sharing = {(spec.name, branch) for (kind, _), (spec, branch) in self._owners.items() if kind == "whatsapp"}
-        return Owner(found[0].name, found[1], len(sharing))
+        return Owner(found[0].name, found[1], self._sharing)
 
     def _policy(self, app: str) -> WhatsAppPolicy:
         declared = (spec.channels.whatsapp for spec in self._specs() if spec.name == app)

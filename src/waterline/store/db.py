@@ -13,11 +13,12 @@ import os
 import sqlite3
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from waterline.core.errors import WaterlineError
 from waterline.store import named_sql
@@ -31,6 +32,7 @@ READERS = 4
 BUSY_S = 5.0  # how long to wait for another writer (a backup, a person with sqlite3)
 READ_S = 15.0  # the longest a read may take
 MOST_WAITING = 2000  # writes that may queue
+MOST_TOGETHER = 64  # of those that wait, in one transaction: the disk is asked to be sure once for all of them
 ROWS_AT_ONCE = 64  # in one statement
 
 
@@ -114,6 +116,14 @@ class Statements:
         return text
 
 
+class _Job(NamedTuple):
+    """A write that waits. `alone`: nobody else's hangs on how long it takes."""
+
+    fn: Callable[[Tx], Any]
+    future: Future[Any]
+    alone: bool
+
+
 class Store:
     """Open one with `Store.open`. Close it: `close` waits for what is queued."""
 
@@ -129,6 +139,7 @@ class Store:
         self._readers: list[sqlite3.Connection] = []
         self._readers_lock = threading.Lock()
         self._room = threading.BoundedSemaphore(MOST_WAITING)
+        self._waiting: deque[_Job] = deque()
         self._closed = False
 
     @classmethod
@@ -152,16 +163,18 @@ class Store:
         return cls(path, connection, lock, on_error or _ignore)
 
     async def write(self, fn: Callable[[Tx], T]) -> T:
-        """Runs `fn` on the writer thread, between BEGIN IMMEDIATE and COMMIT. When this returns, it is on disk.
+        """Runs `fn` on the writer thread, in a transaction. When this returns, it is on disk.
 
-        Raises what `fn` raises (nothing is kept then), StoreConflict, StoreUnavailable."""
+        What waits at the same time shares a transaction; each is kept or not by itself. Raises what `fn` raises
+        (nothing is kept then), StoreConflict, StoreUnavailable."""
         return await asyncio.wrap_future(self._submit(fn))
 
     def write_sync(self, fn: Callable[[Tx], T]) -> T:
-        """The same, blocking. For threads and for start-up; never from the writer thread itself."""
+        """The same, blocking, and in a transaction of its own: it may take longer. For threads and for start-up; never
+        from the writer thread itself."""
         if threading.current_thread().name.startswith("store-write"):
             raise RuntimeError("a write inside a write: pass the Tx on")
-        return self._submit(fn).result()
+        return self._submit(fn, alone=True).result()
 
     async def read(self, fn: Callable[[Tx], T]) -> T:
         """Runs `fn` on a read-only connection, over one snapshot. Raises what `fn` raises, StoreUnavailable."""
@@ -185,26 +198,69 @@ class Store:
         self._writer.close()
         os.close(self._lock)
 
-    def _submit(self, fn: Callable[[Tx], T]) -> Future[T]:
+    def _submit(self, fn: Callable[[Tx], T], *, alone: bool = False) -> Future[T]:
         if not self._room.acquire(blocking=False):
             raise StoreUnavailable(f"{self.path}: {MOST_WAITING} writes are waiting already; the disk is too slow.")
-        future = self._write_thread.submit(self._write, fn)
+        future: Future[T] = Future()
         future.add_done_callback(lambda _: self._room.release())
+        self._waiting.append(_Job(fn, future, alone))
+        try:
+            self._write_thread.submit(self._write_waiting)
+        except RuntimeError:  # closed; whoever waits before us is served
+            future.cancel()
+            raise
         return future
 
-    def _write(self, fn: Callable[[Tx], T]) -> T:
-        connection = self._writer
+    def _write_waiting(self) -> None:
+        """One transaction. There may be nothing left: it came in with those before it."""
+        jobs: list[_Job] = []
+        while self._waiting and len(jobs) < MOST_TOGETHER and not (jobs and (self._waiting[0].alone or jobs[0].alone)):
+            job = self._waiting.popleft()
+            if job.future.set_running_or_notify_cancel():
+                jobs.append(job)
+        if jobs:
+            self._write(jobs)
+
+    def _write(self, jobs: list[_Job]) -> None:
+        connection, done = self._writer, list[tuple[_Job, Any]]()
+        savepoints = len(jobs) > 1
         try:
             connection.execute(self.statements.dialect.begin_write)
-            result = fn(Tx(connection, self.statements))
+            for job in jobs:
+                if savepoints:
+                    connection.execute("SAVEPOINT job")
+                try:
+                    result = job.fn(Tx(connection, self.statements))
+                except BaseException as failure:
+                    if not savepoints or not connection.in_transaction:  # the database has undone all of it
+                        raise
+                    connection.execute("ROLLBACK TO SAVEPOINT job")
+                    job.future.set_exception(self._told(failure))
+                else:
+                    done.append((job, result))
+                if savepoints:
+                    connection.execute("RELEASE SAVEPOINT job")
             connection.execute("COMMIT")
-            return result
-        except BaseException as failure:
-            # BaseException: whatever happened, the one writing connection must not stay inside a transaction.
+        except BaseException as failure:  # noqa: BLE001
+            # Whatever happened, the one writing connection must not stay inside a transaction.
             self._roll_back()
-            if isinstance(failure, sqlite3.Error):
-                raise _translated(self.path, failure) from failure
-            raise
+            for job in jobs:
+                if not job.future.done():
+                    job.future.set_exception(self._told(failure))
+            return
+        for job, result in done:
+            job.future.set_result(result)
+
+    def _told(self, failure: BaseException) -> BaseException:
+        """What whoever asked is told."""
+        if not isinstance(failure, sqlite3.Error):
+            return failure
+        try:
+            told: BaseException = _translated(self.path, failure)
+        except sqlite3.Error:
+            return failure  # our mistake
+        told.__cause__ = failure
+        return told
 
     def _roll_back(self) -> None:
         if self._writer.in_transaction:

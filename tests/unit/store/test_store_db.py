@@ -8,9 +8,10 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import chain, combinations
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -219,6 +220,80 @@ async def test_concurrent_writes_are_one_after_the_other(store: Store) -> None:
     assert len(set(ids)) == 100
     for spec in ids:
         assert await store.read(lambda tx, s=spec: releases.get_spec(tx, s)) is not None  # type: ignore[misc]
+
+
+async def at_once(store: Store, *fns: Callable[[Tx], Any]) -> tuple[list[Any], int]:
+    """What came of writes that wait while the writer is busy, and how many transactions it took."""
+    busy, go = threading.Event(), threading.Event()
+
+    def hold(tx: Tx) -> None:
+        busy.set()
+        go.wait(20)
+
+    first = asyncio.ensure_future(store.write(hold))
+    await asyncio.to_thread(busy.wait, 20)
+    commits: list[str] = []
+    store._writer.set_trace_callback(lambda sql: commits.append(sql) if sql == "COMMIT" else None)
+    others = [asyncio.ensure_future(store.write(fn)) for fn in fns]
+    await asyncio.sleep(0)  # they wait
+    go.set()
+    await first
+    found = await asyncio.gather(*others, return_exceptions=True)
+    store._writer.set_trace_callback(None)
+    return found, len(commits) - 1
+
+
+async def test_writes_that_wait_together_share_a_transaction_and_keep_their_order(store: Store) -> None:
+    order: list[int] = []
+
+    def note(number: int) -> Callable[[Tx], str]:
+        def write(tx: Tx) -> str:
+            order.append(number)
+            return put_spec(tx, b'{"n": %d}' % number)
+
+        return write
+
+    found, transactions = await at_once(store, *[note(n) for n in range(10)])
+    assert transactions == 1
+    assert order == list(range(10))
+    assert len(set(found)) == 10
+
+
+async def test_one_that_fails_takes_none_of_the_others_with_it(store: Store) -> None:
+    def fail(tx: Tx) -> None:
+        put_spec(tx, b'{"kept": false}')
+        raise RuntimeError("no")
+
+    def clash(tx: Tx) -> None:
+        put_spec(tx, b'{"kept": false}')
+        releases.set_current_spec(tx, "school", "no such record", 1, "ana")
+
+    good = [lambda tx, n=n: put_spec(tx, b'{"n": %d}' % n) for n in range(3)]
+    found, transactions = await at_once(store, good[0], fail, good[1], clash, good[2])
+    assert transactions == 1
+    assert [type(f) for f in found] == [str, RuntimeError, str, StoreConflict, str]
+    kept = sqlite3.connect(store.path).execute("SELECT COUNT(*) FROM specs").fetchone()[0]
+    assert kept == 3
+
+
+async def test_when_the_transaction_cannot_be_kept_everybody_in_it_is_told(store: Store) -> None:
+    def undo(tx: Tx) -> None:
+        tx._connection.execute("ROLLBACK")
+        raise RuntimeError("as a full disk does")
+
+    found, _ = await at_once(store, put_spec, undo, lambda tx: put_spec(tx, b'{"n": 2}'))
+    assert [isinstance(f, Exception) for f in found] == [True, True, True]
+    assert sqlite3.connect(store.path).execute("SELECT COUNT(*) FROM specs").fetchone()[0] == 0
+    assert await store.write(put_spec)
+
+
+async def test_a_long_write_of_a_thread_has_a_transaction_of_its_own(store: Store) -> None:
+    def slow(tx: Tx) -> str:
+        return put_spec(tx, b'{"n": "slow"}')
+
+    one = asyncio.to_thread(store.write_sync, slow)
+    found = await asyncio.gather(store.write(put_spec), one, store.write(lambda tx: put_spec(tx, b'{"n": 3}')))
+    assert len(set(found)) == 3
 
 
 async def test_readers_see_a_snapshot_while_a_write_goes_on(store: Store) -> None:
