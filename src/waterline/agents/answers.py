@@ -17,6 +17,7 @@ from waterline.agents.slots.when_words import DAY_OF, MONTHS
 from waterline.core.language import stop_word_languages
 
 QUOTE_CHARS = 320
+WHOLLY = 0.99  # of the question's weight
 CLEAR = 1.5  # times the score of the next best section
 ANSWER_TOKENS = 70
 LANGUAGE_NAMES = {"en": "English", "pt": "Portuguese", "es": "Spanish"}
@@ -40,7 +41,8 @@ async def answer(question: str, book: Handbook | None, language: str, route: str
     if not hits or hits[0].covered < ENOUGH:
         return Answered("", "unknown")
     best = hits[0]
-    clear = len(hits) == 1 or best.score >= CLEAR * hits[1].score
+    # The best section holds all that is asked about, or is far ahead: a model could only choose another one.
+    clear = len(hits) == 1 or best.covered >= WHOLLY or best.score >= CLEAR * hits[1].score
     if not route or (clear and len(best.section.text) <= QUOTE_CHARS):
         return Answered(quote(best, question), "quoted")
     passages = "\n".join(f"{hit.section.title}: {hit.section.text}" for hit in hits)

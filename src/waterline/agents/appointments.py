@@ -125,13 +125,14 @@ def _fits(at: datetime, wish: Wish) -> bool:
 
 
 def _nearest(free: list[datetime], wish: Wish) -> list[datetime]:
-    """Those closest to the day and hour that were wished for."""
+    """Those closest to the day and hour that were wished for; who said Thursday hears of the next Thursdays first."""
     kept = [at for at in free if at.date().isoformat() not in wish.avoid] or free
     if not wish.days:
         return kept
     target = datetime.fromisoformat(wish.days[0]).replace(tzinfo=free[0].tzinfo)
     target += timedelta(minutes=wish.minute if wish.minute is not None else wish.from_min or 720)
-    return sorted(kept, key=lambda at: abs(at - target))
+    weekdays = {date.fromisoformat(day).weekday() for day in wish.days}
+    return sorted(kept, key=lambda at: (at.weekday() not in weekdays, abs(at - target)))
 
 
 def _spread(starts: list[datetime], count: int) -> list[datetime]:

@@ -279,12 +279,16 @@ async def _confirmed(talk: Talk, heard: Heard, pending: str, news: bool) -> bool
     if news:
         return True  # corrected: confirmed anew
     if heard.answer == "yes":
-        steps.do_confirmed(talk)
+        if steps.is_past(talk):  # said yes days later
+            talk.say("bad_past")
+            steps.change_time(talk)
+        else:
+            steps.do_confirmed(talk)
         return True
     if heard.answer == "no":
         talk.say("confirm_no")
         state.tries += 1
-        state.pending = "change"
+        state.pending, talk.asked = "change", True
         return True
     return False
 

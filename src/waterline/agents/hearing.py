@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from waterline.agents import intents as words
 from waterline.agents.handbook import ENOUGH, Handbook, terms
-from waterline.agents.slots.base import Context, Found, Read, Refused
+from waterline.agents.slots.base import Context, Found, Read, Refused, fold
 from waterline.agents.slots.choices import read_choice, read_language
 from waterline.agents.slots.contact import read_email, read_phone
 from waterline.agents.slots.people import read_age, read_grade, read_name
@@ -20,6 +20,8 @@ from waterline.core.flow import Flow, Slot
 
 OTHER = "other"
 _SENTENCE = re.compile(r"[^.!?\n]+(?:\.(?=\d)[^.!?\n]+|\.(?=\w)[^.!?\n]+)*[.!?]*")
+_WORD = re.compile(r"[^\W\d_]{2,}")
+_CLOCK = re.compile(r"\b(?:at|till|until|as|ate|a las|hasta|hasta las)\s*$")
 _SOCIAL = ("greeting", "thanks", "bye")
 
 
@@ -47,20 +49,32 @@ def hear(text: str, choice: str, state: State, flow: Flow, context: Context, boo
     text = heard.text
     heard.intents = words.intents(text)
     said = read_language(text, context, flow.languages)
-    if isinstance(said, Found) and (said.end or len(text.split()) >= 2):
+    if isinstance(said, Found) and (said.end or len(_WORD.findall(text)) >= (3 if state.language else 2)):
         heard.language = said.value
     language = heard.language or context.language
     context = Context(context.now, language, context.region, False)
     kept, masked = _slots(heard, text, state, flow, context)
+    if heard.language and _is_of_name(heard, text, said, flow, context):
+        heard.language = ""
     masked = _when(heard, masked, state, flow, context)
     if heard.when is not None:
         kept = _blank(kept, heard.when.start, heard.when.end)
-    _replies(heard, text, state, flow, context)
+    start, end = _replies(heard, text, state, flow, context)
+    kept, masked = _blank(kept, start, end), _blank(masked, start, end)
     if isinstance(said, Found) and said.end:
         kept, masked = _blank(kept, said.start, said.end), _blank(masked, said.start, said.end)
     _questions(heard, kept, masked, language, book)
     heard.understood = _is_understood(heard, masked, state, said)
     return heard
+
+
+def _is_of_name(heard: Heard, text: str, said: Read, flow: Flow, context: Context) -> bool:
+    """Whether only a name sounds like that language: "João da Silva" asks for no Portuguese."""
+    name = next((heard.slots[s.name] for s in flow.slots if s.kind == "name" and s.name in heard.slots), "")
+    if not name or not isinstance(said, Found) or said.end:
+        return False
+    rest = read_language(text.replace(name, " "), context, flow.languages)
+    return not isinstance(rest, Found) or rest.value != said.value
 
 
 def _pressed(heard: Heard, choice: str, state: State, flow: Flow) -> bool:
@@ -112,7 +126,9 @@ def _read(slot: Slot, text: str, context: Context, flow: Flow, heard: Heard) -> 
         case "age":
             if "minor" in heard.intents and "parent" not in heard.intents:
                 return None
-            return read_age(text, context)
+            read = read_age(text, context)
+            at_an_hour = isinstance(read, Found) and _CLOCK.search(fold(text)[: read.start])
+            return None if at_an_hour else read
         case "grade":
             return read_grade(text, context, flow.grades)
         case "name":
@@ -152,29 +168,33 @@ def _when(heard: Heard, masked: str, state: State, flow: Flow, context: Context)
     return _blank(masked, read.start, read.end)
 
 
-def _replies(heard: Heard, text: str, state: State, flow: Flow, context: Context) -> None:
-    """Yes, no, an offer: only as an answer to what was just asked."""
+def _replies(heard: Heard, text: str, state: State, flow: Flow, context: Context) -> tuple[int, int]:
+    """Yes, no, an offer: only as an answer to what was just asked, in a line of its own among others. Where it is."""
     pending = flow.slot(state.pending)
     asked = Context(context.now, context.language, context.region, True)
-    if state.pending in ("confirm", "cancel") or (pending is not None and pending.kind == "yes_no"):
-        read = read_yes_no(text, asked)
-        if isinstance(read, Found):
-            heard.answer = read.value
-    elif pending is not None and pending.kind == "appointment" and state.offered:
-        options = tuple(Choice(offer.start, offer.title) for offer in state.offered)
-        if heard.when is None and isinstance(read := read_choice(text, asked, options), Found):
+    yes_no = state.pending in ("confirm", "cancel") or (pending is not None and pending.kind == "yes_no")
+    offered = pending is not None and pending.kind == "appointment" and bool(state.offered)
+    options = tuple(Choice(offer.start, offer.title) for offer in state.offered)
+    optional = pending is not None and not pending.required
+    at = 0
+    for line in text.splitlines(keepends=True):
+        first, at = at, at + len(line)
+        if offered and heard.when is None and isinstance(read := read_choice(line.rstrip(), asked, options), Found):
             heard.start = read.value
-        elif heard.when is None and "other" in heard.intents:
-            heard.other = True
-        elif heard.when is None and isinstance(read := read_yes_no(text, asked), Found):
-            heard.answer = read.value
-    elif (
-        pending is not None
-        and not pending.required
-        and isinstance(read := read_yes_no(text, asked), Found)
-        and read.value == "no"
-    ):
-        heard.intents.add("skip")
+            return first + read.start, first + read.end
+        if (yes_no or (offered and heard.when is None) or optional) and isinstance(
+            read := read_yes_no(line, asked), Found
+        ):
+            if offered and "other" in heard.intents:
+                break
+            if yes_no or offered:
+                heard.answer = read.value
+            elif read.value == "no":
+                heard.intents.add("skip")
+            return (first + read.start, first + read.end) if len(text) > at or first else (0, 0)
+    if offered and heard.when is None and "other" in heard.intents:
+        heard.other = True
+    return 0, 0
 
 
 def _questions(heard: Heard, text: str, masked: str, language: str, book: Handbook | None) -> None:

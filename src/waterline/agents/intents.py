@@ -65,6 +65,34 @@ _PATTERNS: dict[str, re.Pattern[str]] = {
         r"\b(?:skip|pass|rather not|prefer not|don'?t have (?:one|an?|any|email)|no e-?mail|without|pular|pula|passo|prefiro nao|nao tenho|sem e-?mail|saltar|omitir|prefiero no|no tengo|sin (?:correo|e-?mail))\b"
     ),
 }
+_MENDED = (
+    "person", "human", "someone", "speak", "talk", "call", "please", "pessoa", "atendente", "humano", "alguem", "falar",
+    "persona", "tenho", "tengo", "alguien", "hablar", "asesor", "llamar", "pueden",
+    "complaint", "ridiculous", "unacceptable", "reclamacao", "absurdo", "inaceitavel", "queja", "inaceptable",
+)  # fmt: skip
+_SAID_OTHERWISE = {
+    "tall",
+    "calls",
+    "cally",
+    "hall",
+    "ball",
+    "fall",
+    "wall",
+    "tell",
+    "tenha",
+    "tenga",
+    "tento",
+    "venho",
+    "vengo",
+    "deja",
+    "quede",
+    "queda",
+    "quema",
+    "aqueja",
+    "person",
+    "persona",
+    "persons",
+}
 _FIRST_PERSON = re.compile(
     rf"\b(?:i'?m|i am|im) (?:only |just )?({NUMBER})(?: ?(?:years? old|yrs? old|yo|y/o))?\b(?!\s*(?:weeks|months|minutes|km|min|from|and a half hours))"
     rf"|\b(?:tenho|tengo|eu tenho|yo tengo) (?:so |apenas |solo )?({NUMBER}) (?:anos|aninhos)\b"
@@ -76,11 +104,24 @@ _PUPIL = re.compile(
 
 def intents(text: str) -> set[str]:
     """The names of what the words surely say."""
-    folded = fold(text)
+    folded = " ".join(fold(text).split())
     found = {name for name, pattern in _PATTERNS.items() if pattern.search(folded)}
-    if _is_minor(folded):
+    mended = _mended(folded)
+    if _is_minor(mended):
         found.add("minor")
-    return found
+    # To be passed on by mistake harms less than to be kept from people by a slip of the keyboard.
+    return found | {name for name in ("person", "anger") if _PATTERNS[name].search(mended)}
+
+
+def _mended(folded: str) -> str:
+    """With the slips put right in the words that ask for a person, are angry, or tell one's age."""
+    return re.sub(r"[a-z]{4,}", lambda m: _near(m.group()), folded.replace(" c/ ", " com ").replace(" p/ ", " para "))
+
+
+def _near(word: str) -> str:
+    if word in _SAID_OTHERWISE:
+        return word
+    return next((right for right in _MENDED if distance_is_one(word, right)), word)
 
 
 def spans(text: str, names: set[str]) -> list[tuple[int, int]]:
@@ -107,7 +148,7 @@ _ABOUT_VISITS = re.compile(
     r"\b(?:how long|who|bring|last|take with|cost|free of charge|pay|parking|quanto tempo|duracao|dura|levar|trazer|paga|gratis|gratuita|quem|cuanto (?:tiempo|dura)|llevar|traer|quien|pagar)\b"
 )
 _PRICE = re.compile(
-    r"\b(?:how much|price|cost|costs|fees?|tuition|expensive|quanto (?:custa|e|fica|sai|esta|seria|vale|cobram)|qto|qnto|qnt|preco|valor(?:es)?|mensalidade|propina|caro|cuanto (?:cuesta|es|vale|sale|cobran)|kuanto|precio|costo|cuesta|cuota|mensualidad)\b"
+    r"\b(?:how much|price|cost|costs|fees?|tuition|expensive|quanto (?:custa|e|fica|sai|esta|seria|vale|cobram)|qto|qnto|qnt|preco|valor(?:es)?|mensalidade|propina|caro|cuanto (?:cuesta|es|vale|sale|cobran)|kuanto|precio|costo|costara|costaria|custara|custaria|cuesta|cuota|costara|costaria|custara|custaria|mensualidad)\b"
 )
 
 

@@ -13,7 +13,7 @@ async def hear_outcome(talk: Talk, outcome: Outcome) -> None:
         return
     state.acts[outcome.name] = outcome.state
     if action.when == "known":
-        if record := str(outcome.result.get("id", "")):
+        if record := str(outcome.result.get("id") or outcome.result.get("number") or ""):
             talk.aliases.append(Alias("crm", record))
         return
     match outcome.state:

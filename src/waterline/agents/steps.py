@@ -1,5 +1,7 @@
 """What comes next: slots are taken and checked, the next one is asked for, what is complete is confirmed and done."""
 
+from datetime import datetime
+
 from waterline.agents import appointments
 from waterline.agents.hearing import Heard
 from waterline.agents.slots.people import grade_of_age
@@ -72,6 +74,8 @@ async def next_step(talk: Talk, repeat: bool = False) -> None:
     if state.handed or state.out or state.stopped or state.outside or state.minor or talk.handoff:
         state.pending = ""
         return
+    if talk.asked:
+        return
     if _is_booking(talk) or (state.booked_at and _chosen(talk) == state.booked_at):
         state.pending = "" if state.pending != "cancel" else state.pending
         return
@@ -130,6 +134,12 @@ def _pending(talk: Talk, name: str) -> None:
 def _chosen(talk: Talk) -> str:
     appointment = talk.flow.appointment()
     return talk.state.slots.get(appointment.name, "") if appointment else ""
+
+
+def is_past(talk: Talk) -> bool:
+    """Whether the chosen time has gone by."""
+    start = _chosen(talk)
+    return bool(start) and datetime.fromisoformat(start) <= talk.now
 
 
 def _is_booking(talk: Talk) -> bool:

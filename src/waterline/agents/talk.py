@@ -35,6 +35,7 @@ class Talk:
         self.traces: list[str] = []
         self.template = ""  # of the flow, for a closed window
         self.lookup_down = False
+        self.asked = False  # the turn's question was put already
 
     # --- language and texts
 

@@ -161,6 +161,7 @@ class DoubleSystems:
         self.now = now
         self.visits: dict[str, tuple[str, Mapping[str, Any]]] = {}  # key -> start, details
         self.leads: dict[str, Mapping[str, Any]] = {}  # phone -> what is known
+        self.notes: dict[str, dict[str, str]] = {}  # lead -> key -> text
         self.taken: set[str] = set()  # starts that others have
         self.down: dict[str, ConnectorFault] = {}  # connector -> what it raises
         self.calls: list[tuple[str, str, str]] = []
@@ -169,6 +170,11 @@ class DoubleSystems:
         self.calls.append((connector, operation, key))
         if connector in self.down:
             raise self.down[connector]
+        if connector == "crm" and operation == "note":
+            if not any(lead.get("lead") == arguments["lead"] for lead in self.leads.values()):
+                raise ConnectorFault("refused", "There is no such lead. Make it first (upsert_lead).")
+            self.notes.setdefault(arguments["lead"], {})[key] = arguments["text"]
+            return {"noted": True}
         if connector == "crm":
             self.leads[arguments["phone"]] = arguments
             return {"lead": arguments.get("lead", key), "again": False}

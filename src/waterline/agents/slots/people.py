@@ -206,6 +206,7 @@ def read_name(text: str, context: Context) -> Read:
     problem = _name_problem([w for w, _, _ in words], leftover)
     if not problem:
         value = " ".join(_cased(w, n) for n, (w, _, _) in enumerate(words))
+        value = re.sub(r"(\w{4})\.$", r"\1", value)  # the end of a sentence, not of "Jr."
         if (
             lead is not None
             and not sure

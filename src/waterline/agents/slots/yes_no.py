@@ -11,7 +11,7 @@ _YES = {
     "perfeito", "combinado", "fechado", "positivo", "otimo", "aham", "uhum", "exato", "simm", "bora", "tudo bem",
     "si", "sii", "sip", "vale", "dale", "correcto", "perfecto", "exacto", "bueno", "genial", "listo",
     "yes please", "of course", "go ahead", "sounds good", "that works", "works for me", "do it", "please do", "it is",
-    "thats right", "com certeza", "pode ser", "por favor sim", "ta bom", "esta bem", "esta bom", "ta certo", "isso mesmo", "pode marcar",
+    "thats right", "com certeza", "pode ser", "tudo otimo", "por favor sim", "ta bom", "esta bem", "esta bom", "ta certo", "isso mesmo", "pode marcar",
     "de acuerdo", "por supuesto", "claro que si", "claro que sim", "esta bien", "asi es", "me parece bien", "desde luego",
     "book it", "see you then", "i do", "i am", "we do", "por supuesto que si", "lets do it", "sim por favor", "si por favor",
     "perfect thanks", "sim pode", "sim claro", "pode sim", "si claro", "claro si", "va bene", "all good",
@@ -31,7 +31,7 @@ _UNSURE = re.compile(
 )
 _EMOJI = {"👍": "yes", "👌": "yes", "✅": "yes", "🙌": "yes", "👎": "no", "❌": "no", "🚫": "no"}
 _WORDS = re.compile(r"[a-zñ]+")
-_LONG = tuple(sorted(w for w in _YES | _NO if len(w) >= 5 and " " not in w))
+_LONG = tuple(sorted(w for w in _YES | _NO if len(w) >= (8 if " " in w else 5)))
 _POLITE = re.compile(
     r"\b(please|pls|thanks|thank you|thx|obrigad[oa]|obg|gracias|por favor|pfv|xfa|hi|hello|oi|ola|hola)\b"
 )
@@ -45,7 +45,7 @@ def _known(words: str) -> str | None:
     short = re.sub(r"(.)\1+", r"\1", words)  # "siiiim", "yesss", "okkk"
     if short != words and (short in _YES or short in _NO):
         return "yes" if short in _YES else "no"
-    if len(words) >= 5 and " " not in words:
+    if len(words) >= (6 if " " in words else 5):
         near = {"yes" if w in _YES else "no" for w in _LONG if distance_is_one(words, w)}
         if len(near) == 1:
             return near.pop()
@@ -57,7 +57,7 @@ def read_yes_no(text: str, context: Context) -> Read:
     Whether the rest matters is the caller's to see (`end`)."""
     folded = fold(text)
     for emoji, meaning in _EMOJI.items():
-        if folded.strip().startswith(emoji):
+        if folded.strip().startswith(emoji) and not _WORDS.search(folded):  # beside words it is a mood
             at = folded.index(emoji)
             return Found(meaning, at, at + len(emoji))
     if _UNSURE.search(folded):
