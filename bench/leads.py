@@ -2,9 +2,11 @@
 visits in Radicale, leads in Tryton (both real servers, started here, looked into past our connectors).
 
     python bench/leads.py --leads 200 --out bench/out/leads.jsonl      # goes on where it stopped
-    python bench/leads.py --report bench/out/leads.jsonl               # bench/LEADS.md
+    python bench/leads.py --report bench/out/leads.jsonl               # writes bench/LEADS.md and leads.json
 
-Users are scripted and seeded (evals/personas.py). Without Tryton's connector the CRM is a double; the report says so.
+Users are seeded (evals/personas.py); every fourth is worded by the model (evals/driven.py). The first seed is one that
+nobody developed with. A line of the journal is written when a lead ends; what was cut is played again from its first
+message, in systems that are new with each start.
 """
 
 import argparse
@@ -12,32 +14,40 @@ import asyncio
 import contextlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
 import urllib.request
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import msgspec
+from leads_report import report
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
 from realservers.radicale import PASSWORD, USER, Radicale, radicale  # noqa: E402
-from waterline.agents.agent import Asked, AskFailed  # noqa: E402
+from realservers.tryton import DATABASE, tryton  # noqa: E402
+from realservers.tryton import PASSWORD as CRM_PASSWORD  # noqa: E402
+from realservers.tryton import USER as CRM_USER  # noqa: E402
+from waterline.agents.agent import AskFailed  # noqa: E402
 from waterline.agents.flow import flow_agent  # noqa: E402
 from waterline.connectors.base import Config, Scope  # noqa: E402
 from waterline.connectors.caldav import CalDav  # noqa: E402
 from waterline.connectors.run import Ready, perform  # noqa: E402
+from waterline.connectors.tryton import Tryton  # noqa: E402
 from waterline.core.branch import Branch, Hours  # noqa: E402
-from waterline.evals.leads import Found, Lead, play  # noqa: E402
+from waterline.evals.leads import Counted, Found, Lead, play  # noqa: E402
 from waterline.evals.personas import persona  # noqa: E402
-from waterline.evals.talks import DoubleSystems  # noqa: E402
 from waterline.rollout.check import check  # noqa: E402
 
+FIRST_SEED = 30_000
+WORDED_BY_MODEL = 4  # every so many
 WATERLINE = [sys.executable, "-m", "waterline"]
 DRILLS = ("quality", "robustness", "load", "outage", "budget", "cost", "rollback", "recovery")
 BRANCH = Branch(
@@ -50,18 +60,48 @@ BRANCH = Branch(
     visits_at_once=8,
     facts={"phone": "555-0142", "email": "admissions@portoazul.example", "street": "Rua do Mar 12"},
 )
+# The one route that the school itself has not: it words what simulated parents say.
+PARENT = """
+
+[models.parent]
+provider = "local"
+model = "qwen2.5-coder-1.5b"
+prompt = "parent"
+max_tokens = 60
+params = { temperature = 0.3, seed = 1 }
+first_token_s = 60
+total_s = 120
+"""
+PARENT_PROMPT = """+++
+role = "system"
++++
+A parent writes to a school. Write the parent's message once more in other words, as the parent would say it.
+Never answer it. Use the language and mood that are given. Keep every number, day, name and question, and who speaks.
+Write only the message.
+
+Language: English. Mood: in a hurry, short.
+Message: hello, I would like to visit the school
+hi when can we come see the school?
+Language: Portuguese. Mood: friendly and talkative.
+Message: terça de manhã
+Olá! Para nós o melhor era mesmo na terça de manhã, pode ser?
+Language: Spanish. Mood: shy and polite.
+Message: me llamo Diego Torres
+Disculpe, soy Diego Torres
+Language: English. Mood: a little annoyed.
+Message: I want to make a complaint
+I need to complain about something
+Language: Portuguese. Mood: on a phone, no capitals.
+Message: a criança tem 9 anos
+ela já fez 9 anos
+"""
 
 
 class Systems:
-    """The connectors over the real servers; what has no connector yet goes to a double."""
-
     def __init__(self, ready: dict[str, Ready], places: dict[str, str]) -> None:
         self.ready, self.places = ready, places
-        self.double = DoubleSystems(datetime.now(UTC))
 
     async def call(self, connector: str, operation: str, arguments: dict[str, Any], key: str) -> dict[str, Any]:
-        if connector not in self.ready:
-            return await self.double.call(connector, operation, arguments, key)
         scope = Scope(BRANCH.id, self.places.get(connector, ""), BRANCH.timezone)
         return await perform(self.ready[connector], operation, arguments, key, scope, confirmed=True)
 
@@ -69,8 +109,8 @@ class Systems:
 class Books:
     """Looks into Radicale's files and Tryton's database."""
 
-    def __init__(self, server: Radicale, calendar: str, crm: Any, systems: Systems) -> None:
-        self.server, self.calendar, self.crm, self.systems = server, calendar, crm, systems
+    def __init__(self, server: Radicale, calendar: str, crm: Any) -> None:
+        self.server, self.calendar, self.crm = server, calendar, crm
 
     def of(self, phone: str) -> Found:
         visits = []
@@ -79,15 +119,19 @@ class Books:
             if phone in unfolded:
                 stamp = unfolded.split("DTSTART", 1)[1].split(":", 1)[1].splitlines()[0].strip()
                 visits.append(datetime.strptime(stamp.rstrip("Z"), "%Y%m%dT%H%M%S").replace(tzinfo=UTC).isoformat())
-        if self.crm is None:
-            lead = self.systems.double.leads.get(phone)
-            return Found(tuple(visits), lead is not None, str(dict(lead)) if lead else "")
         rows = self.crm.sql(
-            "select o.description, o.comment from sale_opportunity o"
-            " join party_contact_mechanism m on m.party = o.party where replace(m.value, ' ', '') = ?",
+            "select o.id, o.description, o.comment from sale_opportunity o join party_contact_mechanism m"
+            " on m.party = o.party where m.value = ? or m.value_compact = ?",
+            phone,
             phone,
         )
-        return Found(tuple(visits), bool(rows), str(rows))
+        notes = [
+            self.crm.sql("select message from ir_note where resource = ?", f"sale.opportunity,{row[0]}") for row in rows
+        ]
+        return Found(tuple(visits), bool(rows), f"{rows} {notes}" if rows else "")
+
+    def leads(self) -> int:
+        return int(self.crm.sql("select count(*) from sale_opportunity")[0][0])
 
 
 class Model:
@@ -97,7 +141,7 @@ class Model:
         self.url, self.session, self.name = url, session, name
         self.headers = {"authorization": f"Bearer {key}", "x-waterline-session": name}
 
-    async def __call__(self, route: str, messages: Any, schema: Any, max_tokens: int) -> Asked:
+    async def __call__(self, route: str, messages: Any, schema: Any, max_tokens: int) -> Counted:
         body: dict[str, Any] = {"model": route, "messages": messages}
         if schema is not None:
             strict = {"name": "answer", "schema": schema, "strict": True}
@@ -108,82 +152,124 @@ class Model:
             said = await reply.json()
             if reply.status != 200:
                 raise AskFailed(str(said)[:300])
-            usd = reply.headers.get("x-waterline-cost-usd")
+            usd, used = reply.headers.get("x-waterline-cost-usd"), said.get("usage") or {}
             text = said["choices"][0]["message"]["content"] or ""
-            return Asked(text, reply.headers["x-waterline-trace"], round(float(usd) * 1e9) if usd else None)
+            cached = (used.get("prompt_tokens_details") or {}).get("cached_tokens") or 0
+            nano = round(float(usd) * 1e9) if usd else None
+            return Counted(
+                text, reply.headers["x-waterline-trace"], nano,
+                used.get("prompt_tokens", 0), cached, used.get("completion_tokens", 0),
+            )  # fmt: skip
+
+    async def phrase(self, asked: str) -> str:
+        try:
+            return (await self("parent", [{"role": "user", "content": asked}], None, 60)).text
+        except AskFailed:
+            return ""
 
 
-async def run(leads: int, out: Path, at_once: int) -> None:
+async def run(leads: int, out: Path, at_once: int, stop_at: float, takes: int) -> None:
     import aiohttp
 
-    done = {lead["seed"] for lead in _kept(out)}
+    done = {(lead.seed, lead.take) for lead in kept(out)}
+    every = [(seed, take) for take in range(takes) for seed in range(FIRST_SEED, FIRST_SEED + leads)]
+    waiting = [one for one in every if one not in done]
     release = check(
         ROOT / "examples/school", model_digests={"qwen2.5-coder-1.5b": "0" * 64}, known_drills=DRILLS
     ).release
     agent, flow = flow_agent(release), next(iter(release.flows.values()))
+    assert agent is not None
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        url, key = stack.enter_context(_server(folder / "data"))
-        for name in ("radicale", "tryton"):
-            (folder / name).mkdir()
-        server = stack.enter_context(radicale(folder / "radicale"))
-        settings = {"url": server.url, "user": USER, "password": PASSWORD}
-        config = Config("calendar", settings)
-        ready = {"calendar": Ready(CalDav(config), config)}
-        crm = _tryton(stack, folder / "tryton", ready)
-        calendar = server.calendar(f"visits{len(done)}")
-        systems = Systems(ready, {"calendar": calendar})
-        books = Books(server, calendar, crm, systems)
-        kind = {"calendar": "Radicale", "crm": "Tryton" if crm is not None else "double"}
-        waiting = asyncio.Queue[int]()
-        for seed in range(leads):
-            if seed not in done:
-                waiting.put_nowait(seed)
-        timeout = aiohttp.ClientTimeout(total=300)
-        async with aiohttp.ClientSession(timeout=timeout) as session:
+        url, key = stack.enter_context(_server(folder))
+        server, systems, books = _systems(stack, folder, f"visits{len(done)}")
+        began, mine = time.monotonic(), list[Lead]()
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=300)) as session:
+
+            async def one(seed: int, take: int) -> None:
+                model = Model(url, key, session, f"lead-{seed}-{take}")
+                phrase: Callable[[str], Awaitable[str]] | None = model.phrase if seed % WORDED_BY_MODEL == 0 else None
+                lead = await play(
+                    persona(seed, take), agent, flow, BRANCH, model, systems, books, time.time_ns() // 1000,
+                    time.monotonic, phrase,
+                )  # fmt: skip
+                mine.append(lead)
+                with out.open("ab") as file:
+                    file.write(msgspec.json.encode(lead) + b"\n")
+                    file.flush()
+                    os.fsync(file.fileno())
+                took = time.monotonic() - began
+                left = took / len(mine) * (len(waiting) + at_once)
+                at = time.strftime("%H:%M", time.gmtime(time.time() + left))
+                print(
+                    f"{len(mine)}/{len(mine) + len(waiting)} ({at} UTC) lead {seed}/{take} {lead.language} {lead.goal}:"
+                    f" {lead.ended} {lead.why}; {lead.turns} turns, {lead.calls} calls, {lead.seconds:.0f} s",
+                    flush=True,
+                )
 
             async def work() -> None:
-                while not waiting.empty():
-                    seed = waiting.get_nowait()
-                    model = Model(url, key, session, f"lead-{seed}")
-                    who = persona(seed)
-                    lead = await play(
-                        who, agent, flow, BRANCH, model, systems, books, time.time_ns() // 1000, time.monotonic
-                    )
-                    with out.open("a") as file:
-                        file.write(json.dumps({**msgspec.to_builtins(lead), **kind}, ensure_ascii=False) + "\n")
-                    print(seed, lead.goal, lead.ended, lead.why, f"{lead.calls} calls {lead.seconds:.0f} s", flush=True)
+                while waiting and time.time() < stop_at:
+                    await one(*waiting.pop(0))
 
             await asyncio.gather(*(work() for _ in range(at_once)))
-        events = len(server.events(calendar))
-        booked = sum(lead["ended"] == "booked" for lead in _kept(out))
-        print(f"events in Radicale: {events}; leads booked (all runs of this file): {booked}")
+        _check(out, mine, server, books)
 
 
-def _kept(out: Path) -> list[dict[str, Any]]:
+def _check(out: Path, mine: list[Lead], server: Radicale, books: Books) -> None:
+    """All of it once more, when everybody is gone: nothing moved, nothing doubled, nothing that nobody asked for."""
+    wrong = []
+    for lead in mine:
+        found = books.of(persona(lead.seed, lead.take).phone)
+        if found.visits != lead.visits or found.lead != lead.in_crm or len(found.visits) > 1:
+            wrong.append((lead.seed, lead.take))
+    events, opportunities = len(server.events(books.calendar)), books.leads()
+    checked = {
+        "at": time.strftime("%Y-%m-%dT%H:%MZ", time.gmtime()),
+        "leads": len(mine),
+        "events_in_radicale": events,
+        "booked": sum(len(lead.visits) for lead in mine),
+        "opportunities_in_tryton": opportunities,
+        "leads_with_one": sum(lead.in_crm for lead in mine),
+        "wrong": wrong,
+    }
+    with out.with_suffix(".checks.jsonl").open("a") as file:
+        file.write(json.dumps(checked) + "\n")
+    print(json.dumps(checked, indent=1), flush=True)
+
+
+def kept(out: Path) -> list[Lead]:
+    """What is in the journal; a last line that was cut off is left out."""
     out.parent.mkdir(parents=True, exist_ok=True)
-    return [json.loads(line) for line in out.read_text("utf-8").splitlines()] if out.exists() else []
+    found = []
+    for line in out.read_bytes().splitlines() if out.exists() else ():
+        with contextlib.suppress(msgspec.DecodeError):
+            found.append(msgspec.json.decode(line, type=Lead))
+    return found
 
 
-def _tryton(stack: contextlib.ExitStack, folder: Path, ready: dict[str, Ready]) -> Any:
-    try:
-        from realservers.tryton import DATABASE, tryton
-        from realservers.tryton import PASSWORD as secret
-        from realservers.tryton import USER as user
-        from waterline.connectors.tryton import Tryton
-    except ImportError:
-        return None
-    server = stack.enter_context(tryton(folder))
-    config = Config("crm", {"url": server.url, "database": DATABASE, "user": user, "password": secret})
-    ready["crm"] = Ready(Tryton(config), config)
-    return server
+def _systems(stack: contextlib.ExitStack, folder: Path, name: str) -> tuple[Radicale, Systems, Books]:
+    for part in ("radicale", "tryton"):
+        (folder / part).mkdir()
+    server = stack.enter_context(radicale(folder / "radicale"))
+    crm = stack.enter_context(tryton(folder / "tryton"))
+    calendar = Config("calendar", {"url": server.url, "user": USER, "password": PASSWORD})
+    office = Config("crm", {"url": crm.url, "database": DATABASE, "user": CRM_USER, "password": CRM_PASSWORD})
+    ready = {"calendar": Ready(CalDav(calendar), calendar), "crm": Ready(Tryton(office), office)}
+    place = server.calendar(name)
+    return server, Systems(ready, {"calendar": place}), Books(server, place, crm)
 
 
 @contextlib.contextmanager
-def _server(data: Path) -> Any:
-    data.mkdir()
-    command = [*WATERLINE, "up", "examples/school", "--data", str(data), "--port", "0", "--json"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT, env={**os.environ}) as process:
+def _server(folder: Path) -> Any:
+    """Waterline with the school, and the route that words what parents say."""
+    app = folder / "school"
+    shutil.copytree(ROOT / "examples/school", app)
+    with (app / "app.toml").open("a") as file:
+        file.write(PARENT)
+    (app / "prompts/parent.md").write_text(PARENT_PROMPT)
+    command = [*WATERLINE, "up", str(app), "--data", str(folder / "data"), "--port", "0", "--json"]
+    (folder / "data").mkdir()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
         try:
             assert process.stdout is not None
             ready = json.loads(process.stdout.readline())
@@ -199,22 +285,21 @@ def _server(data: Path) -> Any:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--leads", type=int, default=200)
-    parser.add_argument("--at-once", type=int, default=2)
+    parser.add_argument("--takes", type=int, default=1, help="each person so often, with other slips")
+    parser.add_argument("--at-once", type=int, default=1)
+    parser.add_argument("--minutes", type=float, default=600.0, help="no lead is begun after so long")
     parser.add_argument("--out", type=Path, default=ROOT / "bench/out/leads.jsonl")
     parser.add_argument("--report", type=Path)
     asked = parser.parse_args()
     if asked.report:
-        from leads_report import report
-
-        leads = [msgspec.json.decode(line, type=Lead) for line in asked.report.read_bytes().splitlines()]
-        kinds = json.loads(asked.report.read_text().splitlines()[-1])
-        text = report(leads, kinds["calendar"], kinds["crm"])
+        text, figures = report(kept(asked.report), asked.report.with_suffix(".checks.jsonl").read_text())
         (ROOT / "bench/LEADS.md").write_text(text, "utf-8")
+        (ROOT / "bench/leads.json").write_text(json.dumps(figures, indent=1) + "\n", "utf-8")
         print(text)
         return
-    asyncio.run(run(asked.leads, asked.out, asked.at_once))
+    asyncio.run(run(asked.leads, asked.out, asked.at_once, time.time() + asked.minutes * 60, asked.takes))
 
 
 if __name__ == "__main__":

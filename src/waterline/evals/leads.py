@@ -6,11 +6,12 @@ from typing import Any, Literal, Protocol
 
 from msgspec import Struct
 
-from waterline.agents.agent import Agent
+from waterline.agents.agent import Agent, Asked
 from waterline.agents.state import read_state
 from waterline.core.branch import Branch
 from waterline.core.conversation import Alias
 from waterline.core.flow import Flow
+from waterline.evals.driven import Phrase, reworded
 from waterline.evals.personas import Persona, Player
 from waterline.evals.talks import Systems, Talking
 
@@ -47,6 +48,21 @@ class Lead(Struct, frozen=True):
     facts: int = 0  # questions that were put
     facts_right: int = 0  # and answered with the fact, or honestly not where nobody knows it
     talk: tuple[str, ...] = ()
+    words: str = "script"  # whose the user's words are: "script", "model"
+    reworded: int = 0  # messages that the model worded
+    routes: dict[str, tuple[int, int, int, int]] = {}  # calls, tokens read, of them from a cache, tokens written
+    visits: tuple[str, ...] = ()  # in the calendar, when it ended
+    in_crm: bool = False
+    handoffs: tuple[str, ...] = ()
+    take: int = 0
+
+
+class Counted(Asked, frozen=True):
+    """An answer with what the provider counted."""
+
+    read: int = 0
+    cached: int = 0
+    written: int = 0
 
 
 async def play(
@@ -59,22 +75,33 @@ async def play(
     books: Books,
     now_us: int,
     clock: Any,
+    phrase: Phrase | None = None,
 ) -> Lead:
+    """`phrase`: a model that words what the user says."""
     began = clock()
     spent = _Spent(ask)
     talk = Talking(
-        agent, branch, spent, systems, now_us, f"lead-{who.seed}", "whatsapp" if who.knows_phone else "webchat"
+        agent,
+        branch,
+        spent,
+        systems,
+        now_us,
+        f"lead-{who.seed}-{who.take}",
+        "whatsapp" if who.knows_phone else "webchat",
     )
     if who.knows_phone:
         talk.aliases = (Alias("phone", who.phone),)
     player = Player(who, flow)
     lines: list[str] = []
     replies: tuple[Any, ...] = ()
-    turns = model_turns = 0
+    turns = model_turns = changed = 0
     for _ in range(MOST_TURNS):
         texts = player.next(replies)
         if texts is None:
             break
+        if phrase is not None:
+            meant, texts = texts, tuple([await reworded(who, text, phrase) for text in texts])
+            changed += sum(a != b for a, b in zip(meant, texts, strict=True))
         before = spent.calls
         said = await talk.send(*texts)
         replies = said.replies
@@ -91,7 +118,9 @@ async def play(
     asked, right = _facts(who, flow, lines)
     return Lead(
         who.seed, who.language, who.goal, ended, not wrong, wrong, turns, model_turns, spent.calls, spent.usd_nano,
-        round(clock() - began, 2), asked, right, tuple(lines),
+        round(clock() - began, 2), asked, right, tuple(lines), "script" if phrase is None else "model", changed,
+        spent.routes, found.visits, found.lead, tuple(h.reason for h in talk.handoffs),
+        who.take,
     )  # fmt: skip
 
 
@@ -139,9 +168,14 @@ class _Spent:
         self._ask = ask
         self.calls = 0
         self.usd_nano = 0
+        self.routes: dict[str, tuple[int, int, int, int]] = {}
 
     async def __call__(self, route: str, messages: Any, schema: Any, max_tokens: int) -> Any:
         self.calls += 1
         asked = await self._ask(route, messages, schema, max_tokens)
         self.usd_nano += getattr(asked, "usd_nano", 0) or 0
+        if isinstance(asked, Counted):
+            now = (1, asked.read, asked.cached, asked.written)
+            so_far = self.routes.get(route, (0, 0, 0, 0))
+            self.routes[route] = tuple(a + b for a, b in zip(so_far, now, strict=True))  # type: ignore[assignment]
         return asked

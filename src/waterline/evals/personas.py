@@ -5,6 +5,7 @@ A persona answers what it is asked for, as far as its nature goes: it knows the 
 a question), never the agent's state. The same seed gives the same person, who types the same in every run.
 """
 
+import re
 from random import Random
 from typing import Literal, TypeVar
 
@@ -44,6 +45,7 @@ class Persona(Struct, frozen=True):
     knows_phone: bool  # the channel tells the number
     talks_much: bool  # several things in one message
     messy: float  # strength of the noise, 0: none
+    take: int = 0  # the same person again, who types otherwise
 
 
 NAMES: dict[str, tuple[str, ...]] = {
@@ -89,6 +91,11 @@ CHANGES: dict[str, tuple[str, tuple[int, ...]]] = {
     "pt": ("não, quinta-feira", (3,)),
     "es": ("no, el jueves", (3,)),
 }
+_WEEKDAYS = {
+    "en": {1: "Tuesday", 3: "Thursday"},
+    "pt": {1: "terça-feira", 3: "quinta-feira"},
+    "es": {1: "martes", 3: "jueves"},
+}
 _AGES = {
     "en": ("she is {age}", "{age}", "{age} years old", "my son is {age}"), "pt": ("tem {age} anos", "{age}", "{age} aninhos", "ela tem {age}"),
     "es": ("tiene {age} años", "{age}", "{age} añitos", "mi hija tiene {age}"),
@@ -107,8 +114,8 @@ _NAMED = {
 _OF_AGE = {"en": ", my child is {age}", "pt": ", a criança tem {age} anos", "es": ", mi hija tiene {age} años"}
 
 
-def persona(seed: int) -> Persona:
-    """The person of this number."""
+def persona(seed: int, take: int = 0) -> Persona:
+    """The person of this number. Another `take`: the same goal and character, other slips, another telephone."""
     rng = Random(f"persona:{seed}")
 
     def one(options: tuple[T, ...]) -> T:
@@ -134,10 +141,10 @@ def persona(seed: int) -> Persona:
     if talks_much and goal in ("book", "leave"):
         opening += _OF_AGE[language].format(age=age)
     return Persona(
-        seed=seed, language=language, goal=goal, name=one(NAMES[language]), phone=f"+35191{2000000 + seed * 7 % 7_999_999:07d}",
+        seed=seed, language=language, goal=goal, name=one(NAMES[language]), phone=f"+35191{2000000 + (seed * 7 + take % 7) % 7_999_999:07d}",
         age=age, opening=opening, asks=tuple(questions), facts=tuple(questions.values()), wish=wish,
         weekdays=after or weekdays, changes=changes, knows_phone=rng.random() < 0.6, talks_much=talks_much,
-        messy=0.0 if rng.random() < 0.25 else 0.15 + 0.25 * rng.random(),
+        messy=0.0 if rng.random() < 0.25 else 0.15 + 0.25 * rng.random(), take=take,
     )  # fmt: skip
 
 
@@ -146,7 +153,7 @@ class Player:
 
     def __init__(self, who: Persona, flow: Flow) -> None:
         self.who, self.flow = who, flow
-        self._rng = Random(f"player:{who.seed}")
+        self._rng = Random(f"player:{who.seed}:{who.take}" if who.take else f"player:{who.seed}")
         self._texts = flow.texts[who.language]
         self._asks = list(who.asks)
         self._changed = self._begun = False
@@ -179,6 +186,8 @@ class Player:
         if self._hears(heard, "confirm"):
             if who.changes and not self._changed:
                 self._changed = True
+                if _WEEKDAYS[language][3] in heard:  # it is as wished for already
+                    return self._typed(self._one(_YES[language]))
                 return self._typed(who.changes)
             return self._typed(self._one(_YES[language]))
         if self._hears(heard, "ask_wants_visit"):
@@ -188,8 +197,10 @@ class Player:
         if self._hears(heard, "ask_child_age"):
             return self._typed(self._one(_AGES[language]).format(age=who.age))
         if self._hears(heard, "offer") or self._hears(heard, "offer_near"):
+            if who.goal == "ask":
+                return self._typed(_NO[language])
             self._said_wish += 1
-            return self._typed(who.wish if self._said_wish == 1 and not self._changed else "1")
+            return self._typed(who.wish) if self._said_wish == 1 and not self._changed else self._picked(heard)
         if self._hears(heard, "ask_parent_name"):
             return self._one(_NAMED[language]).format(name=who.name)
         if self._hears(heard, "ask_phone_number"):
@@ -197,6 +208,13 @@ class Player:
         if self._asks:
             return self._typed(self._asks.pop(0))
         return None
+
+    def _picked(self, heard: str) -> str:
+        """The number of the first offer on a day that suits; any, where none does (what people do who have to)."""
+        days = (3,) if self._changed else self.who.weekdays
+        wanted = {_WEEKDAYS[self.who.language][day] for day in days}
+        offers = re.findall(r"(\d)\) ([\w-]+)", heard)
+        return next((number for number, day in offers if day in wanted), "1")
 
     def _hears(self, heard: str, name: str) -> bool:
         """Whether a declared text was said: its longest stretch without a hole."""
@@ -211,7 +229,9 @@ class Player:
         if not self.who.messy or len(text) < 4:
             return text
         names = [NOISE[int(self._rng.random() * len(NOISE))] for _ in range(2)]
-        changed = perturb(text, names, f"{self.who.seed}:{self._count}", self.who.language, self.who.messy)
+        changed = perturb(
+            text, names, f"{self.who.seed}:{self.who.take}:{self._count}", self.who.language, self.who.messy
+        )
         return changed.text if changed is not None else text
 
 
