@@ -171,7 +171,7 @@ class Site:
 
         def write(tx):
             for n in traces.insert_batch(tx, writes).values():
-                traces.insert_bodies(tx, [(n, "request", request), (n, "answer", answer)])
+                traces.insert_bodies(tx, [(n, request, answer)])
 
         await self.app.store.write(write)
         return ids

@@ -23,7 +23,7 @@ from waterline.core.trace import SpooledRow, admitted_id
 from waterline.store import text_search, traces
 from waterline.store.db import Store, StoreConflict, Tx
 from waterline.store.spool import Segment, SegmentReader, Spool, SpoolRecord, segments
-from waterline.store.traces import BodyKind, TraceWrite
+from waterline.store.traces import TraceWrite
 
 BATCH_RECORDS = 2000  # a write transaction of about a tenth of a second
 BATCH_BYTES = 8 * 1024 * 1024
@@ -70,7 +70,8 @@ class _Batch:
     def __init__(self) -> None:
         self.rows: dict[str, TraceWrite] = {}
         self.admitted: list[tuple[str, bytes]] = []  # id, head
-        self.bodies: list[tuple[str, BodyKind, bytes]] = []
+        self.requests: dict[str, bytes] = {}
+        self.answers: dict[str, bytes] = {}
         self.texts: list[tuple[str, str, str, str]] = []
         self.stored = 0
         self.lost = 0
@@ -87,8 +88,7 @@ class _Batch:
         trace_id = admitted_id(record.head)
         if trace_id is not None:  # its outcome is likely to be here too, and says all that this one does
             self.stored += 1
-            self.admitted.append((trace_id, record.head))
-            self.bodies.append((trace_id, "request", record.body))
+            self._admit(trace_id, record)
             return
         decoded = self._decoded(record.head)
         if decoded is None:
@@ -96,13 +96,16 @@ class _Batch:
         self.stored += 1
         trace_id = decoded.row.id
         if isinstance(decoded, _Admitted):
-            self.admitted.append((trace_id, record.head))
-            self.bodies.append((trace_id, "request", record.body))
+            self._admit(trace_id, record)
         elif trace_id not in self.rows:
             row = decoded.row
             self.rows[trace_id] = TraceWrite(row, bytes(decoded.events))
-            self.bodies.append((trace_id, "answer", record.body))
+            self.answers[trace_id] = record.body
             self.texts.append((trace_id, decoded.text, row.session, row.tags))
+
+    def _admit(self, trace_id: str, record: SpoolRecord) -> None:
+        self.admitted.append((trace_id, record.head))
+        self.requests.setdefault(trace_id, record.body)
 
     def close(self) -> None:
         """What was admitted and has not ended gets a row too; of several attempts the last one says it."""
@@ -130,7 +133,8 @@ class _Batch:
         self.lost += self.stored
         self.stored = 0
         self.rows.clear()
-        self.bodies.clear()
+        self.requests.clear()
+        self.answers.clear()
         self.texts.clear()
 
 
@@ -276,7 +280,8 @@ class Drainer:
 
     def _write(self, tx: Tx, segment: Segment, batch: _Batch, offset: int, damaged: int) -> None:
         at = traces.insert_batch(tx, batch.rows.values())
-        traces.insert_bodies(tx, [(at[i], kind, data) for i, kind, data in batch.bodies if i in at])
+        requests, answers = batch.requests, batch.answers
+        traces.insert_bodies(tx, [(n, requests.get(i, b""), answers.get(i, b"")) for i, n in at.items()])
         text_search.index_batch(tx, [(at[i], text, session, tags) for i, text, session, tags in batch.texts if i in at])
         name = segment.path.name
         tx.run("drain.set_offset", segment=name, boot=segment.boot, bytes=offset, damaged=damaged)

@@ -22,7 +22,7 @@ HOUR_US = 3_600_000_000
 LARGEST = 10**15  # a million USD: nine thousand such rows can be summed in 64 bits
 LARGEST_PAGE = 1000
 
-RAW, ZSTD = 0, 1  # codecs
+RAW, ZSTD, BOTH = 0, 1, 2  # codecs. BOTH: zstd of the request's length as eight hex digits, request, answer
 ZSTD_LEVEL = 1
 TOO_SMALL = 128  # bytes; below it zstd gains nothing
 LARGEST_BODY = 256 * 1024 * 1024  # bytes, as a guard when decompressing
@@ -161,9 +161,19 @@ def insert_batch(tx: Tx, writes: Iterable[TraceWrite]) -> dict[str, int]:
     return dict(tx.insert("traces.insert", [_values(write.row, write.events) for write in writes]))
 
 
-def insert_bodies(tx: Tx, bodies: Iterable[tuple[int, BodyKind, bytes]]) -> None:
-    """(the trace's number, kind, bytes). A body that is there already stays. An empty body is not stored."""
-    tx.insert("traces.insert_body", [(n * 2 + (kind == "answer"), *_packed(data)) for n, kind, data in bodies if data])
+def insert_bodies(tx: Tx, bodies: Iterable[tuple[int, bytes, bytes]]) -> None:
+    """(the trace's number, request, answer); empty: not known now. A body that is there already stays.
+
+    A request and its answer that come together are stored in one piece, which takes a third less work than two."""
+    rows = []
+    for n, request, answer in bodies:
+        if request and answer:
+            rows.append((n * 2, BOTH, _compressor().compress(b"%08x%b%b" % (len(request), request, answer))))
+        elif request:
+            rows.append((n * 2, *_packed(request)))
+        elif answer:
+            rows.append((n * 2 + 1, *_packed(answer)))
+    tx.insert("traces.insert_body", rows)
 
 
 def _values(row: TraceRow, events: bytes) -> tuple[Any, ...]:
@@ -180,13 +190,17 @@ def _values(row: TraceRow, events: bytes) -> tuple[Any, ...]:
 _ZSTD = threading.local()  # a compressor is not for two threads, and costs far more to make than to use
 
 
-def _packed(data: bytes) -> tuple[int, bytes]:
-    if len(data) < TOO_SMALL:
-        return RAW, data
+def _compressor() -> zstandard.ZstdCompressor:
     compressor: zstandard.ZstdCompressor | None = getattr(_ZSTD, "compressor", None)
     if compressor is None:
         compressor = _ZSTD.compressor = zstandard.ZstdCompressor(level=ZSTD_LEVEL)
-    packed = compressor.compress(data)
+    return compressor
+
+
+def _packed(data: bytes) -> tuple[int, bytes]:
+    if len(data) < TOO_SMALL:
+        return RAW, data
+    packed = _compressor().compress(data)
     return (ZSTD, packed) if len(packed) < len(data) else (RAW, data)
 
 
@@ -221,13 +235,17 @@ def count(tx: Tx, where: TraceFilter) -> int:
 
 def body(tx: Tx, trace_id: str, kind: BodyKind) -> bytes | None:
     """The caller's request, or the answer as the caller got it. None: not stored, or its time is over."""
-    found = tx.one("traces.body", trace_id=trace_id, answer=int(kind == "answer"))
-    if found is None:
-        return None
-    data: bytes = found["bytes"]
-    if found["codec"] == ZSTD:
-        return zstandard.ZstdDecompressor().decompress(data, max_output_size=LARGEST_BODY)
-    return data
+    for found in tx.all("traces.bodies", trace_id=trace_id):
+        codec, data = found["codec"], bytes(found["bytes"])
+        if codec == BOTH:
+            data = zstandard.ZstdDecompressor().decompress(data, max_output_size=2 * LARGEST_BODY)
+            end = 8 + int(data[:8], 16)
+            return data[8:end] if kind == "request" else data[end:]
+        if found["is_answer"] == (kind == "answer"):
+            if codec == ZSTD:
+                return zstandard.ZstdDecompressor().decompress(data, max_output_size=LARGEST_BODY)
+            return data
+    return None
 
 
 def answered_once(

@@ -98,15 +98,28 @@ def test_an_outcome_replaces_an_open_row_and_nothing_replaces_an_outcome(store: 
 
 
 @pytest.mark.parametrize("size", [1, 127, 128, 5000, 300_000])
-def test_a_body_comes_back_byte_for_byte(store: Store, size: int) -> None:
+@pytest.mark.parametrize("together", [True, False])
+def test_a_body_comes_back_byte_for_byte(store: Store, size: int, together: bool) -> None:
     plain, noise = b"ab" * size, random.Random(size).randbytes(size)
     at = store.write_sync(lambda tx: traces.insert_batch(tx, [traces.write_of(trace(i), []) for i in ("t1", "t2")]))
     first, second = at["t1"], at["t2"]
-    store.write_sync(lambda tx: traces.insert_bodies(tx, [(first, "request", plain), (first, "answer", noise)]))
-    store.write_sync(lambda tx: traces.insert_bodies(tx, [(first, "request", b"another"), (second, "answer", b"")]))
+    if together:
+        store.write_sync(lambda tx: traces.insert_bodies(tx, [(first, plain, noise)]))
+    else:
+        store.write_sync(lambda tx: traces.insert_bodies(tx, [(first, plain, b"")]))
+        store.write_sync(lambda tx: traces.insert_bodies(tx, [(first, b"", noise)]))
+    store.write_sync(lambda tx: traces.insert_bodies(tx, [(first, b"another", b""), (second, b"", b"")]))
     assert store.read_sync(lambda tx: traces.body(tx, "t1", "request")) == plain
     assert store.read_sync(lambda tx: traces.body(tx, "t1", "answer")) == noise
     assert store.read_sync(lambda tx: traces.body(tx, "t2", "answer")) is None
+
+
+def test_an_answer_that_comes_with_its_request_again_is_stored_beside_what_was_there(store: Store) -> None:
+    n = store.write_sync(lambda tx: traces.insert_batch(tx, [traces.write_of(BASE, [])]))[BASE.id]
+    for request, answer in ((b"asked", b""), (b"asked", b"answered"), (b"other", b"other")):
+        store.write_sync(lambda tx, r=request, a=answer: traces.insert_bodies(tx, [(n, r, a)]))  # type: ignore[misc]
+    assert store.read_sync(lambda tx: traces.body(tx, BASE.id, "request")) == b"asked"
+    assert store.read_sync(lambda tx: traces.body(tx, BASE.id, "answer")) == b"answered"
 
 
 # --- pages -----------------------------------------------------------------------------------------------------------
@@ -325,7 +338,7 @@ def test_retention_takes_bodies_first_then_whole_traces_of_one_app_only(store: S
     def more(tx: Tx) -> None:
         for app in ("school", "x"):
             old = tx.all("retention.old_traces", app=app, before_us=99, limit=99)
-            traces.insert_bodies(tx, [(row["n"], "request", b"body") for row in old])
+            traces.insert_bodies(tx, [(row["n"], b"body", b"") for row in old])
         verdict = Verdict(Ref("trace", "t0"), "thumb", Outcome.PASS, None, "", JudgeRef("user"))
         verdicts.add_feedback(tx, verdicts.Feedback("t0", "rating", "said Ana", "", "ana", 5, verdict))
         for n in (0, 0, 9):  # deleting twice changes nothing

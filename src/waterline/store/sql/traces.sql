@@ -29,7 +29,9 @@ RETURNING id, n
 
 -- name: insert_body
 INSERT INTO bodies (place, codec, bytes) VALUES (:place, :codec, :bytes)
-ON CONFLICT (place) DO NOTHING
+-- Codec 2 holds the answer too: it takes the place of a request that came before it.
+ON CONFLICT (place) DO UPDATE SET codec = excluded.codec, bytes = excluded.bytes
+WHERE excluded.codec = 2 AND bodies.codec <> 2
 
 -- name: insert_text
 {text_insert}
@@ -97,8 +99,9 @@ WHERE idempotency_key = :idempotency_key AND app = :app AND env = :env AND key_i
     AND outcome = 'answered' AND started_us >= :since_us
 ORDER BY started_us LIMIT 1
 
--- name: body
-SELECT b.codec, b.bytes FROM traces t JOIN bodies b ON b.place = t.n * 2 + :answer WHERE t.id = :trace_id
+-- name: bodies
+SELECT b.place - t.n * 2 AS is_answer, b.codec AS codec, b.bytes AS bytes
+FROM traces t JOIN bodies b ON b.place IN (t.n * 2, t.n * 2 + 1) WHERE t.id = :trace_id
 
 -- The remainder of two positive integers is the same in every engine; their quotient is not.
 -- name: overview_counts
