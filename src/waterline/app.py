@@ -145,6 +145,7 @@ class Waterline:
             status_changed=self._restate,
             drain=self._drain,
             status_now=self.status,
+            woken=self._woken,
         )
         self.pressure = Pressure(settings.shed_lag_ms, self.deps.apps, self.metrics)
         self.conversations: Conversations | None = None  # until a branch with an address is declared
@@ -349,6 +350,10 @@ class Waterline:
             conversations.add(channel)
         for path, door in self.channels.doors.items():
             self.gate.doors.add(path, door)
+
+    def _woken(self, conversation: str) -> None:
+        if self.conversations is not None:
+            self.conversations.woken(conversation)
 
     def _connect(self) -> "Conversations":
         from waterline.conversations import Conversations

@@ -21,6 +21,7 @@ from waterline.gateway.deps import Deps
 from waterline.gateway.route import Served
 from waterline.store.conversations import Conversation
 from waterline.store.db import Store
+from waterline.store.effects import REPLY
 
 KEY_ID = "conversations"  # what traces name as their key
 Find = Callable[[Principal, str, str], Served]
@@ -81,6 +82,11 @@ class Conversations:
 
     def start(self) -> None:
         self.drain.start()
+
+    def woken(self, conversation: str) -> None:
+        """A person did something in it."""
+        self.performer.kick(conversation, REPLY)
+        self.drain.wake(conversation)
 
     async def stop(self) -> None:
         await self.drain.stop()

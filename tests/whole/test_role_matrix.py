@@ -57,6 +57,14 @@ ROUTES = [
     ("GET", "/api/experiments/nothing", None, A.EXPERIMENT_READ),
     ("GET", "/api/experiments/nothing/items", None, A.BODIES_READ),
     ("POST", "/api/experiments/nothing/items", {"items": []}, A.EXPERIMENT_WRITE),
+    ("GET", "/api/conversations", None, A.CONVERSATION_LIST),
+    ("GET", "/api/conversations/nothing", None, A.CONVERSATION_LIST),
+    ("POST", "/api/conversations/nothing/takeover", None, A.CONVERSATION_TAKE),
+    ("POST", "/api/conversations/nothing/replies", {"text": "hello", "key": "k"}, A.CONVERSATION_TAKE),
+    ("POST", "/api/conversations/nothing/resumption", None, A.CONVERSATION_TAKE),
+    ("GET", "/api/handoffs", None, A.CONVERSATION_LIST),
+    ("GET", "/api/funnel", None, A.CONVERSATION_LIST),
+    ("GET", "/api/acts", None, A.CONVERSATION_LIST),
     ("GET", "/metrics", None, A.METRICS_READ),
     ("GET", "/v1/models", None, A.DATA_CALL),
     ("POST", "/v1/chat/completions", {"model": "main", "messages": [{"role": "user", "content": "x"}]}, A.DATA_CALL),
@@ -79,7 +87,7 @@ def world(sim, tmp_path_factory):
     app = App(server, "matrix", {"main": Route(provider="simulated", model="small")})
     names = {"app": "matrix", "release": app.id, "trace": app.chat().trace}
     keys = {Role.APP: app.key, Role.OWNER: server.key}
-    for role in (Role.DEVELOPER, Role.OPERATOR, Role.VIEWER):
+    for role in (Role.DEVELOPER, Role.OPERATOR, Role.VIEWER, Role.DESK):
         made = server.ask("POST", "/api/keys", {"kind": "person", "role": role.value, "name": f"a {role}"})
         keys[role] = made["key"]
     yield server, names, keys
@@ -149,7 +157,7 @@ def test_bodies_are_hidden_from_who_may_not_read_them(world):
     ],
     ids=lambda v: " ".join(v) if isinstance(v, list) else str(v),
 )
-@pytest.mark.parametrize("role", [Role.VIEWER, Role.DEVELOPER, Role.OPERATOR])
+@pytest.mark.parametrize("role", [Role.VIEWER, Role.DEVELOPER, Role.OPERATOR, Role.DESK])
 def test_every_command_is_held_to_the_matrix(world, command, action, role):
     server, names, keys = world
     environ = {**os.environ, "WATERLINE_URL": server.url, "WATERLINE_KEY": keys[role]}

@@ -17,16 +17,17 @@ from waterline.core.errors import PermissionDenied
 
 
 class Role(StrEnum):
-    """`APP` is what an app key acts as; the other four are given to people."""
+    """`APP` is what an app key acts as; the other five are given to people."""
 
     OWNER = "owner"
     DEVELOPER = "developer"
     OPERATOR = "operator"
     VIEWER = "viewer"
+    DESK = "desk"
     APP = "app"
 
 
-PERSON_ROLES = (Role.OWNER, Role.DEVELOPER, Role.OPERATOR, Role.VIEWER)
+PERSON_ROLES = (Role.OWNER, Role.DEVELOPER, Role.OPERATOR, Role.VIEWER, Role.DESK)
 
 
 class Action(StrEnum):
@@ -61,6 +62,9 @@ class Action(StrEnum):
     KEY_REVOKE_PERSON = "key.revoke_person"
     AUDIT_READ = "audit.read"
     SETTINGS_READ = "settings.read"
+    CONVERSATION_LIST = "conversations.read"
+    CONVERSATION_READ = "conversation_texts.read"
+    CONVERSATION_TAKE = "conversations.take"
     DATA_CALL = "data.call"
     DATA_FEEDBACK = "data.feedback"
     DATA_INGEST = "data.ingest"
@@ -75,10 +79,10 @@ def _rule(what: str, *roles: Role) -> Rule:
     return Rule(what, frozenset(roles))
 
 
-_O, _D, _P, _V = PERSON_ROLES
+_O, _D, _P, _V, _T = PERSON_ROLES
 
 _DECLARED: dict[Action, Rule] = {
-    Action.OVERVIEW_READ: _rule("See traffic, cost, latency and errors", _O, _D, _P, _V),
+    Action.OVERVIEW_READ: _rule("See traffic, cost, latency and errors", _O, _D, _P, _V, _T),
     Action.METRICS_READ: _rule("Read /metrics", _O, _D, _P, _V),
     Action.TRACES_READ: _rule("List traces and see one's events, cost and release, without any text", _O, _D, _P, _V),
     Action.BODIES_READ: _rule("Read and search what was asked and answered", _O, _D),
@@ -107,6 +111,13 @@ _DECLARED: dict[Action, Rule] = {
     Action.KEY_REVOKE_PERSON: _rule("Revoke a person's key", _O),
     Action.AUDIT_READ: _rule("Read, verify and export the audit log", _O, _P),
     Action.SETTINGS_READ: _rule("See the settings (secrets hidden)", _O, _P),
+    Action.CONVERSATION_LIST: _rule(
+        "See conversations with their stages, acts, costs and waiting times, without any text", _O, _D, _P, _V, _T
+    ),
+    Action.CONVERSATION_READ: _rule(
+        "Read what was said in a conversation, and what is known of the person", _O, _D, _T
+    ),
+    Action.CONVERSATION_TAKE: _rule("Take a conversation over, reply in it, and give it back", _O, _T),
     Action.DATA_CALL: _rule("Ask models, list routes", Role.APP),
     Action.DATA_FEEDBACK: _rule("Send feedback on an answer", Role.APP),
     Action.DATA_INGEST: _rule("Send traces of the app's own", Role.APP),

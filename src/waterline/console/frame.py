@@ -39,6 +39,7 @@ MAX_FIELDS = 40
 
 NAVIGATION = (
     ("/", "Overview", Action.OVERVIEW_READ),
+    ("/conversations", "Conversations", Action.CONVERSATION_LIST),
     ("/traces", "Traces", Action.TRACES_READ),
     ("/providers", "Providers", Action.OVERVIEW_READ),
     ("/budgets", "Budgets", Action.OVERVIEW_READ),

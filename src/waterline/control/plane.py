@@ -20,6 +20,7 @@ from waterline.access.stored import AuditRows
 from waterline.control import costs, experiments, replaying, responses
 from waterline.control.budgets import BudgetView, budget_views
 from waterline.control.channels import ChannelsView, FeesView, LineState, channels_view, fees_view
+from waterline.control.conversations import ConversationDesk
 from waterline.control.experiments import ExperimentBody, ExperimentPage, ExperimentView, ItemPage
 from waterline.control.providers import AppProviders, app_providers
 from waterline.control.views import (
@@ -92,6 +93,7 @@ class Plane:
         status_changed: Callable[[str], None],
         drain: Callable[[], Awaitable[None]],
         status_now: Callable[[], Awaitable[StatusView]],
+        woken: Callable[[str], None] = lambda conversation: None,
     ) -> None:
         self._store = store
         self.keys = keys
@@ -108,6 +110,7 @@ class Plane:
         self._drain = drain
         self._status_now = status_now
         self.line_state: Callable[[], LineState] = LineState  # set when channels are opened
+        self.conversations = ConversationDesk(store, deps.clock_us, woken)
 
     # --- views -------------------------------------------------------------------------------------------------
 

@@ -62,6 +62,9 @@ def test_the_duties_are_kept_apart() -> None:
     assert Action.RELEASE_BUILD in may(Role.DEVELOPER) - may(Role.OPERATOR)
     assert may(Role.DEVELOPER) >= TEXT_OF_USERS
     assert not TEXT_OF_USERS & (may(Role.OPERATOR) | may(Role.VIEWER))
+    said = Action.CONVERSATION_READ
+    assert {role for role in Role if said in may(role)} == {Role.OWNER, Role.DEVELOPER, Role.DESK}
+    assert may(Role.DESK) - may(Role.VIEWER) == {said, Action.CONVERSATION_TAKE}
     for only_owner in (Action.KEY_CREATE_PERSON, Action.KEY_REVOKE_PERSON, Action.KEY_ASSERT_IDENTITY):
         assert who_may(only_owner) == (Role.OWNER,)
     assert may(Role.VIEWER) < may(Role.OPERATOR)
