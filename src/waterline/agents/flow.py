@@ -55,6 +55,9 @@ def _takeover(talk: Talk, message: Inbound) -> None:
     if message.text == "bot":
         state = talk.state
         state.handed, state.pending, state.tries, state.warnings = "", "", 0, 0
+        for line in message.said:
+            heard, said = (line.text, "") if line.by_user else ("", line.text)
+            heard_and_said(state, heard, said, talk.flow.memory_chars)
 
 
 async def _remind(talk: Talk) -> None:
@@ -339,12 +342,18 @@ def _turn(talk: Talk, users: list[Inbound], said: str) -> Turn:
         handoff=handoff,
         stage=state.stage,
         wake_us=given.now_us + talk.flow.reminder.after_min * 60_000_000 if waits else 0,
-        slots=dict(state.slots),
+        slots=_for_people(talk),
         language=talk.language,
         aliases=tuple(dict.fromkeys(talk.aliases)),
         model_calls=talk.calls,
         traces=tuple(talk.traces),
     )
+
+
+def _for_people(talk: Talk) -> dict[str, str]:
+    """What is known, and, empty, what is still to be asked."""
+    asked = {slot.name: "" for slot in talk.flow.slots if slot.asked and not slot.follows}
+    return {**asked, **dict.fromkeys(talk.state.skipped, "(not said)"), **talk.state.slots}
 
 
 def _template(talk: Talk) -> Template | None:

@@ -9,7 +9,7 @@ import msgspec
 from waterline.agents import sentences
 from waterline.agents.places import Place
 from waterline.core.branch import Branch
-from waterline.core.conversation import Effect, Handoff, Inbound, Outbound
+from waterline.core.conversation import Effect, Handoff, Inbound, Outbound, Said
 from waterline.store import conversations, effects, handoffs
 from waterline.store.conversations import Conversation
 from waterline.store.db import Tx
@@ -17,6 +17,7 @@ from waterline.store.handoffs import HandoffRow
 
 STAGE = "handed_over"
 LONGEST_CLOSED_DAYS = 30
+MOST_SAID = 100  # lines that the agent hears of when it gets a conversation back
 TEAM = "team"  # a turn's place in the keys of what reminds people
 
 
@@ -89,10 +90,25 @@ def give_back(tx: Tx, at: Conversation, now_us: int) -> bool:
     """To the agent, which hears of it before it says anything. False: no person had it."""
     if not conversations.give_back(tx, at.id, now_us):
         return False
+    open_one = handoffs.open_of(tx, at.id)
+    said = _meanwhile(tx, at, open_one.taken_us) if open_one is not None else ()
     handoffs.close(tx, at.id, now_us)
-    message = Inbound("clock", at.id, f"takeover/bot/{now_us}", "", now_us, "takeover", "bot")
+    message = Inbound("clock", at.id, f"takeover/bot/{now_us}", "", now_us, "takeover", "bot", said=said)
     conversations.put(tx, at.id, message, now_us)
     return True
+
+
+def _meanwhile(tx: Tx, at: Conversation, since_us: int) -> tuple[Said, ...]:
+    """What the user and the person said to each other, in its order; without it the agent would ask again."""
+    lines = [
+        (kept.received_us, Said(True, kept.message.text or f"({kept.message.kind})"))
+        for kept in conversations.messages(tx, at.id, max(at.sequence - MOST_SAID, 0))
+        if kept.turn == conversations.BY_PERSON and kept.message.channel not in ("outcome", "clock")
+    ]
+    for row in effects.of(tx, at.id, MOST_SAID):
+        if row.author and row.state != "dropped" and row.planned_us >= since_us and row.effect.message is not None:
+            lines.append((row.planned_us, Said(False, row.effect.message.text)))
+    return tuple(said for at_us, said in sorted(lines, key=lambda line: line[0]) if at_us >= since_us)
 
 
 def remind(tx: Tx, row: HandoffRow, place: Place, url: Callable[[str], str], now_us: int) -> tuple[bool, str]:

@@ -22,9 +22,11 @@ class PlainAgent:
 
     async def turn(self, given: TurnInput, tools: Tools) -> Turn:
         said = msgspec.json.decode(given.state, type=list[_Said]) if given.state else []
+        for line in (line for m in given.messages for line in m.said):
+            said.append(_Said("user" if line.by_user else "assistant", line.text))
         heard = [m for m in given.messages if m.channel not in ("outcome", "clock")]
         if not heard:
-            return Turn(given.state)
+            return Turn(msgspec.json.encode(said[-MOST_KEPT:]))
         said.append(_Said("user", "\n".join(_text(m) for m in heard)))
         messages: list[dict[str, Any]] = msgspec.to_builtins(said)
         asked = await tools.ask(self._route, messages)

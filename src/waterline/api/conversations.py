@@ -55,7 +55,9 @@ def conversation_routes(plane: Plane, route: Callable[..., Route], whole: Whole,
     async def acts(who: Principal, r: Request) -> Any:
         q = r.query_params
         before, limit = whole(q.get("before"), "before"), whole(q.get("limit"), "limit") or 50
-        return await plane.conversations.acts(who, q.get("app") or None, q.get("state") or None, before, limit)
+        return await plane.conversations.acts(
+            who, q.get("app") or None, q.get("branch") or None, q.get("state") or None, before, limit
+        )
 
     return [
         route("/conversations", page),

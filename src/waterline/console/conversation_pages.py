@@ -69,8 +69,9 @@ async def queue(ask: Ask) -> View:
     found = await ask.plane.conversations.queue(ask.who, app or None, branch or None)
     context = {
         "queue": found,
-        "waiting": [h for h in found.rows if not h.taken_us],
-        "taken": [h for h in found.rows if h.taken_us],
+        "waiting": [w for w in found.rows if not w.handoff.taken_us],
+        "taken": [w for w in found.rows if w.handoff.taken_us],
+        "apps": [a.name for a in await ask.plane.apps(ask.who)],
         "app": app,
         "branch": branch,
         "takes": ask.may(Action.CONVERSATION_TAKE),
@@ -80,7 +81,7 @@ async def queue(ask: Ask) -> View:
 
 
 async def funnel(ask: Ask) -> View:
-    app, branch, days = ask.query("app"), ask.query("branch"), ask.query("days") or "30"
+    app, branch, days = ask.query("app"), ask.query("branch"), ask.query("days") or "7"
     if days not in {str(d) for d in DAYS}:
         raise Refused(f"days is one of {', '.join(map(str, DAYS))}.", 400)
     until = ask.now_us + 1
@@ -96,6 +97,7 @@ async def funnel(ask: Ask) -> View:
         "choices": DAYS,
         "apps": [a.name for a in await ask.plane.apps(ask.who)],
         "each": _each,
+        "unpriced": _unpriced,
     }
     return View("funnel.html", found, context)
 
@@ -110,24 +112,32 @@ def _drops(one: BranchFunnel) -> list[tuple[str, int, float, int, float]]:
     return out
 
 
-def _each(cost_nano_usd: int, of: int) -> int | None:
-    return cost_nano_usd // of if of else None
+def _each(one: BranchFunnel, of: int) -> int | None:
+    """Models and channel together."""
+    return (one.spent.cost_nano_usd + one.spent.fees_nano_usd) // of if of else None
+
+
+def _unpriced(one: BranchFunnel) -> int:
+    return one.spent.unpriced + one.spent.unpriced_messages
 
 
 async def acts(ask: Ask) -> View:
-    app, state, before = ask.query("app"), ask.query("state"), ask.query("before")
+    app, branch, state, before = (ask.query(name) for name in ("app", "branch", "state", "before"))
     if before and not (before.isascii() and before.isdigit() and len(before) < 19):
         raise Refused("`before` is the number of an act.", 400)
     found = await ask.plane.conversations.acts(
-        ask.who, app or None, state or None, int(before) if before else None, PAGE
+        ask.who, app or None, branch or None, state or None, int(before) if before else None, PAGE
     )
     context = {
         "acts": found,
         "app": app,
+        "branch": branch,
         "state": state,
         "apps": [a.name for a in await ask.plane.apps(ask.who)],
         "states": ("planned", "sending", "done", "refused", "failed"),
         "readable": ask.may(Action.CONVERSATION_READ),
-        "older": url("/bookings", app=app, state=state, before=found[-1].n) if len(found) == PAGE else "",
+        "older": url("/bookings", app=app, branch=branch, state=state, before=found[-1].n)
+        if len(found) == PAGE
+        else "",
     }
     return View("bookings.html", found, context)

@@ -24,6 +24,7 @@ FUNNEL_DAYS = 30
 LONGEST_REPLY = 4000  # characters
 MOST_ROWS = 500
 BOOKED = "booked"
+SPENT = tuple(conversations.NOTHING_SPENT)
 
 
 class Line(Struct, frozen=True):
@@ -70,6 +71,7 @@ class Act(Struct, frozen=True):
     n: int
     key: str
     conversation: str
+    branch: str
     turn: int
     name: str
     system: str
@@ -85,9 +87,14 @@ class Act(Struct, frozen=True):
 
 
 class Spent(Struct, frozen=True):
+    """Of models, and of the channel (as billed, else as expected)."""
+
     calls: int
     cost_nano_usd: int
-    unpriced: int
+    unpriced: int  # calls whose cost nobody knows
+    messages: int
+    fees_nano_usd: int
+    unpriced_messages: int
 
 
 class ConversationView(Struct, frozen=True):
@@ -112,8 +119,19 @@ class Waits(Struct, frozen=True):
     p95_us: int
 
 
+class Waiting(Struct, frozen=True):
+    """One that waits for a person or is with one. Empty, as far as who looks may not read what users write."""
+
+    handoff: HandoffRow
+    name: str
+    sender: str
+    channel: str
+    stage: str
+    slots: dict[str, str]  # what is known; "": not yet
+
+
 class QueueView(Struct, frozen=True):
-    rows: list[HandoffRow]
+    rows: list[Waiting]
     waits: list[Waits]  # of the last 30 days
     now_us: int
 
@@ -130,9 +148,7 @@ class BranchFunnel(Struct, frozen=True):
     conversations: int
     turns: int
     with_person: int
-    calls: int
-    cost_nano_usd: int
-    unpriced: int
+    spent: Spent
     booked: int
     steps: list[Step]
 
@@ -178,9 +194,7 @@ class ConversationDesk:
         wanted = who.branch or branch or None
 
         def read(tx: Tx) -> QueueView:
-            rows = handoffs.queue(tx, app, wanted)
-            if not _reads(who):
-                rows = [msgspec.structs.replace(row, summary="") for row in rows]
+            rows = [_waiting(tx, row, _reads(who)) for row in handoffs.queue(tx, app, wanted)]
             times = handoffs.waits_us(tx, app, wanted, now - FUNNEL_DAYS * DAY_US, now + 1)
             waits = [Waits(b, len(t), _rank(sorted(t), 0.5), _rank(sorted(t), 0.95)) for b, t in sorted(times.items())]
             return QueueView(rows, waits, now)
@@ -204,17 +218,16 @@ class ConversationDesk:
         return await self._store.read(read)
 
     async def acts(
-        self, who: Principal, app: str | None, state: str | None, before: int | None = None, limit: int = 50
-    ) -> list[Act]:
+        self, who: Principal, app: str | None, branch: str | None, state: str | None, before: int | None = None,
+        limit: int = 50,
+    ) -> list[Act]:  # fmt: skip
         """What was done, or not, in connected systems; newest first."""
         require(who, Action.CONVERSATION_LIST)
         if not 1 <= limit <= MOST_ROWS:
             raise Refused(f"A page has 1 to {MOST_ROWS} rows, not {limit}.", 400)
 
         def read(tx: Tx) -> list[Act]:
-            rows = effects.acts(tx, app, state, before, limit)
-            if who.branch:
-                rows = [r for r in rows if (c := conversations.get(tx, r.conversation)) and c.branch == who.branch]
+            rows = effects.acts(tx, app, who.branch or branch or None, state, before, limit)
             return [_act(row, _reads(who)) for row in rows]
 
         return await self._store.read(read)
@@ -309,7 +322,7 @@ def _line(c: Conversation, readable: bool) -> Line:
 
 def _view(tx: Tx, at: Conversation, readable: bool) -> ConversationView:
     rows = effects.of(tx, at.id)
-    spent = conversations.spent(tx, at.id)
+    spent = conversations.spent(tx, at)
     found = handoffs.of(tx, at.id)
     return ConversationView(
         _line(at, readable), not readable, _said(tx, at, rows) if readable else [],
@@ -317,8 +330,15 @@ def _view(tx: Tx, at: Conversation, readable: bool) -> ConversationView:
         msgspec.json.decode(at.slots, type=dict[str, str]) if readable else {},
         identities.names(tx, at.identity) if readable else [],
         found if readable else [msgspec.structs.replace(h, summary="") for h in found],
-        Spent(spent["calls"], spent["cost_nano_usd"], spent["unpriced"]), at.window_until_us,
+        Spent(**spent), at.window_until_us,
     )  # fmt: skip
+
+
+def _waiting(tx: Tx, row: HandoffRow, readable: bool) -> Waiting:
+    at = conversations.get(tx, row.conversation)
+    if at is None or not readable:
+        return Waiting(msgspec.structs.replace(row, summary=""), "", "", at.channel if at else "", "", {})
+    return Waiting(row, at.name, at.sender, at.channel, at.stage, msgspec.json.decode(at.slots, type=dict[str, str]))
 
 
 def _said(tx: Tx, at: Conversation, rows: list[EffectRow]) -> list[Bubble]:
@@ -350,8 +370,8 @@ def _said(tx: Tx, at: Conversation, rows: list[EffectRow]) -> list[Bubble]:
 def _act(row: EffectRow, readable: bool) -> Act:
     effect = row.effect
     return Act(
-        row.n, row.key, row.conversation, row.turn, row.name, row.lane, effect.operation, row.state, row.attempts,
-        row.planned_us, row.late_us, row.ended_us, row.reason if readable else "",
+        row.n, row.key, row.conversation, row.branch, row.turn, row.name, row.lane, effect.operation, row.state,
+        row.attempts, row.planned_us, row.late_us, row.ended_us, row.reason if readable else "",
         effect.arguments if readable else None, msgspec.json.decode(row.result) if readable else None,
     )  # fmt: skip
 
@@ -384,6 +404,6 @@ def _branch(name: str, rows: list[conversations.FunnelRow], figures: list[dict[s
         for stage, n in sorted(counts.items(), key=lambda item: (-item[1], after[item[0]] / item[1], item[0]))
     ]
     return BranchFunnel(
-        name, began, total("turns"), total("with_person"), total("calls"), total("cost_nano_usd"), total("unpriced"),
+        name, began, total("turns"), total("with_person"), Spent(**{what: total(what) for what in SPENT}),
         counts.get(BOOKED, 0), steps,
     )  # fmt: skip

@@ -45,6 +45,13 @@ class Outcome(Struct, frozen=True, omit_defaults=True):
     reason: str = ""  # for people; never shown to a user as it is
 
 
+class Said(Struct, frozen=True):
+    """A line between the user and the person who had the conversation."""
+
+    by_user: bool
+    text: str
+
+
 class Inbound(Struct, frozen=True, omit_defaults=True):
     """One message as a channel received it. (channel, address, message_id) is unique: a repeat is dropped."""
 
@@ -62,6 +69,7 @@ class Inbound(Struct, frozen=True, omit_defaults=True):
     aliases: tuple[Alias, ...] = ()
     outcome: Outcome | None = None
     subject: str = ""  # e-mail only
+    said: tuple[Said, ...] = ()  # takeover to "bot": what was said meanwhile
 
 
 class Choice(Struct, frozen=True, omit_defaults=True):

@@ -15,6 +15,10 @@ from waterline.store.db import Tx
 Mode = Literal["bot", "person"]
 BY_PERSON = -1  # `turn` of a message that a person answered
 MOST_EXPORTED = 100_000  # rows of one table
+# Of models: calls, their cost, those without a price. Of the channel: messages, their fees, those without a price.
+NOTHING_SPENT = dict.fromkeys(
+    ("calls", "cost_nano_usd", "unpriced", "messages", "fees_nano_usd", "unpriced_messages"), 0
+)
 _decode = msgspec.json.Decoder(Inbound).decode
 
 
@@ -268,7 +272,7 @@ def add_stage(tx: Tx, at: Conversation, stage: str, now_us: int) -> None:
     """Counted the first time only."""
     tx.run(
         "conversations.add_stage", conversation=at.id, stage=stage, app=at.app, env=at.env, branch=at.branch,
-        channel=at.channel, at_us=now_us,
+        channel=at.channel, at_us=now_us, began_us=at.created_us,
     )  # fmt: skip
 
 
@@ -282,19 +286,23 @@ def funnel(
 def figures(
     tx: Tx, app: str | None, env: str | None, branch: str | None, since_us: int, until_us: int
 ) -> dict[str, dict[str, int]]:
-    """By branch: conversations, with_person, turns, calls, cost_nano_usd, unpriced."""
+    """By branch: of the conversations that began in the span how many, with_person, turns; and all of `NOTHING_SPENT`,
+    as spent in the span, whenever the conversation began."""
+    asked = {"app": app, "env": env, "branch": branch, "since_us": since_us, "until_us": until_us}
     found: dict[str, dict[str, int]] = {}
-    for row in tx.all("conversations.figures", app=app, env=env, branch=branch, since_us=since_us, until_us=until_us):
-        found[row.pop("branch")] = {**row, "calls": 0, "cost_nano_usd": 0, "unpriced": 0}
-    for row in tx.all("conversations.spent_by_branch", app=app, env=env, since_us=since_us, until_us=until_us):
-        if row["branch"] in found:
-            found[row.pop("branch")].update(row)
+    for row in tx.all("conversations.figures", **asked):
+        found[row.pop("branch")] = {**row, **NOTHING_SPENT}
+    for name in ("conversations.spent_by_branch", "conversations.fees_by_branch"):
+        for row in tx.all(name, **asked):
+            if row["branch"] in found:
+                found[row.pop("branch")].update(row)
     return found
 
 
-def spent(tx: Tx, conversation: str) -> dict[str, int]:
-    """calls, cost_nano_usd, unpriced."""
-    return tx.one("conversations.spent", conversation=conversation) or {}
+def spent(tx: Tx, at: Conversation) -> dict[str, int]:
+    """All of `NOTHING_SPENT`."""
+    models = tx.one("conversations.spent", conversation=at.id) or {}
+    return {**NOTHING_SPENT, **models, **(tx.one("conversations.fees", conversation=at.id, channel=at.channel) or {})}
 
 
 # --- one person: everything, or nothing any more ---------------------------------------------------------------------

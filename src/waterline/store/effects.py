@@ -37,6 +37,7 @@ class EffectRow(Struct, frozen=True):
     result: str  # JSON
     reason: str
     message_id: str
+    branch: str
 
     @property
     def effect(self) -> Effect:
@@ -93,7 +94,8 @@ def by_key(tx: Tx, app: str, env: str, key: str) -> EffectRow | None:
 
 def due(tx: Tx, now_us: int, limit: int) -> list[tuple[str, str]]:
     """(conversation, lane) in which something is to be done."""
-    return [(row["conversation"], row["lane"]) for row in tx.all("effects.due", now_us=now_us, limit=limit)]
+    rows = tx.all("effects.due", now_us=now_us, limit=limit)
+    return list(dict.fromkeys((row["conversation"], row["lane"]) for row in rows))
 
 
 def lanes(tx: Tx, conversation: str) -> list[str]:
@@ -111,9 +113,11 @@ def of(tx: Tx, conversation: str, limit: int = 500) -> list[EffectRow]:
     return [EffectRow(**row) for row in tx.all("effects.of", conversation=conversation, limit=limit)]
 
 
-def acts(tx: Tx, app: str | None, state: str | None, before: int | None = None, limit: int = 50) -> list[EffectRow]:
+def acts(
+    tx: Tx, app: str | None, branch: str | None, state: str | None, before: int | None = None, limit: int = 50
+) -> list[EffectRow]:
     """What was done, or not, in connected systems; newest first, before the number `before`."""
-    rows = tx.all("effects.of_lane_kind", app=app, state=state, before=before, limit=limit)
+    rows = tx.all("effects.of_lane_kind", app=app, branch=branch, state=state, before=before, limit=limit)
     return [EffectRow(**row) for row in rows]
 
 

@@ -136,20 +136,20 @@ UPDATE conversations SET mode = 'bot', taken_by = '', retry_us = 0, updated_us =
 WHERE id = :id AND mode = 'person'
 
 -- name: add_stage
-INSERT INTO conversation_stages (conversation, stage, app, env, branch, channel, at_us)
-VALUES (:conversation, :stage, :app, :env, :branch, :channel, :at_us)
+INSERT INTO conversation_stages (conversation, stage, app, env, branch, channel, at_us, began_us)
+VALUES (:conversation, :stage, :app, :env, :branch, :channel, :at_us, :began_us)
 ON CONFLICT (conversation, stage) DO NOTHING
 
 -- Of the conversations that began in a span, how many ever came to each stage.
 -- name: funnel
-SELECT c.branch AS branch, s.stage AS stage, COUNT(*) AS conversations, MIN(s.at_us) AS first_us,
-    CAST(SUM(s.at_us - c.created_us) AS BIGINT) AS after_us
-FROM conversations c JOIN conversation_stages s ON s.conversation = c.id
-WHERE c.created_us >= :since_us AND c.created_us < :until_us
-    AND c.app = :app --? app
-    AND c.env = :env --? env
-    AND c.branch = :branch --? branch
-GROUP BY c.branch, s.stage
+SELECT branch, stage, COUNT(*) AS conversations, MIN(at_us) AS first_us,
+    CAST(SUM(at_us - began_us) AS BIGINT) AS after_us
+FROM conversation_stages
+WHERE began_us >= :since_us AND began_us < :until_us
+    AND app = :app --? app
+    AND env = :env --? env
+    AND branch = :branch --? branch
+GROUP BY branch, stage
 
 -- name: figures
 SELECT c.branch AS branch, COUNT(*) AS conversations,
@@ -168,14 +168,36 @@ SELECT COUNT(*) AS calls, CAST(COALESCE(SUM(cost_nano_usd), 0) AS BIGINT) AS cos
     CAST(COALESCE(SUM(CASE WHEN cost_nano_usd IS NULL THEN 1 ELSE 0 END), 0) AS BIGINT) AS unpriced
 FROM traces WHERE session = :conversation AND session <> ''
 
+-- What the channel bills for a conversation's messages: as billed, else as expected.
+-- name: fees
+SELECT COUNT(*) AS messages, CAST(COALESCE(SUM(COALESCE(f.billed_nano_usd, f.nano_usd)), 0) AS BIGINT) AS fees_nano_usd,
+    CAST(COALESCE(SUM(CASE WHEN COALESCE(f.billed_nano_usd, f.nano_usd) IS NULL THEN 1 ELSE 0 END), 0) AS BIGINT)
+        AS unpriced_messages
+FROM effects e JOIN channel_fees f ON f.key = e.key
+WHERE e.conversation = :conversation AND e.lane = 'reply' AND f.channel = :channel AND f.state <> 'failed'
+
+-- Spent in a span: by whichever conversations. The key is the one that agents' calls name. `app || ''`: so that the
+-- index over conversations' own calls is taken, and not the one over all of an app.
 -- name: spent_by_branch
-SELECT t.branch AS branch, COUNT(*) AS calls, CAST(COALESCE(SUM(t.cost_nano_usd), 0) AS BIGINT) AS cost_nano_usd,
-    CAST(COALESCE(SUM(CASE WHEN t.cost_nano_usd IS NULL THEN 1 ELSE 0 END), 0) AS BIGINT) AS unpriced
-FROM traces t JOIN conversations c ON c.id = t.session
-WHERE t.session <> '' AND c.created_us >= :since_us AND c.created_us < :until_us
-    AND c.app = :app --? app
-    AND c.env = :env --? env
-GROUP BY t.branch
+SELECT branch, COUNT(*) AS calls, CAST(COALESCE(SUM(cost_nano_usd), 0) AS BIGINT) AS cost_nano_usd,
+    CAST(COALESCE(SUM(CASE WHEN cost_nano_usd IS NULL THEN 1 ELSE 0 END), 0) AS BIGINT) AS unpriced
+FROM traces
+WHERE key_id = 'conversations' AND started_us >= :since_us AND started_us < :until_us
+    AND app || '' = :app --? app
+    AND env = :env --? env
+    AND branch = :branch --? branch
+GROUP BY branch
+
+-- name: fees_by_branch
+SELECT branch, COUNT(*) AS messages,
+    CAST(COALESCE(SUM(COALESCE(billed_nano_usd, nano_usd)), 0) AS BIGINT) AS fees_nano_usd,
+    CAST(COALESCE(SUM(CASE WHEN COALESCE(billed_nano_usd, nano_usd) IS NULL THEN 1 ELSE 0 END), 0) AS BIGINT)
+        AS unpriced_messages
+FROM channel_fees
+WHERE state <> 'failed' AND at_us >= :since_us AND at_us < :until_us
+    AND app = :app --? app
+    AND branch = :branch --? branch
+GROUP BY branch
 
 -- name: ids_of_identity
 SELECT id FROM conversations WHERE identity = :identity ORDER BY created_us, id

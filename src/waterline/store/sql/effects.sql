@@ -1,16 +1,16 @@
 -- name: plan
 INSERT INTO effects (
     app, env, key, conversation, turn, name, lane, author, quiet, body, state, attempts, planned_us, sending_us, next_us,
-    late_us, ended_us, result, reason, message_id
+    late_us, ended_us, result, reason, message_id, branch
 ) VALUES (
     :app, :env, :key, :conversation, :turn, :name, :lane, :author, :quiet, :body, 'planned', 0, :now_us, 0, :now_us,
-    0, 0, '{}', '', ''
+    0, 0, '{}', '', '', COALESCE((SELECT branch FROM conversations WHERE id = :conversation), '')
 )
 ON CONFLICT (app, env, key) DO NOTHING
 
 -- name: by_key
 SELECT n, app, env, key, conversation, turn, name, lane, author, quiet, body, state, attempts, planned_us, sending_us,
-    next_us, late_us, ended_us, result, reason, message_id
+    next_us, late_us, ended_us, result, reason, message_id, branch
 FROM effects WHERE app = :app AND env = :env AND key = :key
 
 -- name: plan_again
@@ -21,12 +21,12 @@ UPDATE effects SET
 WHERE n = :n AND state IN ('refused', 'failed', 'dropped')
 
 -- name: due
-SELECT DISTINCT conversation, lane FROM effects
-WHERE state IN ('planned', 'sending') AND next_us <= :now_us LIMIT :limit
+SELECT conversation, lane FROM effects
+WHERE state IN ('planned', 'sending') AND next_us <= :now_us ORDER BY next_us LIMIT :limit
 
 -- name: head
 SELECT n, app, env, key, conversation, turn, name, lane, author, quiet, body, state, attempts, planned_us, sending_us,
-    next_us, late_us, ended_us, result, reason, message_id
+    next_us, late_us, ended_us, result, reason, message_id, branch
 FROM effects
 WHERE conversation = :conversation AND lane = :lane AND state IN ('planned', 'sending')
 ORDER BY n LIMIT 1
@@ -36,16 +36,17 @@ SELECT DISTINCT lane FROM effects WHERE conversation = :conversation AND state I
 
 -- name: of
 SELECT n, app, env, key, conversation, turn, name, lane, author, quiet, body, state, attempts, planned_us, sending_us,
-    next_us, late_us, ended_us, result, reason, message_id
+    next_us, late_us, ended_us, result, reason, message_id, branch
 FROM effects WHERE conversation = :conversation ORDER BY n DESC LIMIT :limit
 
 -- name: of_lane_kind
 SELECT n, app, env, key, conversation, turn, name, lane, author, quiet, body, state, attempts, planned_us, sending_us,
-    next_us, late_us, ended_us, result, reason, message_id
+    next_us, late_us, ended_us, result, reason, message_id, branch
 FROM effects
 WHERE lane <> 'reply'
     AND app = :app --? app
     AND state = :state --? state
+    AND branch = :branch --? branch
     AND n < :before --? before
 ORDER BY n DESC LIMIT :limit
 
