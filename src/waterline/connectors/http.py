@@ -108,6 +108,9 @@ def _exchange(
                 raise ConnectorFault("data", f"{site} answered more than {MAX_BYTES >> 20} MiB. Ask it for less.")
             if time.monotonic() > end:
                 raise TimeoutError
+        promised = response.getheader("content-length") or ""
+        if method != "HEAD" and promised.isdigit() and len(data) < int(promised):  # which read1 does not say
+            raise http.client.IncompleteRead(bytes(data))
         return Reply(response.status, {k.lower(): v for k, v in response.getheaders()}, bytes(data))
     except TimeoutError:
         raise _slow(site, timeout_s) from None

@@ -12,7 +12,12 @@ _LEAST: dict[str, dict[str, Any]] = {  # parameters with which a kind says what 
     "mariadb": _QUERY,
     "postgresql": _QUERY,
 }
-_BY_FILE = {"mcp": "`url`, `token`*", "openapi": "`url`, and what its description asks for", "python": "none"}
+_BY_FILE = {
+    "mcp": "`url`, `token`*",
+    "openapi": "`url`, and what its description asks for",
+    "python": "none",
+    "soap": "`url`, `user`, `password`*",
+}
 
 
 def described(name: str) -> Manifest | None:

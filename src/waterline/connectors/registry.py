@@ -15,6 +15,7 @@ KINDS: dict[str, str] = {  # kind -> module:class
     "postgresql": "waterline.connectors.postgresql:PostgreSql",
     "python": "waterline.connectors.sandbox:PythonTool",
     "sheet": "waterline.connectors.sheet:Sheet",
+    "soap": "waterline.connectors.soap:Soap",
     "tryton": "waterline.connectors.tryton:Tryton",
     "webhook": "waterline.connectors.webhook:Webhook",
 }
