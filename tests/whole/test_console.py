@@ -631,6 +631,8 @@ async def test_an_empty_server_says_on_every_page_how_to_begin(empty, role):
     assert "waterline run" in (await browser.get("/traces")).text
     assert "waterline up APP_DIR" in (await browser.get("/providers")).text
     assert "waterline up APP_DIR" in (await browser.get("/budgets")).text
+    assert "waterline up APP_DIR" in (await browser.get("/channels")).text
+    assert "waterline up APP_DIR" in (await browser.get("/channels/fees")).text
     assert "waterline cost forecast APP_DIR" in (await browser.get("/forecast")).text
     assert "waterline release build APP_DIR" in (await browser.get("/releases")).text
     assert "waterline trial" in (await browser.get("/load-lines")).text

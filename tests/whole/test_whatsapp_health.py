@@ -88,6 +88,9 @@ def test_a_ban_stops_the_number_and_tells_people_and_what_waited_leaves_once_whe
     assert len(whatsapp.sent()) == 1
     assert ("critical", "stopped") in events(server)
     assert counted(server, "whatsapp_critical")
+    shown = page(server, "/channels?app=school")
+    assert "Nothing can be sent from it. WhatsApp says DISABLE." in shown
+    assert "+351 210 000 001" in shown
     whatsapp.do("number", id=NUMBER, status="CONNECTED")
     assert until(lambda: number(server)["state"] == "well", 40)
     query(server, "UPDATE effects SET next_us = 0 WHERE state IN ('planned', 'sending')")  # not in five minutes: now
@@ -153,6 +156,9 @@ def test_a_paused_template_is_not_sent_and_a_person_hears_of_it(make: Make) -> N
     assert len(whatsapp.sent()) == 1
     paused = [t for t in health(server)["templates"] if (t["name"], t["language"]) == ("visit_reminder", "en")]
     assert [t["status"] for t in paused] == ["PAUSED"]
+    shown = page(server, "/channels?app=school")
+    assert '<span class="badge fail">paused</span>' in shown
+    assert "low quality" in shown
 
 
 def test_a_message_with_a_template_goes_as_text_while_the_window_is_open(make: Make) -> None:
@@ -177,8 +183,35 @@ def test_what_is_billed_is_reconciled_with_the_statuses(make: Make) -> None:
     [branch] = fees["branches"]
     assert (branch["branch"], branch["messages"], branch["people"]) == ("lisbon", 2, 1)
     assert fees["spent_nano_usd"] == branch["spent_nano_usd"]
+    shown = page(server, "/channels/fees?app=school")
+    assert "lisbon" in shown
+    assert "utility" in shown
+    assert "No projection yet" in shown  # a day is no month
+    assert "No message in 2026-01" in page(server, "/channels/fees?app=school&month=2026-01")
     assert send(server.url, "GET", "/api/channel-fees?app=nobody", None, auth(server)).status == 404
     assert send(server.url, "GET", "/api/channel-fees?app=school&month=2026-13", None, auth(server)).status == 400
+
+
+def test_a_telephone_is_a_page_that_shows_one_business_or_lets_choose(make: Make) -> None:
+    whatsapp, _server = make()
+    whatsapp.say("hello <b>")
+    assert answered(whatsapp, 1)
+    shown = send(whatsapp.address, "GET", f"/phone/{ANA}", None, {})
+    text = shown.body.decode()
+    assert "<h1>Riverside School</h1>" in text
+    assert "hello &lt;b&gt;" in text
+    assert "<select" not in text
+    assert "frame-ancestors *" in shown.headers["content-security-policy"]
+    part = send(whatsapp.address, "GET", f"/phone/{ANA}?number={NUMBER}&part=chat", None, {}).body.decode()
+    assert part in text
+    two, _ = make(numbers=NUMBERS)
+    assert "<select" in send(two.address, "GET", f"/phone/{ANA}", None, {}).body.decode()
+
+
+def page(server: Server, path: str) -> str:
+    shown = send(server.url, "GET", path, None, auth(server) | {"accept": "text/html"})
+    assert shown.status == 200
+    return shown.body.decode()
 
 
 def auth(server: Server) -> dict[str, str]:

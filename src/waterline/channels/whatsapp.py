@@ -223,7 +223,8 @@ class WhatsApp:
                 await self._keep(self.numbers.event(event))
                 continue
             good = row.status in ("APPROVED", "PENDING")
-            text = f"Template {row.name} ({row.language}) is {row.status} {row.reason}".strip()
+            why = "" if row.reason in ("", "NONE") else f": {row.reason}"
+            text = f"Template {row.name} ({row.language}) is {row.status}{why}."
             told = EventRow(event.at_us, "whatsapp", row.name, "info" if good else "warning", event.field, text)
             await self._store.write(lambda tx, r=row: rows.put_templates(tx, [r]))  # type: ignore[misc]
             await self._keep(Told((), (told,)))

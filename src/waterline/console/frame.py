@@ -42,6 +42,7 @@ NAVIGATION = (
     ("/conversations", "Conversations", Action.CONVERSATION_LIST),
     ("/traces", "Traces", Action.TRACES_READ),
     ("/providers", "Providers", Action.OVERVIEW_READ),
+    ("/channels", "Channels", Action.OVERVIEW_READ),
     ("/budgets", "Budgets", Action.OVERVIEW_READ),
     ("/forecast", "Forecast", Action.OVERVIEW_READ),
     ("/releases", "Releases", Action.ROLLOUT_READ),

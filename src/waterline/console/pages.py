@@ -17,6 +17,7 @@ from waterline.access.sessions import Sessions, StoredSessions
 from waterline.console import (
     audit_pages,
     budget_pages,
+    channel_pages,
     conversation_pages,
     experiment_pages,
     forecast_pages,
@@ -38,6 +39,8 @@ PAGES: tuple[Page, ...] = (
     Page("GET", "/", Action.OVERVIEW_READ, overview.overview),
     Page("GET", "/providers", Action.OVERVIEW_READ, provider_pages.providers),
     Page("GET", "/budgets", Action.OVERVIEW_READ, budget_pages.budgets),
+    Page("GET", "/channels", Action.OVERVIEW_READ, channel_pages.channels),
+    Page("GET", "/channels/fees", Action.OVERVIEW_READ, channel_pages.fees),
     Page("GET", "/forecast", Action.OVERVIEW_READ, forecast_pages.forecast),
     Page("GET", "/traces", Action.TRACES_READ, trace_pages.traces),
     Page("GET", "/traces/{trace}", Action.TRACES_READ, trace_pages.trace),

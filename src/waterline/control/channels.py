@@ -108,7 +108,7 @@ def channels_view(tx: Tx, spec: AppSpec, others: Callable[[str], bool], now: Lin
         for n, branch in (owner | reserves).items()
     ]
     order = ("stopped", "paused", "careful", "slow", "unknown", "well")
-    shown.sort(key=lambda n: (order.index(n.state), n.branch, n.number))
+    shown.sort(key=lambda n: (order.index(n.state), n.quality != "RED", n.branch, n.number))
     mine = owner.keys() | reserves.keys()
     events = [e for e in rows.events(tx, 10 * MOST_EVENTS) if e.address in mine or not others(e.address)]
     here = {b: n for who, n in now.begun.items() for app, _, b in [who.partition("/")] if app == spec.name}

@@ -33,8 +33,10 @@ text-decoration:none}.faint{color:var(--faint);font-size:.85rem}
 .phone{max-width:30rem;margin:0 auto;height:100vh;height:100dvh;display:flex;flex-direction:column;
 background:var(--paper);box-shadow:0 0 1rem #0003}
 .top{background:var(--bar);color:#fff;padding:.6rem .8rem;display:flex;gap:.7rem;align-items:center}
-.top div{flex:1;min-width:0}.top p{margin:0;font-size:.8rem;color:#dfeeea}.top a{text-decoration:none;padding:.3rem}
-.top select{max-width:9rem;font:inherit;font-size:.85rem}
+.top div{flex:1;min-width:0}.top p{margin:.1rem 0 0;font-size:.8rem;color:#dfeeea;white-space:nowrap;overflow:hidden;
+text-overflow:ellipsis}.top a{text-decoration:none;padding:.3rem}.top h1{overflow-wrap:anywhere}
+.top select{width:100%;font:inherit;font-weight:700;color:#fff;background:var(--bar);border:1px solid #fff5;
+border-radius:.4rem;padding:.15rem .3rem}
 main{flex:1;overflow-y:auto;padding:.8rem;display:flex;flex-direction:column;gap:.4rem}
 .b{max-width:85%;padding:.45rem .6rem;border-radius:.6rem;box-shadow:0 1px 1px #0002;overflow-wrap:anywhere}
 .b p{margin:0;white-space:pre-wrap}.ours{background:var(--ours);align-self:flex-start}
@@ -58,13 +60,14 @@ padding:.3rem 0}
 SCRIPT = """
 const chat=document.querySelector('main');let last=chat.innerHTML;
 const bottom=()=>{chat.scrollTop=chat.scrollHeight};bottom();
-async function look(){try{const r=await fetch(location.pathname+location.search+'&part=chat');
+async function look(){try{const q=new URLSearchParams(location.search);q.set('part','chat');
+const r=await fetch(location.pathname+'?'+q);
 if(r.ok){const t=await r.text();if(t!==last){last=t;chat.innerHTML=t;bottom()}}}catch(e){}}
 setInterval(look,1000);
 document.addEventListener('submit',async e=>{const f=e.target;if(f.dataset.plain)return;e.preventDefault();
 const d=new URLSearchParams(new FormData(f,e.submitter));f.reset();
 await fetch(f.action,{method:'POST',body:d,redirect:'manual'});last='';look()});
-document.querySelector('select').addEventListener('change',e=>{location.search='?number='+e.target.value});
+document.querySelector('select')?.addEventListener('change',e=>{location.search='?number='+e.target.value});
 """
 
 
@@ -107,11 +110,14 @@ def page(cloud: Cloud, found: Phone, number: str, now: float) -> str:
             ("jump", "86400", "+24 hours"), ("do", "on", "Turn on") if found.off else ("do", "off", "Turn off"),
             ("do", "stop", "Stop marketing"), ("do", "block", "Block")]  # fmt: skip
     buttons = "".join(f'<button name="{n}" value="{v}">{t}</button>' for n, v, t in acts)
+    title = f"<h1>{escape(cloud.numbers[number].name)}</h1>"
+    if len(cloud.numbers) > 1:
+        title = f'<select aria-label="Business number" name="number">{options}</select>'
+    about = f"{escape(found.name)} +{escape(found.wa_id)} · {_time(now, '%d %b %H:%M')} UTC · {window}"
     return _document(
         found.name,
-        f'<div class="phone"><header class="top"><a href="/" aria-label="All telephones">‹</a><div><h1>'
-        f"{escape(found.name)}</h1><p>+{escape(found.wa_id)} · {_time(now, '%d %b %H:%M')} UTC · {window}</p></div>"
-        f'<select aria-label="Business number" name="number">{options}</select></header>'
+        f'<div class="phone"><header class="top"><a href="/" aria-label="All telephones">‹</a><div>{title}'
+        f'<p title="{about}">{about}</p></div></header>'
         f'<main aria-live="polite">{bubbles(chat, now)}</main>'
         f'<details class="more"><summary>More</summary><form method="post" action="{here}" data-plain="1">{buttons}'
         f'</form></details><form class="write" method="post" action="{here}"><input name="text" autocomplete="off" '
