@@ -97,6 +97,7 @@ class Caller:
         model: str = "main",
         stream: bool = False,
         session: str = "",
+        subject: str = "",
         deadline_ms: int | None = None,
         give_up_s: float = 180.0,
         meant_at: float | None = None,
@@ -112,6 +113,8 @@ class Caller:
         headers = [(b"content-type", b"application/json"), (b"authorization", f"Bearer {self._key}".encode())]
         if session:
             headers.append((b"x-waterline-session", session.encode()))
+        if subject:
+            headers.append((b"x-waterline-subject", subject.encode()))
         if deadline_ms is not None:
             headers.append((b"x-waterline-deadline-ms", str(deadline_ms).encode()))
         head = self._pool.head("POST", f"/{self._path}/chat/completions", headers)

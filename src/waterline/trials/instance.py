@@ -158,8 +158,13 @@ class Instance:
         await self.ask("POST", f"/api/apps/{app}/moves", move)
 
     async def app_key(self, app: str, env: str = "production") -> str:
-        made = await self.ask("POST", "/api/keys", {"kind": "app", "app": app, "env": env, "name": "trial"})
-        return str(made["key"])
+        return str((await self.make_key(app, env))["key"])
+
+    async def make_key(self, app: str, env: str = "production", **more: Any) -> dict[str, Any]:
+        """`key` and its `id`; `more` as POST /api/keys takes it."""
+        asked = {"kind": "app", "app": app, "env": env, "name": "trial", **more}
+        made: dict[str, Any] = await self.ask("POST", "/api/keys", asked)
+        return made
 
     def caller(self, key: str, connections: int = 1024) -> Caller:
         return Caller(f"{self.url}/v1", key, connections=connections)

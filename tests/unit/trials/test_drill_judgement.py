@@ -16,7 +16,7 @@ from waterline.core.verdict import Estimate, Outcome
 from waterline.evals.scorers import Score
 from waterline.trials.asking import Asked, Question, RealModel
 from waterline.trials.calls import Call, Caller, user
-from waterline.trials.drills import budget, cost, load, outage, recovery, robustness
+from waterline.trials.drills import budget, budget_scopes, cost, load, outage, recovery, robustness
 from waterline.trials.instance import Instance
 from waterline.trials.load import Stage, closed, curve, open_loop
 from waterline.trials.progress import Silent
@@ -274,6 +274,19 @@ def test_a_refusal_far_from_the_limit_counts_as_too_early() -> None:
 def test_interrupted_calls_count_with_their_worst_case() -> None:
     booked = budget.read([row(0, 60), row(10, 50, "interrupted")], 100)
     assert (booked.spent, booked.interrupted) == (110, 1)
+
+
+def test_one_name_over_its_budget_or_refused_far_from_it_fails_the_drill() -> None:
+    spent = [row(n * 10, 10) for n in range(9)]
+    end = row(100, 0, "refused", "budget_exceeded")
+    good = [budget_scopes.read("a key", 100, [*spent, end]), budget_scopes.read("the app", 400, spent)]
+    assert [v.outcome for v in budget_scopes.judged(good, ended=True)] == [Outcome.PASS, Outcome.PASS]
+    assert budget_scopes.judged(good, ended=False)[0].outcome is Outcome.INCONCLUSIVE
+    over = budget_scopes.read("a branch", 80, [*spent, end])
+    held, _ = budget_scopes.judged([over, *good], ended=True)
+    assert (held.outcome, "passed by a branch." in held.reason) == (Outcome.FAIL, True)
+    early = budget_scopes.read("a subject", 100, [row(5, 0, "refused", "budget_exceeded"), *spent])
+    assert budget_scopes.judged([early, *good], ended=True)[1].outcome is Outcome.FAIL
 
 
 # -------------------------------------------------------------------------------------------------------------- cost

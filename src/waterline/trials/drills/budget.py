@@ -1,4 +1,6 @@
-"""Budget: many callers into a small budget, with a kill -9 in the middle. It must hold, and block nobody too early."""
+"""Budget: many callers into a small budget, with a kill -9 in the middle. It must hold, and block nobody too early.
+
+First the app's day; then a branch's, a key's, a subject's and the app's month (`budget_scopes.py`)."""
 
 import asyncio
 from typing import Any
@@ -11,6 +13,7 @@ from waterline.core.verdict import Outcome
 from waterline.providers.simulated_script import Answer, Script, Target, Uniform
 from waterline.trials.asking import CouldNotRun
 from waterline.trials.calls import Call, Caller, user, wall_us
+from waterline.trials.drills import budget_scopes
 from waterline.trials.drills.cost import price_table
 from waterline.trials.instance import Instance
 from waterline.trials.judging import none_allowed, verdict
@@ -70,8 +73,12 @@ async def run(sea: Sea) -> Section:
             rows = await ours.traces(app=sea.spec.name)
             said = await ours.ask("GET", "/api/apps")
         billed = _billed(sea, (await provider.stats()).targets)
+        redirect = f"{provider.address}/names-{{route}}"
+        async with sea.instance("names", redirect=redirect, environ=LIVE) as ours:
+            sea.teller.doing("calls into budgets of names", 8 * budget_scopes.WORST_CASES)
+            names, table, asked = await budget_scopes.run(sea, ours, limit // WORST_CASES, _ask, MOST_S)
     booked = read(rows, limit)
-    section.calls_simulated = 1 + len(before) + len(after)
+    section.calls_simulated = 1 + len(before) + len(after) + asked
     shown = next((a["spent_today_nano_usd"] for a in said if a["name"] == sea.spec.name), 0)
     over = max(0, booked.spent - limit, shown - limit, billed - limit)
     held = f"{usd(booked.spent, 6)} of {usd(limit, 6)} USD booked, {usd(billed, 6)} billed by the provider's own count"
@@ -85,6 +92,8 @@ async def run(sea: Sea) -> Section:
         none_allowed(DRILL, "blocked too early", booked.early, booked.asked_early, "simulated",
                      f"calls were refused while less than {LOW_SPEND:.0%} of the budget was spent"),
     ]  # fmt: skip
+    section.verdicts += names
+    section.tables = [table]
     first = booked.first_refusal_at
     section.facts = [
         Fact("Share of the budget used", f"{100 * booked.spent / limit:.1f} %", "simulated"),
@@ -141,10 +150,9 @@ async def _spend(sea: Sea, ours: Instance, key: str, until: float | None) -> lis
     return calls
 
 
-async def _ask(sea: Sea, caller: Caller, number: int) -> Call:
-    return await caller.chat(
-        user("How much is it a month, and when can we come?"), model=sea.main, stream=number % 2 == 0, give_up_s=20.0
-    )
+async def _ask(sea: Sea, caller: Caller, number: int, *, subject: str = "") -> Call:
+    asked = user("How much is it a month, and when can we come?")
+    return await caller.chat(asked, model=sea.main, stream=number % 2 == 0, subject=subject, give_up_s=20.0)
 
 
 def read(rows: list[dict[str, Any]], limit: int) -> Booked:
