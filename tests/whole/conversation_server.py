@@ -1,6 +1,8 @@
 """A real Waterline with a small agent, a connected system and a channel that keep what they did on disk.
 
-POST /v1/test/kill "<point>:<n>" ends the process with SIGKILL when it comes to that point for the n-th time."""
+POST /v1/test/kill "<point>:<n>" ends the process with SIGKILL when it comes to that point for the n-th time.
+TURNS_AGENT=flow: the agent is the one that the release's flow makes.
+TURNS_REAL=1: the systems and the channel are real ones, as the app declares them and the settings say."""
 
 import json
 import os
@@ -18,16 +20,22 @@ from waterline.access.roles import Action, Principal
 from waterline.agents import drain
 from waterline.agents.agent import Agent, Tools, TurnInput
 from waterline.agents.effects import Performer
+from waterline.agents.flow import flow_agent
 from waterline.agents.inbox import Desk
 from waterline.api.http import Exchange
 from waterline.channels.base import Sent
+from waterline.channels.whatsapp import WhatsApp
 from waterline.connectors.base import Scope
+from waterline.connectors.systems import Systems
+from waterline.connectors.visits import rules
 from waterline.conversations import Conversations
 from waterline.core.conversation import ChannelKind, Effect, Inbound, Outbound, Status, Turn
 from waterline.core.release import Release
 from waterline.store import effects
 
 FOLDER = Path(os.environ["TURNS_WORLD"])
+REAL = os.environ.get("TURNS_REAL") == "1"
+OPERATIONS = ("upsert_lead", "book")
 planned = {"point": "", "left": 0}
 
 
@@ -52,6 +60,8 @@ class System:
         self, connector: str, operation: str, arguments: dict[str, Any], key: str, scope: Scope, *,
         reads_only: bool = False,
     ) -> dict[str, Any]:  # fmt: skip
+        if reads_only:
+            return json.loads((FOLDER / "looked.json").read_text())  # type: ignore[no-any-return]
         at(f"before_{connector}")
         write("calls", {"connector": connector, "key": key})
         record = FOLDER / f"{connector}-{key.replace('/', '_')}.json"
@@ -59,9 +69,19 @@ class System:
             temporary = record.with_suffix(".tmp")
             temporary.write_text(json.dumps({"operation": operation, **arguments}))
             temporary.rename(record)
-            write("acts", {"connector": connector, "key": key})
+            write("acts", {"connector": connector, "key": key, "operation": operation, "arguments": arguments})
         at(f"after_{connector}")
         return {"place": scope.place}
+
+
+class RealSystem(Systems):
+    """The app's own, with the points around each call."""
+
+    async def call(self, connector: str, operation: str, *args: Any, **more: Any) -> dict[str, Any]:
+        at(f"before_{connector}")
+        result = await super().call(connector, operation, *args, **more)
+        at(f"after_{connector}")
+        return result
 
 
 class Phone:
@@ -76,6 +96,18 @@ class Phone:
         return Sent(f"wamid.{key}", time.time_ns() // 1000)
 
 
+def _lead(given: TurnInput) -> dict[str, Any]:
+    return {"name": _name(given), "phone": f"+{given.messages[0].sender}", "description": "Grade 2"}
+
+
+def _visit(given: TurnInput) -> dict[str, Any]:
+    return {"visits": rules(given.branch), "title": f"Visit: {_name(given)}", "name": _name(given)}
+
+
+def _name(given: TurnInput) -> str:
+    return f"Ana {given.messages[0].sender}"
+
+
 class Booker(Agent):
     """Books and notes a lead for every user message; says so when the calendar has said yes."""
 
@@ -86,9 +118,11 @@ class Booker(Agent):
             if message.outcome is not None and message.outcome.name == "book":
                 todo.append(Effect("reply", Outbound(f"book {message.outcome.state}")))
             elif message.kind == "text":
-                lead = {"who": given.subject}
-                todo.append(Effect("lead", connector="crm", operation="note", arguments=lead, quiet=True))
-                todo.append(Effect("book", connector="calendar", operation="book", arguments={"said": message.text}))
+                todo.append(
+                    Effect("lead", connector="crm", operation=OPERATIONS[0], arguments=_lead(given), quiet=True)
+                )
+                visit = {"start": message.text, **_visit(given)}
+                todo.append(Effect("book", connector="calendar", operation=OPERATIONS[1], arguments=visit))
         at("thought")
         return Turn(given.state + asked.text[:1].encode(), tuple(todo), stage="booked")
 
@@ -109,6 +143,9 @@ def around(target: Any, name: str, before: str, after: str) -> None:
 around(Desk, "inbound", "before_received", "received")
 around(Performer, "_ended", "before_result", "result_stored")
 around(Performer, "_reply", "reply_planned", "reply_stored")
+if REAL:
+    WhatsApp.echo_s = 4.0  # the simulated one's statuses come at once
+    around(WhatsApp, "send", "before_send", "after_send")
 
 
 def _commit(inner: Any) -> Any:
@@ -143,13 +180,19 @@ Performer.kick = kick  # type: ignore[method-assign]
 class TestedWaterline(waterline.app.Waterline):
     def _connect(self) -> Conversations:
         def make_agent(release: Release) -> Agent:
-            return Booker()
+            return (flow_agent(release) if os.environ.get("TURNS_AGENT") == "flow" else None) or Booker()
+
+        real: dict[str, RealSystem] = {}
+
+        def systems(app: str) -> Any:
+            declared = self.deps.apps[app].spec.connectors
+            return real.setdefault(app, RealSystem(declared, self.settings.connector)) if REAL else System()
 
         made = Conversations(
-            store=self.store, deps=self.deps, find=self.find, systems=lambda app: System(), url=str,
-            make_agent=make_agent,
-        )  # fmt: skip
-        made.add(Phone())
+            store=self.store, deps=self.deps, find=self.find, systems=systems, url=str, make_agent=make_agent
+        )
+        if not REAL:
+            made.add(Phone())
         return made
 
     def _routes(self) -> Any:

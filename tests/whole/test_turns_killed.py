@@ -30,10 +30,10 @@ POINTS = [
 class World(Server):
     """A server whose effects are files in `world`."""
 
-    def __init__(self, folder: Path, redirect: str) -> None:
+    def __init__(self, folder: Path, redirect: str, **environ: str) -> None:
         self.world = folder / "world"
         self.world.mkdir(parents=True)
-        super().__init__(folder / "data", redirect)
+        super().__init__(folder / "data", redirect, **environ)
 
     def start(self) -> None:
         self.data.mkdir(parents=True, exist_ok=True)
