@@ -35,6 +35,11 @@ class Wire:
                 one.shutdown(socket.SHUT_RDWR)
             one.close()
 
+    def reopen(self) -> None:
+        """After `close`: at the same place."""
+        self._listener = socket.create_server(("127.0.0.1", self.port))
+        threading.Thread(target=self._accept, daemon=True).start()
+
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
             while True:
@@ -73,4 +78,5 @@ class Wire:
                         continue
                     self.pass_answers -= 1
                 caller.sendall(data)
-            caller.shutdown(socket.SHUT_WR)
+            if not self.kept_back.is_set():  # else not even the end is told
+                caller.shutdown(socket.SHUT_WR)

@@ -27,7 +27,11 @@ def append(path: Path, layout: Layout, key_column: str, key: str, row: Mapping[s
     """The number of the row that has the key, new or not. Raises ConnectorFault."""
     if path.suffix.lower() not in WRITABLE:
         raise ConnectorFault("invalid", f"Rows are appended to {', '.join(WRITABLE)} only, not to {path.name}.")
-    if not path.is_file():
+    try:
+        there = path.is_file()
+    except OSError as error:  # the folder may not be entered
+        raise os_fault(path, error) from None
+    if not there:
         raise ConnectorFault("down", f"There is no file {path.name}. Check the folder that the settings name.")
     with _locked(path, wait_s):
         _not_open(path)
