@@ -1,0 +1,75 @@
+"""Mistakes in flows/*.toml are told with file, line and what to write instead."""
+
+import re
+from pathlib import Path
+
+import pytest
+from app_folders import checked, mistakes, write
+
+SCHOOL = Path(__file__).parents[3] / "examples/school"
+FLOW = (SCHOOL / "flows/visit.toml").read_text("utf-8")
+APP = """name = "x"
+[models.understand]
+provider = "openai"
+model = "gpt-4o-mini"
+[models.answer]
+provider = "openai"
+model = "gpt-4o-mini"
+"""
+BOOK = "## Fees\n<!-- also: price -->\nThe fee is 10 EUR.\n"
+
+
+def folder(tmp_path: Path, flow: str = FLOW, **more: str) -> Path:
+    return write(tmp_path, {"app.toml": APP, "flows/visit.toml": flow, "knowledge/handbook.md": BOOK, **more})
+
+
+def test_the_example_s_flow_is_in_the_release_by_value(tmp_path: Path) -> None:
+    release = checked(folder(tmp_path)).release
+    assert set(release.flows) == {"visit"}
+    assert release.handbooks == {"handbook": BOOK}
+    assert not [file for file in release.files if file.startswith("flows/")]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('languages = ["en", "pt", "es"]', 'languages = ["en", "pt", "fr"]', 'no flow can speak "fr" yet'),
+        ('answer = "answer"', 'answer = "anwser"', "there is no route [models.anwser]"),
+        ('kind = "yes_no"', 'kind = "yesno"', "yesno"),
+        ('follows = "child_age"', 'follows = "parent_name"', "only a grade follows from a slot of kind age"),
+        ('needs = ["child_age", "phone_number", "parent_name"]', 'needs = ["age"]', 'there is no slot "age"'),
+        ('hello = "Hello!', 'helo = "Hello!', 'no text is named "helo"'),
+        ('hello = "Hello!', 'helo = "Hello!', "[texts.en] has no hello"),
+        ("assistant of {branch}", "assistant of {brunch}", "{brunch} is no slot and no fact"),
+        ('key = "visit/{conversation}"', 'key = "visit/{talk}"', "{talk} is no slot and no fact"),
+        ("ages = [4, 5]", 'ages = "4"', "a grade has no ages"),
+        ('kind = "name"', 'kind = "appointment"', "there are two appointments"),
+        ("[reminder]\nafter_min = 180", "[reminder]\nafter_min = 18000", "18000"),
+        ('[[slot]]\nname = "grade"', '[[slot]]\nname = "child_age"', 'two slots named "child_age"'),
+    ],
+)
+def test_a_mistake_in_a_flow_is_told(tmp_path: Path, old: str, new: str, said: str) -> None:
+    assert FLOW.count(old) >= 1
+    found = mistakes(folder(tmp_path, FLOW.replace(old, new, 1)))
+    told = [m for m in found if said in m.problem]
+    assert told, found
+    assert all(m.file == "flows/visit.toml" and m.remedy for m in told)
+
+
+def test_the_line_of_a_wrong_hole_is_told(tmp_path: Path) -> None:
+    flow = FLOW.replace("assistant of {branch}", "assistant of {brunch}", 1)
+    line = 1 + next(n for n, text in enumerate(flow.splitlines()) if "{brunch}" in text)
+    (mistake,) = mistakes(folder(tmp_path, flow))
+    assert mistake.line == line
+    assert "branch" in mistake.remedy
+
+
+def test_a_second_flow_and_a_handbook_without_sections_are_mistakes(tmp_path: Path) -> None:
+    found = mistakes(folder(tmp_path, **{"flows/zoo.toml": FLOW, "knowledge/notes.md": "no sections\n"}))
+    assert {m.file for m in found} == {"flows/zoo.toml", "knowledge/notes.md"}
+    assert re.search("an app has one flow", " ".join(m.remedy for m in found))
+
+
+def test_a_flow_without_its_handbook_is_warned_of(tmp_path: Path) -> None:
+    flow = FLOW.replace('answer = "answer"', 'answer = "answer"\nhandbook = "guide"', 1)
+    assert any("knowledge/guide.md" in warning for warning in checked(folder(tmp_path, flow)).warnings)
