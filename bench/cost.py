@@ -18,6 +18,7 @@ import cost_page as page
 import cost_texts
 from cost_answers import ANSWERS, LARGE, SCHOOL, SMALL, school
 from cost_drawing import waterfall
+from cost_flow import flow_part
 from cost_month import (
     Assumed,
     Levers,
@@ -114,6 +115,7 @@ def report(trace: Path, data: Path, channel: float | None) -> tuple[str, str]:
     parts = [
         page.baseline_part(read, written, base, price),
         page.total_part(world, measured, assumed, base, channel),
+        flow_part(world, measured, assumed, base),
         page.lever_part(world, assumed, base, steps, repeats, alike[0]),
         page.quality_part(pair, strict, brief, numbers, alike),
         page.ends_part(world, assumed, pair, alike),

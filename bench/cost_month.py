@@ -50,6 +50,7 @@ class Levers:
     escalated: float = 0.0  # share of turns whose small answer is doubtful, so that the large model is asked as well
     history: History = WHOLE  # the gateway's own setting
     answer_cap: float = 1e9  # tokens; longer answers are asked to be this short
+    flow: float = 0.0  # share of turns that code reads and a flow answers, so that no model is asked
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,7 @@ class Month:
     route_u: np.ndarray
     hit_u: np.ndarray
     doubt_u: np.ndarray
+    flow_u: np.ndarray
 
 
 @dataclass
@@ -126,7 +128,7 @@ def month_of(read: np.ndarray, written: np.ndarray) -> Month:
     shape = (LEADS, TURNS)
     return Month(
         read[picked], written[picked],
-        rng.standard_normal(shape), rng.random(shape), rng.random(LEADS), rng.random(shape),
+        rng.standard_normal(shape), rng.random(shape), rng.random(LEADS), rng.random(shape), rng.random(shape),
     )  # fmt: skip
 
 
@@ -147,6 +149,7 @@ def bill(month: Month, levers: Levers, assumed: Assumed, large: Price, small: Pr
         shortened += int(short.sum())
         fixed, question, out = lead.fixed[:, t], lead.question[:, t], lead.out[:, t]
         answered = (month.hit_u < levers.exact + levers.semantic) if t == 0 else np.zeros(LEADS, dtype=bool)
+        answered |= month.flow_u[:, t] < levers.flow
         routed = lead.routed[:, t] & ~answered
         to_large = ~answered & (~routed | (month.doubt_u[:, t] < doubted))
         local += int(answered.sum())

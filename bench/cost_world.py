@@ -93,6 +93,7 @@ def only(levers: Levers, names: tuple[str, ...]) -> Levers:
     return replace(Levers(), **{name: getattr(levers, name) for name in names})
 
 
+# The flow is not among these: it is another kind of app, and has a part of the page of its own (cost_flow.py).
 LEVERS = (
     ("routing, small first", ("routed", "escalated")),
     ("shorter answers", ("answer_cap",)),

@@ -1,8 +1,8 @@
 """Simulated leads against the real thing: the flow of examples/school, the server and its local model (over HTTP),
 visits in Radicale, leads in Tryton (both real servers, started here, looked into past our connectors).
 
-    python bench/leads.py --leads 200 --out bench/out/leads.jsonl      # goes on where it stopped
-    python bench/leads.py --report bench/out/leads.jsonl               # writes bench/LEADS.md and leads.json
+    python bench/leads.py --leads 200 --out out/leads.jsonl      # goes on where it stopped
+    python bench/leads.py --report out/leads.jsonl               # writes bench/LEADS.md and leads.json
 
 Users are seeded (evals/personas.py); every fourth is worded by the model (evals/driven.py). The first seed is one that
 nobody developed with. A line of the journal is written when a lead ends; what was cut is played again from its first
@@ -290,7 +290,7 @@ def main() -> None:
     parser.add_argument("--takes", type=int, default=1, help="each person so often, with other slips")
     parser.add_argument("--at-once", type=int, default=1)
     parser.add_argument("--minutes", type=float, default=600.0, help="no lead is begun after so long")
-    parser.add_argument("--out", type=Path, default=ROOT / "bench/out/leads.jsonl")
+    parser.add_argument("--out", type=Path, default=ROOT / "out/leads.jsonl")
     parser.add_argument("--report", type=Path)
     asked = parser.parse_args()
     if asked.report:

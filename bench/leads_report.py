@@ -3,17 +3,19 @@
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
+from waterline.core.verdict import Estimate
 from waterline.evals.leads import Lead
 from waterline.evals.statistics import clustered_mean, pass_hat_k_mean, wilson
 
 NAMES = {"en": "English", "pt": "Portuguese", "es": "Spanish"}
 ENDS = ("booked", "qualified", "handed_over", "lost")
 GOALS = {
-    "book": "book a visit", "ask": "ask questions only", "person": "speak to a person", "angry": "complain",
-    "outside": "a place for a child of 15 to 18", "leave": "stop writing half-way", "minor": "is a child",
+    "book": "want to book a visit", "ask": "only have questions", "person": "want to speak to a person",
+    "angry": "want to complain", "outside": "want a place for a child of 15 to 18", "leave": "stop writing half-way",
+    "minor": "are children themselves",
 }  # fmt: skip
 
 
@@ -61,23 +63,18 @@ Tryton. An end is judged by what these two hold, looked at past our connectors. 
 
 **What this does not show.** The people are simulated: they answer what they are asked, and their slips are those of our
 own list. The flow was developed against other seeds of the same people, so this is the rate on unseen people of a known
-kind, not on real parents.
+kind, not on real parents. One full run before this one, on other seeds again, had 174 of 200: it was read, then the flow was
+corrected (a day that is full leads to the same day of the next week, a slip of the keyboard no longer changes the language)
+and so were the people, who had taken the first offer on whatever day.
 """
 
 
 def _outcomes(leads: Sequence[Lead]) -> str:
     rows = []
-    groups: list[tuple[str, Callable[[Lead], bool]]] = [("all", lambda _: True)]
-    groups += [(NAMES[code], lambda lead, code=code: lead.language == code) for code in NAMES]  # type: ignore[misc]
-    groups += [
-        (
-            f"who want to {goal}" if goal.split()[0] in ("book", "ask", "speak", "complain", "stop") else goal,
-            lambda lead, kind=kind: lead.goal == kind,
-        )
-        for kind, goal in GOALS.items()
-    ]  # type: ignore[misc]
-    for name, belongs in groups:
-        some = [lead for lead in leads if belongs(lead)]
+    groups = [("all", leads)]
+    groups += [(NAMES[code], [lead for lead in leads if lead.language == code]) for code in NAMES]
+    groups += [(f"who {goal}", [lead for lead in leads if lead.goal == kind]) for kind, goal in GOALS.items()]
+    for name, some in groups:
         if some:
             rows.append(
                 (name, str(len(some)), *(_share(sum(lead.ended == end for lead in some), len(some)) for end in ENDS))
@@ -102,7 +99,7 @@ def _wanted(leads: Sequence[Lead]) -> str:
         rows.append((name, _rate(sum(lead.wanted for lead in some), len(some))))
     wrong = [lead for lead in leads if not lead.wanted]
     listed = [
-        f"* {lead.seed} ({NAMES[lead.language]}, {lead.words}): wanted to {GOALS[lead.goal]}; {lead.why}"
+        f"* {lead.seed} ({NAMES[lead.language]}, words of the {lead.words}), of those who {GOALS[lead.goal]}: {lead.why}"
         for lead in wrong
     ]
     asked, right = sum(lead.facts for lead in leads), sum(lead.facts_right for lead in leads)
@@ -115,7 +112,7 @@ person asked for; or, for the others, nothing.
 Questions that were put on the way, answered with the fact, or honestly not where the handbook does not say it:
 {_rate(right, asked)}.
 
-Those who did not:
+Those who did not (a model that words what a person says sometimes changes who speaks: "I'm 8 years old" is then a child):
 
 {chr(10).join(listed) or "* none"}
 """
@@ -171,11 +168,16 @@ def _figures(leads: Sequence[Lead]) -> dict[str, Any]:
     for lead in leads:
         for route, counts in lead.routes.items():
             routes[route] = [a + b for a, b in zip(routes.get(route, [0] * 4), counts, strict=True)]
+    quiet = _quiet_share(leads)
+    model_turns = sum(lead.model_turns for lead in leads)
+    calls = sum(lead.calls for lead in leads)
     return {
+        "share": {"value": quiet.value, "low": quiet.low, "high": quiet.high} if quiet else None,
+        "calls_a_model_turn": calls / model_turns if model_turns else 0.0,
         "leads": len(leads),
         "turns": turns,
-        "turns_without_a_call": turns - sum(lead.model_turns for lead in leads),
-        "calls": sum(lead.calls for lead in leads),
+        "turns_without_a_call": turns - model_turns,
+        "calls": calls,
         "routes": routes,  # calls, tokens read, of them from a cache, tokens written
         "people": "simulated, examples/school",
         "model": "qwen2.5-coder-1.5b",
@@ -183,12 +185,17 @@ def _figures(leads: Sequence[Lead]) -> dict[str, Any]:
 
 
 def _quiet(leads: Sequence[Lead]) -> str:
+    e = _quiet_share(leads)
+    return "unknown" if e is None else f"{e.value:.1%} [{e.low:.1%}, {e.high:.1%}]"
+
+
+def _quiet_share(leads: Sequence[Lead]) -> Estimate | None:
+    """Turns that no model was asked in; the interval is over people, because turns of one person are alike."""
     scores, people = [], []
     for lead in leads:
         scores += [0.0] * lead.model_turns + [1.0] * (lead.turns - lead.model_turns)
         people += [lead.seed] * lead.turns
-    e = clustered_mean(scores, people)
-    return "unknown" if e is None else f"{e.value:.1%} [{e.low:.1%}, {e.high:.1%}]"
+    return clustered_mean(scores, people)
 
 
 def _models(leads: Sequence[Lead], f: dict[str, Any]) -> str:

@@ -95,3 +95,17 @@ def test_only_first_questions_are_answered_from_our_own_cache(month):
     b = bill(month, semantic=0.25)
     assert b.local == pytest.approx(cm.LEADS / 4, rel=0.03)
     assert b.large.calls == cm.LEADS * cm.TURNS - b.local
+
+
+def test_turns_that_a_flow_decides_cost_nothing_and_the_others_what_they_did(month):
+    b = bill(month, flow=0.9)
+    assert b.local == pytest.approx(cm.LEADS * cm.TURNS * 0.9, rel=0.01)
+    assert b.large.calls == cm.LEADS * cm.TURNS - b.local
+    assert b.usd == pytest.approx(bill(month).usd * 0.1, rel=0.03)
+
+
+def test_a_flow_leaves_the_other_levers_as_they_are(month):
+    both = bill(month, flow=0.5, routed=0.8)
+    assert both.small.calls == pytest.approx(cm.LEADS * cm.TURNS * 0.4, rel=0.01)
+    assert both.usd == pytest.approx(bill(month, routed=0.8).usd * 0.5, rel=0.03)
+    assert bill(month, flow=0.0).usd == bill(month).usd
