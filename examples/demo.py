@@ -1,15 +1,20 @@
-"""What `make demo` does: pull the demo model, serve examples/school, send it to sea, keep serving.
+"""What `make demo` does: pull the demo model, open the school's office (a calendar, a CRM, a telephone), serve
+examples/school, send it to sea, keep serving.
 
-`--trial short` ends after a short trial with its exit status; `--trial none` only serves.
+`--trial short` opens no office and ends after a short trial with its exit status; `--trial none` only serves.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import subprocess
 import sys
 import threading
+import webbrowser
 from pathlib import Path
+
+from office import Office
 
 ROOT = Path(__file__).resolve().parent.parent
 WATERLINE = [sys.executable, "-m", "waterline"]
@@ -27,24 +32,38 @@ def main() -> int:
     code = subprocess.run([*WATERLINE, "model", "pull", MODEL], check=False).returncode
     if code:
         return 3
-    server = subprocess.Popen(
-        [*WATERLINE, "up", "examples/school", "examples/plain-sdk", "--data", data, "--port", asked.port, "--json"],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    office = None
+    if asked.trial != "short":
+        office = Office(data / "office", f"http://127.0.0.1:{asked.port}/webhooks/whatsapp")
+    server = None
     try:
-        return serve(server, asked.trial, data)
+        if office is not None:
+            office.start()
+        server = subprocess.Popen(
+            [*WATERLINE, "up", "examples/school", "examples/plain-sdk", "--data", data, "--port", asked.port, "--json"],
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **(office.environ if office is not None else {})},
+        )
+        return serve(server, asked.trial, data, office.board_url if office is not None else "")
     except KeyboardInterrupt:
         return 130
     finally:
-        server.terminate()
-        try:
-            server.wait(timeout=30)
-        except subprocess.TimeoutExpired:
-            server.kill()
+        if server is not None:
+            end(server)
+        if office is not None:
+            office.stop()
 
 
-def serve(server: "subprocess.Popen[str]", trial: str, data: Path) -> int:
+def end(server: "subprocess.Popen[str]") -> None:
+    server.terminate()
+    try:
+        server.wait(timeout=30)
+    except subprocess.TimeoutExpired:
+        server.kill()
+
+
+def serve(server: "subprocess.Popen[str]", trial: str, data: Path, board: str) -> int:
     assert server.stdout is not None
     line = server.stdout.readline()
     if not line:
@@ -53,7 +72,12 @@ def serve(server: "subprocess.Popen[str]", trial: str, data: Path) -> int:
     url = ready["url"]
     print(f"\nWaterline serves examples/school.\n  console   {url}/")
     print(f"  admin key {ready['key']}  (also in {data}/operator.key)")
-    print(f"  gateway   {url}/v1", flush=True)
+    print(f"  gateway   {url}/v1")
+    if board:
+        print(f"  chat      {board}/  (be a parent: the telephone is on the left, the school's office on the right)")
+        with contextlib.suppress(webbrowser.Error):
+            webbrowser.open(board)
+    sys.stdout.flush()
     threading.Thread(target=server.stdout.read, daemon=True).start()
     code = 0
     if trial != "none":

@@ -38,7 +38,7 @@ from waterline.control.budgets import Alerts
 from waterline.control.plane import Plane
 from waterline.control.responses import StoredResponses
 from waterline.control.views import Shed, StatusView
-from waterline.core.app_spec import AppSpec, Limits, parse_spec
+from waterline.core.app_spec import AppSpec, Connection, Limits, parse_spec
 from waterline.core.errors import InvalidRequest, Refused, UnknownModel, WaterlineError
 from waterline.core.ids import trace_id
 from waterline.core.prices import PriceTable
@@ -66,6 +66,7 @@ from waterline.worker import Worker
 
 if TYPE_CHECKING:
     from waterline.channels.opened import Channels
+    from waterline.connected import Connected
     from waterline.conversations import Conversations
 
 log = logging.getLogger("waterline")
@@ -150,6 +151,7 @@ class Waterline:
         self.pressure = Pressure(settings.shed_lag_ms, self.deps.apps, self.metrics)
         self.conversations: Conversations | None = None  # until a branch with an address is declared
         self.channels: Channels | None = None
+        self.connected: Connected | None = None
         self.gate = self._routes()
 
     # --- wiring ------------------------------------------------------------------------------------------------
@@ -356,15 +358,21 @@ class Waterline:
             self.conversations.woken(conversation)
 
     def _connect(self) -> "Conversations":
+        from waterline.connected import Connected
         from waterline.conversations import Conversations
 
+        self.connected = Connected(self._connections, self.settings.connector, self.metrics.count)
         return Conversations(
             store=self.store,
             deps=self.deps,
             find=self.find,
-            systems=lambda app: None,
-            url=lambda c: f"/conversations/{c}",
+            systems=self.connected.of,
+            url=lambda c: f"{self.settings.public_url}/conversations/{c}",
         )
+
+    def _connections(self, app: str) -> Mapping[str, Connection]:
+        known = self.deps.apps.get(app)
+        return known.spec.connectors if known is not None else {}
 
     async def start(self) -> None:
         self.worker.start()
@@ -391,6 +399,8 @@ class Waterline:
             await self.conversations.stop()
         if self.channels is not None:
             await self.channels.stop()
+        if self.connected is not None:
+            await self.connected.close()
         await self.alerts.close()
         self.upstreams.close()
         await self.local.stop()

@@ -8,6 +8,7 @@ from waterline.access.roles import Principal
 from waterline.agents.agent import Agent, MakeAgent, Tools
 from waterline.agents.drain import Drain
 from waterline.agents.effects import NotSent, Performer, Sends
+from waterline.agents.flow import flow_agent
 from waterline.agents.inbox import Desk
 from waterline.agents.places import KnownPlaces, Place
 from waterline.agents.plain import PlainAgent
@@ -51,7 +52,7 @@ class Conversations:
         self._deps = deps
         self._find = find
         self._systems = systems
-        self._make_agent = make_agent or plain_agent
+        self._make_agent = make_agent or agent_of
         self._agents: dict[str, Agent] = {}  # by release
         self._channels: dict[str, Sends] = {}
         self._specs: tuple[AppSpec, ...] = ()
@@ -141,5 +142,6 @@ class Sender(Sends):
             raise NotSent(fault.kind, fault.message, fault.retry_after_s, fault.code) from fault
 
 
-def plain_agent(release: Release) -> Agent:
-    return PlainAgent("main" if "main" in release.routes else next(iter(release.routes)))
+def agent_of(release: Release) -> Agent:
+    """The flow that the release declares; without one, its main route answers."""
+    return flow_agent(release) or PlainAgent("main" if "main" in release.routes else next(iter(release.routes)))

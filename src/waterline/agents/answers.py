@@ -1,8 +1,9 @@
 """A question answered from the handbook, or not at all.
 
-Where one section clearly is the answer, it is said as it is written: no model is asked. Else a model phrases an answer
-from the best sections, and what it wrote is checked word by word before it leaves: a number, a time, a price or a name
-that is not in those sections, or a yes where they say no, is not sent.
+Where one section clearly is the answer, it is said as it is written: no model is asked. So are the few that may be it
+where one of them has a figure in it: a small model takes the fee of one class for that of another, which no check of
+words sees. Else a model phrases an answer from the best sections, and what it wrote is checked word by word before it
+leaves: a number, a time, a price or a name that is not in those sections, or a yes where they say no, is not sent.
 """
 
 import re
@@ -18,6 +19,7 @@ from waterline.core.language import stop_word_languages
 
 QUOTE_CHARS = 320
 WHOLLY = 0.99  # of the question's weight
+MOST_QUOTED = 2  # sections
 CLEAR = 1.5  # times the score of the next best section
 ANSWER_TOKENS = 70
 LANGUAGE_NAMES = {"en": "English", "pt": "Portuguese", "es": "Spanish"}
@@ -45,6 +47,9 @@ async def answer(question: str, book: Handbook | None, language: str, route: str
     clear = len(hits) == 1 or best.covered >= WHOLLY or best.score >= CLEAR * hits[1].score
     if not route or (clear and len(best.section.text) <= QUOTE_CHARS):
         return Answered(quote(best, question), "quoted")
+    likely = [hit for hit in hits if hit.score * CLEAR > best.score][:MOST_QUOTED]
+    if any(_NUMBER.search(hit.section.text) for hit in likely):
+        return Answered("\n".join(quote(hit, question) for hit in likely), "quoted")
     passages = "\n".join(f"{hit.section.title}: {hit.section.text}" for hit in hits)
     spoken = LANGUAGE_NAMES.get(language, "English")
     asked = f"PASSAGES\n{passages}\n\nQUESTION\n{' '.join(question.split())[:400]}\n\nAnswer in {spoken}."

@@ -93,6 +93,7 @@ def check(
             retention=app.retention(),
             app=app.app(),
             prices=prices,
+            conversations=app.conversations(),
             channels=read_channels(app),
             branches=read_branches(found, _declared(app, "connectors")),
             connectors=connections,

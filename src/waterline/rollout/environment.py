@@ -16,6 +16,7 @@ from waterline.core.app_spec import (
     Spending,
     Trial,
 )
+from waterline.core.conversing import Conversing
 from waterline.core.prices import first_us
 from waterline.rollout import keys
 from waterline.rollout.folder import Folder
@@ -145,6 +146,18 @@ class AppToml:
 
     def retention(self) -> Retention:
         return Retention(**self.read("retention"))
+
+    def conversations(self) -> Conversing:
+        values = self.read("conversations")
+        found = Conversing(**values)
+        place = self.place("conversations")
+        if found.longest_quiet_s < found.quiet_s:
+            place.wrong("longest_quiet_s", '"longest_quiet_s" is shorter than "quiet_s"', "Make it the longer one")
+        notify = found.notify
+        if notify and notify.partition(".")[0] not in self.table.get("connectors", {}):
+            text = f'"{notify}" is not an operation of a declared connector'
+            place.wrong("notify", text, 'Write "<connector>.<operation>", such as "mail.send"')
+        return found
 
     def not_yet(self) -> None:
         """A guard that is declared and not there would be believed, so it is a mistake."""

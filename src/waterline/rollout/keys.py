@@ -176,6 +176,16 @@ EMAIL: Keys = {
     "subject": TEXT,
     "ignore": Key("texts"),
 }
+CONVERSATIONS: Keys = {
+    "quiet_s": Key("number", low=0, high=60),
+    "longest_quiet_s": Key("number", low=0, high=300),
+    "turn_s": Key("number", low=1, high=600),
+    "late_s": Key("number", low=0.5, high=600),
+    "excuse_s": Key("number", low=1, high=3600),
+    "give_up_s": Key("number", low=1, high=604_800),
+    "remind_s": Key("number", low=10, high=604_800),
+    "notify": TEXT,
+}
 CONNECTOR: Keys = {
     "kind": Key("text", required=True)
 }  # and the parameters of the kind, see docs/reference/connectors.md
@@ -198,6 +208,7 @@ TABLES: Mapping[str, Keys] = {
     "cache": CACHE,
     "routing": ROUTING,
     "history": HISTORY,
+    "conversations": CONVERSATIONS,
     "channels.whatsapp": WHATSAPP,
     "channels.webchat": WEBCHAT,
     "channels.email": EMAIL,

@@ -8,6 +8,7 @@ from app_folders import checked, write
 
 from waterline.core.app_spec import Limits, Objectives, Retention, Trial
 from waterline.core.channels import EmailPolicy, WebchatPolicy, WhatsAppPolicy
+from waterline.core.conversing import Conversing
 from waterline.core.release import Route
 from waterline.core.savings import Cache, History, Routing
 from waterline.rollout import keys
@@ -31,6 +32,7 @@ KNOWN = {
     "`[[routing.rules]]`": keys.RULE,
     "`[history]`": keys.HISTORY,
     "`[connectors.<name>]`": keys.CONNECTOR,
+    "`[conversations]`": keys.CONVERSATIONS,
     "`[channels.whatsapp]`": keys.WHATSAPP,
     "`[channels.webchat]`": keys.WEBCHAT,
     "`[channels.email]`": keys.EMAIL,
@@ -78,6 +80,7 @@ def test_the_page_says_the_defaults_that_the_code_has() -> None:
         "`[cache]`": Cache(),
         "`[routing]`": Routing(),
         "`[history]`": History(),
+        "`[conversations]`": Conversing(),
         "`[channels.whatsapp]`": WhatsAppPolicy(),
         "`[channels.webchat]`": WebchatPolicy(),
         "`[channels.email]`": EmailPolicy(),
