@@ -5,9 +5,10 @@ import os
 import subprocess
 import sys
 
+import pytest
 from whole_app import App, Limits, Retention, Route, Server, eventually
 
-from waterline.core.app_spec import AppSpec, Spending, encode_spec
+from waterline.core.app_spec import AppSpec, PriceOverride, Spending, encode_spec
 from waterline.providers.simulated_script import Answer, Target
 
 GOOD = Target(answer=Answer(text="word " * 30))
@@ -158,6 +159,30 @@ def test_what_has_no_price_is_refused_under_a_hard_budget_also_a_tier_or_a_searc
     free = make_app(main=PRICED)
     row = free.trace_of(free.chat(service_tier="flex"))["row"]
     assert row["cost_nano_usd"] is None
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["plain", "streamed"])
+def test_a_prompt_cached_for_an_hour_is_answered_under_a_hard_budget_and_booked_by_what_was_kept(make_app, sim, stream):
+    sim.play(main=Target(answer=Answer(text="Yes."), cache_write_share=0.8, hour_share=0.5))
+    prices = (PriceOverride("claude-x", "anthropic", 1_000_000_000, 5_000_000_000, cache_write=1_250_000_000),)
+    route = {"provider": "anthropic", "model": "claude-x", "max_tokens": 20}
+    app = make_app(main=route, limits=Limits(nano_usd_per_day=100_000_000), prices=prices)
+    kept = {"type": "ephemeral", "ttl": "1h"}
+    text = {"type": "text", "text": "The rules of the school. " * 40, "cache_control": kept}
+    body = {"model": "main", "max_tokens": 20, "stream": stream, "messages": [{"role": "user", "content": [text]}]}
+    reply = app.post(body, path="/v1/messages", anthropic_version="2023-06-01")
+    assert reply.status == 200, reply.body
+    row = app.trace_of(reply)["row"]
+    usage = row["usage"]
+    assert usage["cache_write_1h"] > 0
+    assert abs(usage["cache_write_1h"] - usage["cache_write"]) <= 1
+    price = {"input": 1000, "cache_write": 1250, "cache_write_1h": 2000, "output": 5000}
+    assert row["cost_nano_usd"] == sum(usage.get(name, 0) * nano for name, nano in price.items())
+    assert row["reserved_nano_usd"] >= row["cost_nano_usd"]
+    (day,) = [r for r in app.server.ask("GET", "/api/budgets", app=app.name) if r["period"] == "day"]
+    assert day["spent_nano_usd"] == row["cost_nano_usd"]
+    listed = next(r for r in app.server.traces(app=app.name) if r["id"] == reply.trace)
+    assert listed["tokens_in"] == usage["input"] + usage["cache_write"] + usage["cache_write_1h"]
 
 
 def test_the_command_line_lists_every_budget(tmp_path, sim):

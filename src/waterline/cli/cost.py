@@ -187,7 +187,8 @@ def _figures(r: dict[str, Any]) -> tuple[str, ...]:
         cost = "unpriced" if r["unpriced"] == r["requests"] else f"at least {cost}"
     estimated = f"{r['estimated']:,} ({usd(r['estimated_nano_usd'], 6)} USD)" if r["estimated"] else "0"
     return (
-        f"{r['requests']:,}", f"{u['input'] + u['audio_input']:,}", f"{u['cached_input']:,}", f"{u['cache_write']:,}",
+        f"{r['requests']:,}", f"{u['input'] + u['audio_input']:,}", f"{u['cached_input']:,}",
+        f"{u['cache_write'] + u['cache_write_1h']:,}",
         f"{u['output'] + u['audio_output']:,}", f"{u['reasoning']:,}", cost, f"{r['unpriced']:,}", estimated,
     )  # fmt: skip
 

@@ -123,6 +123,7 @@ class PriceOverride(Struct, frozen=True, omit_defaults=True):
     audio_output: int | None = None
     valid_from: str = ""
     tier: str = ""  # the service tier that it is the price of; "": the standard one
+    cache_write_1h: int | None = None
     aborted: str = ""  # "whole": an aborted stream is billed to its end; else for what was made until then
 
 

@@ -23,10 +23,11 @@ class Usage(Struct, frozen=True):
     audio_input: int = 0
     audio_output: int = 0
     estimated: bool = False  # counted here (an aborted stream, a provider that reported nothing)
+    cache_write_1h: int = 0  # what `cache_write` does not count: kept for an hour, and dearer
 
     @property
     def total_input(self) -> int:
-        return self.input + self.cached_input + self.cache_write + self.audio_input
+        return self.input + self.cached_input + self.cache_write + self.audio_input + self.cache_write_1h
 
     @property
     def total_output(self) -> int:
@@ -43,6 +44,7 @@ def add_usage(a: Usage, b: Usage) -> Usage:
         audio_input=a.audio_input + b.audio_input,
         audio_output=a.audio_output + b.audio_output,
         estimated=a.estimated or b.estimated,
+        cache_write_1h=a.cache_write_1h + b.cache_write_1h,
     )
 
 
@@ -58,6 +60,12 @@ class Price(Struct, frozen=True):
     audio_output: int
     version: str
     whole_if_aborted: bool = False  # an answer that nobody waits for any more is made, and billed, to its end
+    cache_write_1h: int | None = None  # None: as `hour_write` says
+
+    @property
+    def hour_write(self) -> int:
+        """Of what the provider's cache keeps for an hour. Anthropic asks twice the input's price, of every model."""
+        return max(2 * self.input, self.cache_write) if self.cache_write_1h is None else self.cache_write_1h
 
 
 def cost_nano_usd(usage: Usage, price: Price) -> int:
@@ -71,11 +79,14 @@ def cost_nano_usd(usage: Usage, price: Price) -> int:
         + usage.audio_input * price.audio_input
         + usage.audio_output * price.audio_output
     )
+    if usage.cache_write_1h:
+        total += usage.cache_write_1h * price.hour_write
     return -(-total // MILLION)
 
 
 def worst_case_nano_usd(price: Price, input_tokens: int, output_tokens: int) -> int:
-    """Upper bound for a call with at most these tokens, whichever bucket they fall into."""
+    """Upper bound for a call with at most these tokens, whichever bucket they fall into. A prompt that is kept for an
+    hour is bounded by the price that `PriceTable.find` gives for it."""
     dearest_in = max(price.input, price.cached_input, price.cache_write, price.audio_input)
     dearest_out = max(price.output, price.reasoning, price.audio_output)
     return -(-(input_tokens * dearest_in + output_tokens * dearest_out) // MILLION)

@@ -13,7 +13,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from waterline.core.app_spec import PriceOverride
 from waterline.core.ids import sha256_hex
@@ -40,7 +40,9 @@ BUCKETS = (
     "reasoning",
     "audio_input",
     "audio_output",
+    "cache_write_1h",
 )
+CACHED_1H = "+cached_1h"  # after a model's name: asked to keep its prompt for an hour
 ENTRY_KEYS = frozenset(
     {"provider", "model", "aliases", "valid_from", "source", "long_above", "long_input_x", "long_output_x", *BUCKETS}
 )
@@ -97,7 +99,8 @@ class PriceTable:
         return table
 
     def find(self, provider: str, model: str, at_us: int, prompt_tokens: int = 0) -> Price | None:
-        """The price of a model (or `tiered` name) then; None: unpriced. `prompt_tokens`: long ones may cost more"""
+        """The price of a model (or `tiered` name) then; None: unpriced. `prompt_tokens`: long ones may cost more. With
+        CACHED_1H it is a bound: every write costs what the dearest does."""
         key = (provider, model, bisect_right(self._changes, at_us))
         if key in self._answers:
             entry = self._answers[key]
@@ -113,6 +116,9 @@ class PriceTable:
         return entry.price
 
     def _search(self, provider: str, model: str, at_us: int) -> PriceEntry | None:
+        if model.endswith(CACHED_1H):
+            found = self._search(provider, model.removesuffix(CACHED_1H), at_us)
+            return _dearest_write(found) if found is not None else None
         for name in _names(model):
             for seller in SOLD_BY.get(provider, (provider,)):
                 valid = [e for e in self._by_name.get((seller, name), ()) if e.first_us <= at_us]
@@ -128,6 +134,14 @@ class PriceTable:
             self._by_name[key] = sorted([*older, entry], key=lambda e: e.first_us)
         self.entries = (*self.entries, *own)
         self._changes = sorted({entry.first_us for entry in self.entries})
+
+
+def _dearest_write(entry: PriceEntry) -> PriceEntry:
+    def bound(price: Price) -> Price:
+        return structs.replace(price, cache_write=max(price.cache_write, price.hour_write))
+
+    long_price = bound(entry.long_price) if entry.long_price is not None else None
+    return structs.replace(entry, price=bound(entry.price), long_price=long_price)
 
 
 def _names(model: str) -> tuple[str, ...]:
@@ -178,6 +192,7 @@ def price_of(amounts: Mapping[str, int], version: str, whole_if_aborted: bool = 
         audio_output=amounts.get("audio_output", text_out),
         version=version,
         whole_if_aborted=whole_if_aborted,
+        cache_write_1h=amounts.get("cache_write_1h"),
     )
 
 
@@ -198,6 +213,7 @@ def _times(price: Price, on_input: Decimal, on_output: Decimal) -> Price:
         audio_output=scaled(price.audio_output, on_output),
         version=price.version + ":long",
         whole_if_aborted=price.whole_if_aborted,
+        cache_write_1h=None if price.cache_write_1h is None else scaled(price.cache_write_1h, on_input),
     )
 
 

@@ -8,10 +8,10 @@ money that is booked too low is found again on the invoice. It is never more tha
 import re
 
 import msgspec
-from msgspec import Raw
+from msgspec import Raw, structs
 
 from waterline.core.money import Usage
-from waterline.core.prices import tiered
+from waterline.core.prices import CACHED_1H, tiered
 from waterline.core.release import Route
 from waterline.core.request import Request
 from waterline.gateway.budget import Reservation
@@ -25,8 +25,8 @@ IN_FLIGHT_S = 0.2  # a provider makes tokens for about so long that we do not ge
 
 def priced_as(request: Request, route: Route) -> str:
     """The name of the model in the price table: its service tier is part of it where the caller or the route ask for
-    one. Anything that is no name of a tier is none that has a price. Searching is billed by the call, not by the token,
-    and a prompt cached for an hour dearer than one cached for minutes: with either a model has none as well."""
+    one. Anything that is no name of a tier is none that has a price. Searching is billed by the call, not by the token:
+    with it a model has none as well. A prompt that is to be cached for an hour is dearer than one for minutes."""
     fields, params = request.fields, route.params
     name = route.model
     if "service_tier" in fields:
@@ -36,7 +36,7 @@ def priced_as(request: Request, route: Route) -> str:
     if "web_search_options" in fields or "web_search_options" in params:
         name += "+web_search"
     if route.provider == "anthropic" and _cached_for_an_hour(request.body):
-        name += "+cached_1h"
+        name += CACHED_1H
     return name
 
 
@@ -75,7 +75,7 @@ def streamed(
         whole = hold.whole_if_aborted and not reader.finished
         made = max(seen, most if whole else min(made, most))
     if known is not None:  # the prompt is known, the answer is not
-        return Usage(known.input, known.cached_input, known.cache_write, output=made, estimated=True)
+        return structs.replace(known, output=made, reasoning=0, audio_output=0, estimated=True)
     return Usage(input=lengths.prompt(body), output=made, estimated=True)
 
 

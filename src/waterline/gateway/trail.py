@@ -3,6 +3,7 @@
 from waterline.access.roles import Principal
 from waterline.core.errors import Overloaded, RequestError
 from waterline.core.money import NANO, Usage, add_usage, cost_nano_usd
+from waterline.core.prices import CACHED_1H
 from waterline.core.redact import redact
 from waterline.core.request import Request
 from waterline.core.trace import (
@@ -109,6 +110,8 @@ class Trail:
         tokens_in = usage.total_input
         self.tokens_in += tokens_in
         self.tokens_out += usage.total_output
+        if priced.endswith(CACHED_1H):  # the provider says what was kept for how long
+            priced = priced.removesuffix(CACHED_1H)
         price = self.app.prices.find(target.route.provider, priced, self.request.received_us, tokens_in)
         if price is None:
             self.cost = None

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 import msgspec
-from msgspec import Meta, Raw, Struct
+from msgspec import Meta, Raw, Struct, structs
 
 from waterline.core.money import Usage
 from waterline.core.release import ProviderKind, Route
@@ -58,6 +58,12 @@ class _OutputDetails(Struct):
     thinking_tokens: Count | None = None
 
 
+class _Creation(Struct):
+    """For how long what was written is kept."""
+
+    ephemeral_1h_input_tokens: Count | None = None
+
+
 class _Usage(Struct):
     """Input buckets exclude each other; output includes thinking."""
 
@@ -66,6 +72,7 @@ class _Usage(Struct):
     cache_creation_input_tokens: Count | None = None
     output_tokens: Count | None = None
     output_tokens_details: _OutputDetails | None = None
+    cache_creation: _Creation | None = None  # a part of `cache_creation_input_tokens`; without it none is kept an hour
 
 
 class _Block(Struct):
@@ -145,12 +152,15 @@ def _buckets(read: _Usage) -> Usage:
     total = read.output_tokens or 0
     details = read.output_tokens_details
     thinking = min(total, (details.thinking_tokens or 0) if details is not None else 0)
+    written, kept = read.cache_creation_input_tokens or 0, read.cache_creation
+    hour = min(written, (kept.ephemeral_1h_input_tokens or 0) if kept is not None else 0)
     return Usage(
         input=read.input_tokens or 0,
         cached_input=read.cache_read_input_tokens or 0,
-        cache_write=read.cache_creation_input_tokens or 0,
+        cache_write=written - hour,
         output=total - thinking,
         reasoning=thinking,
+        cache_write_1h=hour,
     )
 
 
@@ -161,7 +171,10 @@ def _usage_json(usage: Usage) -> dict[str, Any]:
         "prompt_tokens": prompt,
         "completion_tokens": completion,
         "total_tokens": prompt + completion,
-        "prompt_tokens_details": {"cached_tokens": usage.cached_input, "cache_write_tokens": usage.cache_write},
+        "prompt_tokens_details": {
+            "cached_tokens": usage.cached_input,
+            "cache_write_tokens": usage.cache_write + usage.cache_write_1h,
+        },
         "completion_tokens_details": {"reasoning_tokens": usage.reasoning},
     }
 
@@ -333,7 +346,7 @@ class AnthropicStream:
             self._reported = message.usage
             started = _buckets(message.usage)
             # What is written here of the output is not the count of an answer yet.
-            self.usage = Usage(started.input, started.cached_input, started.cache_write)
+            self.usage = structs.replace(started, output=0, reasoning=0)
         told = message.usage is not None and self._forward_usage
         known = {"usage": _started_usage(self._reported)} if told else None
         self._emit({"role": "assistant", "content": ""}, beyond=known)
@@ -396,6 +409,7 @@ class AnthropicStream:
                 _later(told.cache_creation_input_tokens, before.cache_creation_input_tokens),
                 _later(told.output_tokens, before.output_tokens),
                 told.output_tokens_details or before.output_tokens_details,
+                told.cache_creation or before.cache_creation,
             )
             self.usage = _buckets(self._reported)
         reason = read.delta.stop_reason if read.delta is not None else None

@@ -89,6 +89,7 @@ class Bill(Struct, frozen=True):
     output: int
     cached: int = 0
     cache_write: int = 0
+    cache_write_1h: int = 0  # of `cache_write`
     reasoning: int = 0
 
 
@@ -350,6 +351,7 @@ def bill(prompt: int, target: Target, said: list[Said]) -> Bill:
         output=sum(len(s.pieces) for s in said) + reasoning,
         cached=math.floor(prompt * target.cached_share),
         cache_write=math.floor(prompt * target.cache_write_share),
+        cache_write_1h=math.floor(math.floor(prompt * target.cache_write_share) * target.hour_share),
         reasoning=reasoning,
     )
 

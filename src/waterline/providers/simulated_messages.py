@@ -24,6 +24,10 @@ def _input_usage(b: Bill) -> dict[str, Any]:
     return {
         "input_tokens": b.prompt - b.cached - b.cache_write,
         "cache_creation_input_tokens": b.cache_write,
+        "cache_creation": {
+            "ephemeral_5m_input_tokens": b.cache_write - b.cache_write_1h,
+            "ephemeral_1h_input_tokens": b.cache_write_1h,
+        },
         "cache_read_input_tokens": b.cached,
     }
 

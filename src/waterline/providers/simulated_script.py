@@ -170,6 +170,7 @@ class Target(Struct, frozen=True, forbid_unknown_fields=True):
     context_tokens: int = 0  # a longer prompt is refused; 0: no bound
     cached_share: float = 0.0  # share of the prompt reported as read from the cache
     cache_write_share: float = 0.0  # share reported as written to it (Anthropic's dialect)
+    hour_share: float = 0.0  # share of what is written that is reported as kept for an hour
     reasoning_tokens: int = 0  # billed beyond the visible answer
     thinking: str = ""  # thought before an answer; Anthropic's dialect: if the request asks for thinking
     redacted_thinking: str = ""  # Anthropic's dialect: data of a second thought, that nobody may read
@@ -185,6 +186,8 @@ class Target(Struct, frozen=True, forbid_unknown_fields=True):
             self.cached_share >= 0 and self.cache_write_share >= 0 and self.cached_share + self.cache_write_share <= 1
         ):
             raise ValueError("cached_share and cache_write_share are shares of one prompt: together at most 1")
+        if not 0 <= self.hour_share <= 1:
+            raise ValueError("hour_share is a share: 0 to 1")
         if self.per_token_ms < 0 or self.burst < 0:
             raise ValueError("per_token_ms and burst are not negative")
 

@@ -228,6 +228,7 @@ PRICE: Keys = {
     "output": Key("usd", low=0, high=LARGEST_USD, required=True),
     "cached_input": Key("usd", low=0, high=LARGEST_USD),
     "cache_write": Key("usd", low=0, high=LARGEST_USD),
+    "cache_write_1h": Key("usd", low=0, high=LARGEST_USD),
     "reasoning": Key("usd", low=0, high=LARGEST_USD),
     "audio_input": Key("usd", low=0, high=LARGEST_USD),
     "audio_output": Key("usd", low=0, high=LARGEST_USD),

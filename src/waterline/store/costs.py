@@ -39,7 +39,7 @@ def sums(tx: Tx, by: By, app: str | None, since_us: int | None, until_us: int | 
             r["purpose"], r["provider"], r["model"], r["what"], r["requests"],
             Usage(
                 r["input"], r["cached_input"], r["cache_write"], r["output"], r["reasoning"], r["audio_input"],
-                r["audio_output"], bool(r["estimated"]),
+                r["audio_output"], bool(r["estimated"]), r["cache_write_1h"],
             ),
             r["cost_nano_usd"], r["unpriced"], r["estimated"], r["estimated_nano_usd"], r["retried"],
         )

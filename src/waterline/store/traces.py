@@ -313,7 +313,7 @@ def _params(tx: Tx, where: TraceFilter) -> dict[str, Any] | None:
 def _row(r: Row) -> TraceRow:
     usage = Usage(
         r["input"], r["cached_input"], r["cache_write"], r["output"], r["reasoning"], r["audio_input"],
-        r["audio_output"], bool(r["estimated"]),
+        r["audio_output"], bool(r["estimated"]), r["cache_write_1h"],
     )  # fmt: skip
     return TraceRow(
         r["id"], r["app"], r["env"], r["purpose"], r["release"], r["route"], r["provider"], r["model"], r["key_id"],

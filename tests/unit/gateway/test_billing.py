@@ -8,8 +8,8 @@ from msgspec import Raw
 from msgspec.structs import replace
 
 from waterline.core.app_spec import Limits, PriceOverride
-from waterline.core.money import Price, Usage, cost_nano_usd
-from waterline.core.prices import PriceTable, first_us
+from waterline.core.money import Price, Usage, add_usage, cost_nano_usd, worst_case_nano_usd
+from waterline.core.prices import CACHED_1H, PriceTable, first_us
 from waterline.core.release import Route
 from waterline.core.request import Request
 from waterline.gateway.billing import priced_as, streamed, unheard
@@ -125,12 +125,30 @@ def test_a_price_may_change_in_the_middle_of_a_day():
 
 
 @pytest.mark.parametrize("ttl", ['{"ttl": "1h"}', r'{"\u0074tl":"1\u0068"}'])
-def test_a_prompt_cached_for_an_hour_has_no_price(ttl: str):
+def test_a_prompt_cached_for_an_hour_is_priced_apart(ttl: str):
     asked = replace(request(), body=f'{{"messages":[{{"cache_control":{ttl}}}]}}'.encode())
     there = Route(provider="anthropic", model="claude-sonnet-4-6")
     assert priced_as(asked, there) != there.model
     assert priced_as(replace(asked, body=b'{"messages":["ttl 1h \\"ttl\\":\\"1h\\""]}'), there) == there.model
     assert priced_as(asked, ROUTE) == ROUTE.model  # only Anthropic has it
+
+
+def test_what_is_kept_for_an_hour_costs_twice_the_input_or_what_is_declared_and_is_reserved_so():
+    declared = {"cached_input": NANO // 10, "cache_write": NANO * 5 // 4}
+    prices = table(
+        PriceOverride("claude-a", "anthropic", NANO, 5 * NANO, **declared),
+        PriceOverride("claude-b", "anthropic", NANO, 5 * NANO, **declared, cache_write_1h=3 * NANO),
+    )
+    used = Usage(input=10, cached_input=10, cache_write=10, cache_write_1h=10)
+    assert (used.total_input, add_usage(used, used).cache_write_1h) == (40, 20)
+    for model, hour in (("claude-a", 2), ("claude-b", 3)):
+        found, bound = (prices.find("anthropic", model + more, 0) for more in ("", CACHED_1H))
+        assert found is not None
+        assert bound is not None
+        assert cost_nano_usd(used, found) == (100 + 10 + 125 + 100 * hour) * NANO // 10**7
+        assert worst_case_nano_usd(found, 10**6, 0) == NANO * 5 // 4  # no other prompt is reserved dearer for it
+        assert worst_case_nano_usd(bound, 10**6, 0) == hour * NANO
+    assert prices.find("anthropic", "claude-c" + CACHED_1H, 0) is None
 
 
 def test_a_service_tier_has_its_own_price_or_none():

@@ -259,6 +259,19 @@ def message(*content: dict[str, Any], stop: str | None = "end_turn", **more: Any
     return json.dumps(out).encode()
 
 
+@pytest.mark.parametrize(
+    ("kept", "minutes", "hour"),
+    [({"ephemeral_5m_input_tokens": 400, "ephemeral_1h_input_tokens": 600}, 400, 600), (None, 1000, 0), ({}, 1000, 0)],
+)
+def test_what_is_kept_for_an_hour_is_counted_apart(kept: dict[str, int] | None, minutes: int, hour: int) -> None:
+    usage = USAGE | {"cache_creation": kept}
+    answer = PROVIDER.answer(json.dumps(json.loads(message({"type": "text", "text": "a"})) | {"usage": usage}).encode())
+    assert answer.usage is not None
+    assert (answer.usage.cache_write, answer.usage.cache_write_1h) == (minutes, hour)
+    assert answer.usage.total_input == BUCKETS.total_input
+    assert json.loads(answer.body)["usage"]["prompt_tokens_details"]["cache_write_tokens"] == 1000
+
+
 def test_an_answer_becomes_a_chat_completion_with_usage_in_exclusive_buckets() -> None:
     thought = {"type": "thinking", "thinking": "hm", "signature": "sig"}
     use = {"type": "tool_use", "id": "t1", "name": "find", "input": {"q": 1}}

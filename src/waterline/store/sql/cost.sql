@@ -1,6 +1,6 @@
 -- name: by_route
 SELECT t.app, t.route, t.provider, t.model, COUNT(*) AS requests,
-    SUM(t.input + t.cached_input + t.cache_write + t.audio_input) AS tokens_in,
+    SUM(t.input + t.cached_input + t.cache_write + t.cache_write_1h + t.audio_input) AS tokens_in,
     SUM(t.output + t.reasoning + t.audio_output) AS tokens_out,
     COALESCE(SUM(t.cost_nano_usd), 0) AS cost_nano_usd,
     SUM(CASE WHEN t.cost_nano_usd IS NULL THEN 1 ELSE 0 END) AS unpriced
@@ -18,6 +18,7 @@ SELECT t.purpose, t.provider, t.model,
         WHEN 'day' THEN CAST(t.hour / 24 AS TEXT) ELSE '' END AS what,
     COUNT(*) AS requests,
     SUM(t.input) AS input, SUM(t.cached_input) AS cached_input, SUM(t.cache_write) AS cache_write,
+    SUM(t.cache_write_1h) AS cache_write_1h,
     SUM(t.output) AS output, SUM(t.reasoning) AS reasoning,
     SUM(t.audio_input) AS audio_input, SUM(t.audio_output) AS audio_output,
     COALESCE(SUM(t.cost_nano_usd), 0) AS cost_nano_usd,

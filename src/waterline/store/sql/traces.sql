@@ -2,13 +2,14 @@
 INSERT INTO traces (
     id, app, env, purpose, release, route, provider, model, key_id, session, subject, tags, stream, started_us,
     first_token_us, duration_us, outcome, status, code, attempts,
-    input, cached_input, cache_write, output, reasoning, audio_input, audio_output, estimated,
+    input, cached_input, cache_write, output, reasoning, audio_input, audio_output, estimated, cache_write_1h,
     cost_nano_usd, reserved_nano_usd, price_version, boot, idempotency_key, branch,
     hour, latency_bucket, ttft_bucket, events
 ) VALUES (
     :id, :app, :env, :purpose, :release, :route, :provider, :model, :key_id, :session, :subject, :tags, :stream,
     :started_us, :first_token_us, :duration_us, :outcome, :status, :code, :attempts,
     :input, :cached_input, :cache_write, :output, :reasoning, :audio_input, :audio_output, :estimated,
+    :cache_write_1h,
     :cost_nano_usd, :reserved_nano_usd, :price_version, :boot, :idempotency_key, :branch,
     :hour, :latency_bucket, :ttft_bucket, :events
 )
@@ -18,7 +19,7 @@ ON CONFLICT (id) DO UPDATE SET
     first_token_us = excluded.first_token_us, duration_us = excluded.duration_us, outcome = excluded.outcome,
     status = excluded.status, code = excluded.code, attempts = excluded.attempts,
     input = excluded.input, cached_input = excluded.cached_input, cache_write = excluded.cache_write,
-    output = excluded.output, reasoning = excluded.reasoning, audio_input = excluded.audio_input,
+    cache_write_1h = excluded.cache_write_1h, output = excluded.output, reasoning = excluded.reasoning, audio_input = excluded.audio_input,
     audio_output = excluded.audio_output, estimated = excluded.estimated, cost_nano_usd = excluded.cost_nano_usd,
     reserved_nano_usd = excluded.reserved_nano_usd, price_version = excluded.price_version,
     latency_bucket = excluded.latency_bucket, ttft_bucket = excluded.ttft_bucket, events = excluded.events
@@ -39,7 +40,7 @@ WHERE excluded.codec = 2 AND bodies.codec <> 2
 -- name: get
 SELECT id, app, env, purpose, release, route, provider, model, key_id, session, subject, tags, stream, started_us,
     first_token_us, duration_us, outcome, status, code, attempts,
-    input, cached_input, cache_write, output, reasoning, audio_input, audio_output, estimated,
+    input, cached_input, cache_write, output, reasoning, audio_input, audio_output, estimated, cache_write_1h,
     cost_nano_usd, reserved_nano_usd, price_version, boot, idempotency_key, branch, events
 FROM traces WHERE id = :id
 
@@ -47,6 +48,7 @@ FROM traces WHERE id = :id
 SELECT t.id, t.app, t.env, t.purpose, t.release, t.route, t.provider, t.model, t.key_id, t.session, t.subject, t.tags,
     t.stream, t.started_us, t.first_token_us, t.duration_us, t.outcome, t.status, t.code, t.attempts,
     t.input, t.cached_input, t.cache_write, t.output, t.reasoning, t.audio_input, t.audio_output, t.estimated,
+    t.cache_write_1h,
     t.cost_nano_usd, t.reserved_nano_usd, t.price_version, t.boot, t.idempotency_key, t.branch
 FROM traces t
 WHERE 1 = 1
@@ -109,7 +111,7 @@ SELECT t.started_us - t.started_us % :step_us AS at_us, t.release AS release, t.
     COUNT(*) AS requests,
     CAST(COALESCE(SUM(t.cost_nano_usd), 0) AS BIGINT) AS cost_nano_usd,
     CAST(SUM(CASE WHEN t.cost_nano_usd IS NULL THEN 1 ELSE 0 END) AS BIGINT) AS unpriced,
-    CAST(SUM(t.input + t.cached_input + t.cache_write + t.audio_input) AS BIGINT) AS tokens_in,
+    CAST(SUM(t.input + t.cached_input + t.cache_write + t.cache_write_1h + t.audio_input) AS BIGINT) AS tokens_in,
     CAST(SUM(t.output + t.reasoning + t.audio_output) AS BIGINT) AS tokens_out
 FROM traces t
 WHERE t.started_us >= :since_us AND t.started_us < :until_us AND t.purpose = :purpose
