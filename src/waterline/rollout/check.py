@@ -102,7 +102,7 @@ def check(
         routing = read_routing(app, routes, declared)
         history = read_history(app, routes, declared)
         app.not_yet()
-    flows, more = read_flows(found, routes)
+    flows, more = read_flows(found, routes, contracts, _declared(app, "connectors") if app is not None else ())
     handbooks = read_handbooks(found)
     files = {file: digest for file in (*others, *more) if (digest := found.digest(file)) is not None}
     cases = read_cases(found, declared or None)  # without routes, that is the mistake

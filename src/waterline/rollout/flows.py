@@ -1,11 +1,12 @@
 """flows/*.toml and knowledge/*.md: into the release by value, every mistake named. See docs/reference/flows.md."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from waterline.core.flow import FILLED, SLOT_KINDS, TEXTS, Action, Flow, Grade, Lookup, Reminder, Slot
 from waterline.core.release import Route
+from waterline.rollout.flow_systems import check_systems
 from waterline.rollout.folder import Folder
 from waterline.rollout.keys import Key, Keys
 from waterline.rollout.reading import Place, did_you_mean, read_table
@@ -70,8 +71,10 @@ TABLES: Mapping[str, Keys] = {
 }  # fmt: skip
 
 
-def read_flows(folder: Folder, routes: Mapping[str, Route]) -> tuple[dict[str, Flow], list[str]]:
-    """Flows by name, and the other files below flows/."""
+def read_flows(
+    folder: Folder, routes: Mapping[str, Route], contracts: Mapping[str, Any], connectors: Collection[str]
+) -> tuple[dict[str, Flow], list[str]]:
+    """Flows by name, and the other files below flows/. `contracts`: of those `connectors` that are declared well."""
     flows: dict[str, Flow] = {}
     others: list[str] = []
     for file in folder.files("flows"):
@@ -86,6 +89,12 @@ def read_flows(folder: Folder, routes: Mapping[str, Route]) -> tuple[dict[str, F
         flow = reader.flow(file.removeprefix("flows/").removesuffix(".toml"), routes)
         if flow is not None:
             flows[flow.name] = flow
+            if connectors:
+                check_systems(flow, contracts, connectors, reader.wrong)
+            else:
+                folder.warnings.append(
+                    f"{file}: app.toml declares no [connectors.<name>], so it cannot look up or do anything"
+                )
     if len(flows) > 1:
         folder.wrong(
             sorted(f"flows/{n}.toml" for n in flows)[1], 0, "is a second flow", "Keep one: an app has one flow"

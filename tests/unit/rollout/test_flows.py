@@ -73,3 +73,37 @@ def test_a_second_flow_and_a_handbook_without_sections_are_mistakes(tmp_path: Pa
 def test_a_flow_without_its_handbook_is_warned_of(tmp_path: Path) -> None:
     flow = FLOW.replace('answer = "answer"', 'answer = "answer"\nhandbook = "guide"', 1)
     assert any("knowledge/guide.md" in warning for warning in checked(folder(tmp_path, flow)).warnings)
+
+
+SYSTEMS = f"""{APP}
+[connectors.calendar]
+kind = "caldav"
+[connectors.crm]
+kind = "tryton"
+"""
+
+
+def test_the_example_s_flow_fits_the_systems_that_it_names(tmp_path: Path) -> None:
+    warnings = checked(folder(tmp_path, **{"app.toml": SYSTEMS})).warnings
+    assert not [warning for warning in warnings if "flows" in warning or "knowledge" in warning]
+
+
+def test_without_connected_systems_a_flow_is_warned_of(tmp_path: Path) -> None:
+    assert any("app.toml declares no [connectors.<name>]" in warning for warning in checked(folder(tmp_path)).warnings)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('connector = "calendar"', 'connector = "calender"', "there is no [connectors.calender]"),
+        ('operation = "upsert_lead"', 'operation = "insert_lead"', 'crm has no operation "insert_lead"'),
+        ('operation = "free_slots"', 'operation = "cancel"', "cancel changes something"),
+        ('when = "confirmed"', 'when = "known"', "book asks first"),
+        ('start = "{start}"\ntitle', 'at = "{start}"\ntitle', "book takes no at"),
+        ('start = "{start}"\ntitle', 'at = "{start}"\ntitle', "book needs start"),
+    ],
+)
+def test_what_a_system_does_not_offer_is_a_mistake(tmp_path: Path, old: str, new: str, said: str) -> None:
+    assert old in FLOW
+    found = mistakes(folder(tmp_path, FLOW.replace(old, new, 1), **{"app.toml": SYSTEMS}))
+    assert any(said in m.problem and m.line and m.remedy for m in found), found
