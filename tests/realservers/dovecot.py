@@ -86,14 +86,19 @@ service stats {{
                     one.chmod(one.stat().st_mode | 0o711)
             subprocess.run(["chown", "-R", f"{owner}:{group}", str(self.maildir)], check=True)
         self.log = folder / "dovecot.log"
-        self.child = subprocess.Popen([PROGRAM, "-F", "-c", str(config)], stderr=subprocess.PIPE)
         self.url = f"imaps://localhost:{port}"
+        self.certificate = cert
         self.trust = ssl.create_default_context(cafile=str(cert))
         self._owner = (owner, group)
+        self._config, self._port = config, port
+        self.start()
+
+    def start(self) -> None:
+        self.child = subprocess.Popen([PROGRAM, "-F", "-c", str(self._config)], stderr=subprocess.DEVNULL)
         end = time.monotonic() + 20
         while time.monotonic() < end:
             try:
-                socket.create_connection(("127.0.0.1", port), 1).close()
+                socket.create_connection(("127.0.0.1", self._port), 1).close()
                 return
             except OSError:
                 time.sleep(0.05)
@@ -113,6 +118,7 @@ service stats {{
         return sum(":2," in f.name and "S" in f.name.rpartition(":2,")[2] for f in (self.maildir / "cur").iterdir())
 
     def stop(self) -> None:
+        """Its children too, in time: a port that still listens would be taken for the next start's."""
         self.child.terminate()
         self.child.wait(timeout=20)
 

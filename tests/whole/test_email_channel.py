@@ -1,18 +1,26 @@
 """E-mail against real servers: Dovecot for the mailbox, aiosmtpd for what leaves, both of ours."""
 
 import asyncio
+import email
+import email.policy
 import imaplib
 from collections.abc import Iterator, Sequence
+from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
 
 import pytest
+from phones import until
+from test_whatsapp import QUICK
+from whole_app import App, Server
 
 from waterline.channels.base import SendFault
 from waterline.channels.email import Email, Mailbox
-from waterline.core.channels import EmailPolicy
+from waterline.core.branch import Branch
+from waterline.core.channels import Channels, EmailPolicy
 from waterline.core.conversation import Choice, Inbound, Outbound, Status
 from waterline.core.errors import WaterlineError
+from waterline.core.release import Route
 from waterline.store.db import Store
 
 from realservers.dovecot import PASSWORD, PROGRAM, USER, Dovecot, free_port  # isort: skip
@@ -56,9 +64,16 @@ class Smtp:
 
         self.mails: list[Any] = []
         self.answers: list[str] = []
-        self.controller = Controller(self, hostname="127.0.0.1", port=free_port())
+        self.controller = Controller(
+            self, hostname="127.0.0.1", port=free_port(), authenticator=self.known, auth_require_tls=False
+        )
         self.controller.start()
         self.url = f"smtp://127.0.0.1:{self.controller.port}"
+
+    def known(self, server: Any, session: Any, envelope: Any, mechanism: str, given: Any) -> Any:
+        from aiosmtpd.smtp import AuthResult
+
+        return AuthResult(success=(given.login, given.password) == (USER.encode(), PASSWORD.encode()))
 
     async def handle_RCPT(self, server: Any, session: Any, envelope: Any, address: str, options: Any) -> str:
         if self.answers:
@@ -148,3 +163,62 @@ def test_a_mail_server_that_is_down_is_tried_again(tmp_path: Path) -> None:
     with pytest.raises(SendFault) as caught:
         asyncio.run(channel(tmp_path, Desk()).send(USER, "a@b.example", Outbound("Hi"), "k", True))
     assert caught.value.kind == "later"
+
+
+class Office:
+    """A server with the mailbox, and what leaves of it."""
+
+    def __init__(self, folder: Path, redirect: str, dovecot: Dovecot, smtp: Smtp) -> None:
+        self.smtp = smtp
+        self.server = Server(
+            folder, redirect, WATERLINE_EMAIL_ADDRESS=USER, WATERLINE_EMAIL_IMAP=dovecot.url,
+            WATERLINE_EMAIL_SMTP=smtp.url, WATERLINE_EMAIL_PASSWORD=PASSWORD, WATERLINE_EMAIL_EVERY_S="1",
+            SSL_CERT_FILE=str(dovecot.certificate),
+        )  # fmt: skip
+        branch = Branch("lisbon", "Lisbon", addresses={"email": (USER,)})
+        routes = {"main": Route(provider="simulated", model="small", total_s=30.0)}
+        channels = Channels(email=EmailPolicy())
+        App(self.server, "school", routes, branches=(branch,), conversations=QUICK, channels=channels)
+
+    def answers(self) -> list[EmailMessage]:
+        return [email.message_from_bytes(m.content, policy=email.policy.default) for m in self.smtp.mails]
+
+
+@pytest.fixture
+def office(sim: Any, dovecot: Dovecot, smtp: Smtp, tmp_path: Path) -> Iterator[Office]:
+    made = Office(tmp_path / "d", f"{sim.address}/{{route}}", dovecot, smtp)
+    yield made
+    made.server.stop()
+
+
+def test_a_mail_is_answered_once_in_its_thread_across_a_kill(office: Office, dovecot: Dovecot) -> None:
+    """In the whole app. The same mail found again (it was not marked before the crash) is not answered again."""
+    dovecot.put(MAIL % (11, 11))
+    assert until(lambda: len(office.answers()) == 1, 40), office.server.log()[-2000:]
+    [first] = office.answers()
+    assert first["to"] == "ana@home.example"
+    assert first["in-reply-to"] == "<11@home.example>"
+    assert first["subject"] == "Re: A visit"
+    assert first["auto-submitted"] == "auto-replied"
+    assert "simulated answer" in str(first.get_content())
+    office.server.kill9()
+    dovecot.put(MAIL % (11, 11))
+    dovecot.put(MAIL % (12, 12))
+    office.server.start()
+    assert until(lambda: len(office.answers()) == 2, 40), office.server.log()[-2000:]
+    assert until(lambda: dovecot.seen() >= 3, 40)
+    assert [m["in-reply-to"] for m in office.answers()] == ["<11@home.example>", "<12@home.example>"]
+    assert PASSWORD not in office.server.log()
+
+
+def test_a_mailbox_that_is_down_is_said_in_the_console_and_mails_wait(office: Office, dovecot: Dovecot) -> None:
+    dovecot.stop()
+
+    def trouble() -> str:
+        return str(office.server.ask("GET", "/api/channels", app="school")["now"]["mailbox"])
+
+    assert until(trouble, 60)
+    dovecot.start()
+    dovecot.put(MAIL % (21, 21))
+    assert until(lambda: len(office.answers()) == 1, 60), office.server.log()[-2000:]
+    assert trouble() == ""
