@@ -17,7 +17,10 @@ from waterline.settings import FIELDS
 ROOT = Path(__file__).resolve().parents[2]
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
 UNIT = (ROOT / "deploy" / "waterline.service").read_text(encoding="utf-8")
-HOWTOS = ("docs/howto/install.md", "docs/howto/first-app.md", "docs/howto/operate.md")
+HOWTOS = (
+    "docs/howto/install.md", "docs/howto/first-app.md", "docs/howto/operate.md", "docs/howto/whatsapp.md",
+    "docs/howto/webchat-and-email.md",
+)  # fmt: skip
 COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 VARIABLES = {field.variable for field in FIELDS if field.in_environment} | {"WATERLINE_URL", "WATERLINE_KEY"}
 DATA_SUFFIXES = (".sql", ".toml", ".html", ".css", ".js", ".svg", ".typed", ".md", ".json")
