@@ -6,6 +6,7 @@ import shutil
 import socket
 import ssl
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 
@@ -20,10 +21,11 @@ def free_port() -> int:
 
 
 class Dovecot:
-    """`url`: imaps://localhost:port, and `trust` to verify it with. The mailbox is a folder of files."""
+    """`url`: imaps://localhost:port, and `trust` to verify it with. The mailbox is a folder of files, and not one of
+    pytest's: those are closed to other users whenever another run begins."""
 
-    def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
+    def __init__(self) -> None:
+        self.folder = folder = Path(tempfile.mkdtemp(prefix="waterline-dovecot-"))
         self.maildir = folder / "mail"
         for name in ("cur", "new", "tmp"):
             (self.maildir / name).mkdir(parents=True)
@@ -80,10 +82,7 @@ service stats {{
 }}
 """)
         if os.geteuid() == 0:
-            parents = [folder, *list(folder.parents)[:3]]
-            for one in parents:  # "nobody" must come in
-                if str(one).startswith("/tmp/"):
-                    one.chmod(one.stat().st_mode | 0o711)
+            folder.chmod(0o711)  # "nobody" must come in
             subprocess.run(["chown", "-R", f"{owner}:{group}", str(self.maildir)], check=True)
         self.log = folder / "dovecot.log"
         self.url = f"imaps://localhost:{port}"
@@ -118,9 +117,12 @@ service stats {{
         return sum(":2," in f.name and "S" in f.name.rpartition(":2,")[2] for f in (self.maildir / "cur").iterdir())
 
     def stop(self) -> None:
-        """Its children too, in time: a port that still listens would be taken for the next start's."""
         self.child.terminate()
         self.child.wait(timeout=20)
+
+    def remove(self) -> None:
+        self.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def _group(gid: int) -> str:

@@ -48,12 +48,12 @@ class Desk:
 
 
 @pytest.fixture(scope="module")
-def dovecot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dovecot]:
+def dovecot() -> Iterator[Dovecot]:
     if not PROGRAM:
         pytest.skip("dovecot is not here: apt-get install --no-install-recommends dovecot-imapd")
-    made = Dovecot(tmp_path_factory.mktemp("dovecot"))
+    made = Dovecot()
     yield made
-    made.stop()
+    made.remove()
 
 
 class Smtp:

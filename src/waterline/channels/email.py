@@ -92,12 +92,14 @@ class Email:
         while True:
             try:
                 more = await self.look()
+                if self.trouble:
+                    log.info("the mailbox %s can be read again", self._mailbox.address)
                 self.trouble = ""
             except (OSError, imaplib.IMAP4.error, WaterlineError) as error:
                 more = 0
-                if str(error) != self.trouble:
+                if not self.trouble:
                     log.error("the mailbox %s cannot be read: %s", self._mailbox.address, error)
-                self.trouble = str(error)
+                self.trouble = str(error) or type(error).__name__
             except Exception:
                 more = 0
                 log.exception("the mailbox %s: a mistake of ours", self._mailbox.address)
