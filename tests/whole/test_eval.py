@@ -271,6 +271,25 @@ def test_eval_without_a_server_judges_by_the_threshold_alone(sim: Sim, server: S
     assert "pass^2" in done.stdout
 
 
+def test_before_a_run_it_says_what_the_cases_could_show_and_asks_nothing(
+    server: Server, sim: Sim, tmp_path: Path
+) -> None:
+    sim.play(main=Target(answer=Answer(echo=True)))
+    made = str(folder(tmp_path / "shop"))
+    alone = command(server, sim, tmp_path, "eval", made, "--plan")
+    assert (alone.returncode, "30 calls" in alone.stdout) == (0, True), alone.stdout + alone.stderr
+    assert "100.0%" in alone.stdout
+    built = json.loads(command(server, sim, tmp_path, "release", "build", made, "--json").stdout)["id"]
+    (tmp_path / "shop" / "app.toml").write_text(APP.format(main="max_tokens = 3"))
+    pairs = command(server, sim, tmp_path, "eval", made, "--against", built, "--repeats", "2", "--plan", "--json")
+    told = json.loads(pairs.stdout)
+    assert (told["plan"]["cases"], told["plan"]["margin"]) == (30, 0.05)
+    # Thirty cases cannot show five points, whatever they say: the table says so before money is spent.
+    assert {one["chance"] for one in told["foresight"]} == {0.0}
+    assert all(one["cases_needed"] >= 72 for one in told["foresight"])
+    assert sim.asked("main") == 0
+
+
 def test_eval_says_what_is_missing_with_status_3(server: Server, sim: Sim, tmp_path: Path) -> None:
     unknown = command(server, sim, tmp_path, "eval", "nobody")
     assert (unknown.returncode, "neither a folder nor an app" in unknown.stderr) == (3, True)

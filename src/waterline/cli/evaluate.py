@@ -30,6 +30,9 @@ def evaluate(
     ] = None,
     at_once: Annotated[int, typer.Option("--at-once", min=0, max=1024, help="Questions at a time; 0: chosen.")] = 0,
     folder_out: Annotated[Path, typer.Option("--out", help="Where the answers are kept.")] = Path("out/eval"),
+    plan_only: Annotated[
+        bool, typer.Option("--plan", help="Say what these cases could show, and ask nothing.")
+    ] = False,
     junit: JUnit = None,
     sarif: Sarif = None,
     markdown: Markdown = None,
@@ -59,6 +62,9 @@ def evaluate(
             margin=margin if margin is not None else quality.regression_max, score_min=quality.score_min,
             seed=spec.trial.seed, redirect=os.environ.get("WATERLINE_REDIRECT_PROVIDERS", ""),
         )  # fmt: skip
+        if plan_only:
+            _foresee(work.plan(), json)
+            return
         done = asyncio.run(run(work, folder_out, teller(json)))
     except WaterlineError as error:
         die(str(error), 3)
@@ -81,6 +87,34 @@ def evaluate(
     else:
         _show(done, address)
     raise SystemExit(result.exit_status)
+
+
+def _foresee(plan: Any, as_json: bool) -> None:
+    from waterline.evals.foresight import foresee
+
+    told = foresee(plan)
+    if as_json:
+        print_json({"plan": msgspec.to_builtins(plan), "foresight": msgspec.to_builtins(told)})
+        return
+    repeats = f" x {plan.repeats}" if plan.repeats > 1 else ""
+    out.print(
+        f"{plan.calls} calls: {plan.cases} cases{repeats}{', two releases' if plan.against else ''}", markup=False
+    )
+    if not told:
+        die("Nothing is declared to judge by. Write [objectives.quality] score_min below 1, or compare: --against.", 3)
+    heads = ("if so many cases change", "finds, points") if plan.against else ("if the true score is", "")
+    table = Table(heads[0], "chance to pass", "cases for 80 %", *([heads[1]] if plan.against else []), box=None)
+    for one in told:
+        needed = f"{one.cases_needed:,}" if one.cases_needed is not None else "never"
+        found = [f"{100 * one.smallest:.1f}" if one.smallest is not None else "-"] if plan.against else []
+        table.add_row(f"{one.assumed:.1%}", f"{one.chance:.0%}", needed, *found)
+    out.print(table)
+    said = (
+        f"chance to pass: to be shown at most {100 * plan.margin:.1f} points worse, when it is not worse at all"
+        if plan.against
+        else f"chance to pass: that at least {plan.score_min:.1%} is shown"
+    )
+    out.print(said, markup=False, soft_wrap=True)
 
 
 def _first(error: BaseException) -> BaseException:
