@@ -105,6 +105,31 @@ async def test_a_rate_limit_is_waited_out_and_costs_no_score(sim: Sim, tmp_path:
     assert found.arms["second"].missing == 0
 
 
+async def test_a_provider_that_is_gone_ends_the_run_and_when_it_is_back_nothing_of_it_is_held_against_the_release(
+    tmp_path: Path,
+) -> None:
+    first = Sim(tmp_path / "first")
+    first.play(main=Target(answer=Answer(echo=True), first_token_ms=40.0))
+    many = {"repeats": 5, "at_once": 4, "patience_s": 4.0}
+    running = asyncio.create_task(run(work(first, **many), tmp_path / "out"))
+
+    def answered() -> int:
+        return sum(len(path.read_bytes().splitlines()) for path in (tmp_path / "out").glob("*.jsonl"))
+
+    while answered() < 20:  # noqa: ASYNC110  the journal is another's file
+        await asyncio.sleep(0.05)
+    first.stop()
+    with pytest.raises(CouldNotRun, match=r"stopped answering.*run it again"):
+        await running
+    second = Sim(tmp_path / "second")
+    second.play(main=Target(answer=Answer(echo=True)))
+    done = await run(work(second, **many), tmp_path / "out")
+    second.stop()
+    figures = done.result.arms["second"]
+    assert done.asked_now < 150
+    assert (figures.asked, figures.passed, figures.missing) == (150, 150, 0)
+
+
 async def test_without_a_margin_or_cases_nothing_is_asked(sim: Sim, tmp_path: Path) -> None:
     sim.play(main=Target())
     with pytest.raises(CouldNotRun, match="margin"):

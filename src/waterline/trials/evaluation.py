@@ -2,7 +2,8 @@
 
 Nothing is answered from a cache (its traces have the purpose "eval"), fallbacks and routing are as released, and the
 app's limits of rate are lifted while its money is not. A rate limit is waited out, by all callers together; an answer
-that still does not come is a failed one.
+that still does not come is a failed one. A provider that answers nothing any more ends the run, which can be gone on
+with: an hour's outage says nothing about a release.
 """
 
 import asyncio
@@ -28,7 +29,9 @@ ENVIRONMENTS: dict[Arm, str] = {"first": "first", "second": "second"}
 GIVE_UP_S = 300.0
 ATTEMPTS = 6  # of one question that is told to come back later
 LONGEST_PAUSE_S = 60.0
+PATIENCE_S = 120.0  # without any answer, before the provider counts as gone
 LATER = frozenset(("rate_limited", "overloaded"))
+PROVIDERS_FAULT = LATER | {"provider_unavailable", "provider_timeout", "connection"}
 
 
 class Work(Struct, frozen=True):
@@ -44,6 +47,7 @@ class Work(Struct, frozen=True):
     score_min: float | None = None
     seed: int = 1
     redirect: str = ""
+    patience_s: float = PATIENCE_S
 
     def plan(self) -> Plan:
         """Raises CouldNotRun where there is nothing to ask, or no margin was declared."""
@@ -114,6 +118,8 @@ class _Asker:
         self._work, self._plan, self._journal, self._tally, self._tell = work, plan, journal, tally, tell
         self._paused_until = 0.0
         self._starved = ""
+        self._answered_at: dict[Arm, float] = {}
+        self._held: dict[Arm, list[Answer]] = {arm: [] for arm in plan.arms}  # lost since the arm's last whole answer
 
     async def run(self, todo: Iterator[Question]) -> None:
         with tempfile.TemporaryDirectory(prefix="waterline-eval-") as folder:
@@ -125,6 +131,7 @@ class _Asker:
                         await caller.__aenter__()
                     for arm, caller in callers.items():
                         await self._probe(arm, caller)
+                    self._answered_at = dict.fromkeys(callers, asyncio.get_running_loop().time())
                     async with asyncio.TaskGroup() as group:
                         for _ in range(self._at_once()):
                             group.create_task(self._one_after_the_other(todo, callers))
@@ -132,7 +139,9 @@ class _Asker:
                     for caller in callers.values():
                         await caller.__aexit__()
         if self._starved:
-            raise CouldNotRun(f"The app's budget ended: {self._starved} What was asked is kept; run it again to go on.")
+            raise CouldNotRun(f"{self._starved} What was asked is kept; run it again to go on.")
+        for arm in self._plan.arms:
+            self._keep_held(arm)
 
     async def _install(self, instance: Instance) -> dict[Arm, Caller]:
         """Both releases side by side, each in an environment of its own, with the same record."""
@@ -174,12 +183,32 @@ class _Asker:
                 return
             call = await self._ask(question, callers[question.arm])
             if call.code == "budget_exceeded":
-                self._starved = call.message
+                self._starved = f"The app's budget ended: {call.message}"
                 return
             answer = _answer(question, call)
-            self._journal.add(answer)
-            self._tally.add(answer)
-            self._tell.step()
+            if call.code in PROVIDERS_FAULT:
+                if self._gone(question.arm):
+                    self._starved = f"The provider stopped answering: {call.message or call.code}"
+                    return
+                self._held[question.arm].append(answer)
+            else:
+                self._answered_at[question.arm] = asyncio.get_running_loop().time()
+                self._keep_held(question.arm)
+                self._keep(answer)
+
+    def _keep(self, answer: Answer) -> None:
+        self._journal.add(answer)
+        self._tally.add(answer)
+        self._tell.step()
+
+    def _keep_held(self, arm: Arm) -> None:
+        """The provider is there: what was lost before counts."""
+        held, self._held[arm] = self._held[arm], []
+        for answer in held:
+            self._keep(answer)
+
+    def _gone(self, arm: Arm) -> bool:
+        return asyncio.get_running_loop().time() - self._answered_at[arm] > self._work.patience_s
 
     async def _ask(self, question: Question, caller: Caller) -> Call:
         case, loop = question.case, asyncio.get_running_loop()
@@ -189,7 +218,9 @@ class _Asker:
             while (pause := self._paused_until - loop.time()) > 0.0:  # noqa: ASYNC110  another's 429 may make it longer
                 await asyncio.sleep(pause)
             call = await caller.chat(turns, model=case.route, extra=extra, give_up_s=GIVE_UP_S)
-            if call.code not in LATER or attempt == ATTEMPTS - 1:
+            # A route that cools down after a 429 is unavailable, and says for how long.
+            later = call.code in LATER or (call.code in PROVIDERS_FAULT and call.retry_after_s is not None)
+            if not later or attempt == ATTEMPTS - 1 or self._gone(question.arm):
                 return call
             # Everybody waits: one caller's 429 is the provider's answer to all of them.
             wait = call.retry_after_s if call.retry_after_s is not None else 2.0**attempt
