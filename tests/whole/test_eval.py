@@ -15,11 +15,11 @@ import pytest
 from whole_app import Server, Sim, send
 
 from waterline.core.app_spec import AppSpec
-from waterline.core.case import Case, Expect
+from waterline.core.case import Case, Expect, ToolCall
 from waterline.core.release import Release, Route, encode_release
 from waterline.core.verdict import Outcome
 from waterline.evals.experiment import Answer as Asked
-from waterline.providers.simulated_script import Answer, Fault, Limits, Lognormal, Target, When
+from waterline.providers.simulated_script import Answer, Fault, Limits, Lognormal, Target, Tool, When
 from waterline.trials.asking import CouldNotRun
 from waterline.trials.evaluation import Done, Work, evaluate
 from waterline.trials.journal import Journal, JournalMismatch
@@ -96,6 +96,35 @@ async def test_a_missing_answer_is_a_failed_one_and_never_dropped(sim: Sim, tmp_
     figures = (await run(work(sim), tmp_path)).result.arms["second"]
     # Every fifth of 31 requests, the first of which was the probe.
     assert (figures.missing, figures.asked, figures.passed) == (6, 30, 24)
+
+
+async def test_tools_of_the_release_are_offered_and_the_call_time_money_and_own_functions_are_judged(
+    sim: Sim, tmp_path: Path
+) -> None:
+    sim.play(main=Target(answer=Answer(tool=Tool(name="book", arguments={"day": "2026-12-01"}))))
+    contract = {"name": "book", "description": "Book it.", "effect": "write",
+                "parameters": {"type": "object", "properties": {"day": {"type": "string"}}}}  # fmt: skip
+    made = Release(app="evaluated", routes={"main": Route(provider="simulated", model="small")}, prompts={},
+                   tools={"book": contract})  # fmt: skip
+    (tmp_path / "scorers").mkdir()
+    (tmp_path / "scorers" / "own.py").write_text("def right(answer, case):\n    return 'book(' in answer or 'silent'\n")
+    wanted = ToolCall(name="book", arguments={"day": "2026-12-01"})
+    asked = (
+        Case(id="right", input="Book it", expect=Expect(tool=wanted, max_ms=60_000.0)),
+        Case(id="wrong", input="Book it", expect=Expect(tool=ToolCall(name="cancel"))),
+        Case(id="slow", input="Book it", expect=Expect(tool=wanted, max_ms=0.001)),
+    )
+    done = await run(work(sim, manifest=encode_release(made), cases=asked), tmp_path / "out")
+    rows = [json.loads(line) for line in done.journal.read_text().splitlines()[1:-1]]
+    assert {row["case"]: row["passed"] for row in rows} == {"right": True, "wrong": False, "slow": False}
+    assert 'book({"day"' in next(row["text"] for row in rows if row["case"] == "right").replace(" ", "")
+    own = (Case(id="own", input="hazel", expect=Expect(python={"own:right": 1.0})),)
+    with pytest.raises(CouldNotRun, match="waterline eval APP_DIR"):
+        await run(work(sim, cases=own), tmp_path / "out")
+    sim.play(main=Target(answer=Answer(echo=True)))
+    judged = await run(work(sim, cases=own, scorers=tmp_path / "scorers"), tmp_path / "out")
+    assert judged.result.arms["second"].passed == 0
+    assert judged.result.plan.scorer.startswith("1+")
 
 
 async def test_a_rate_limit_is_waited_out_and_costs_no_score(sim: Sim, tmp_path: Path) -> None:

@@ -60,7 +60,8 @@ def evaluate(
         work = Work(
             manifest=manifest, spec=spec, cases=load_cases(folder), against=other, repeats=repeats, at_once=at_once,
             margin=margin if margin is not None else quality.regression_max, score_min=quality.score_min,
-            seed=spec.trial.seed, redirect=os.environ.get("WATERLINE_REDIRECT_PROVIDERS", ""),
+            seed=spec.trial.seed, scorers=here / "scorers" if here.is_dir() else None,
+            redirect=os.environ.get("WATERLINE_REDIRECT_PROVIDERS", ""),
         )  # fmt: skip
         if plan_only:
             _foresee(work.plan(), json)

@@ -14,6 +14,21 @@ class Message(Struct, frozen=True, omit_defaults=True):
     content: str
 
 
+class Number(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    value: float
+    tolerance: float = 0.0  # absolute
+
+
+class Similar(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    to: tuple[str, ...]  # to one of these
+    least: float  # cosine, 0 to 1
+
+
+class ToolCall(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    name: str  # "": no tool is called
+    arguments: dict[str, object] = {}  # at least these
+
+
 class Expect(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """What is expected of the answer. Every field that is set must hold. Text compares without case and accents."""
 
@@ -24,6 +39,15 @@ class Expect(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True
     language: str | None = None  # ISO 639-1 of the answer
     json: dict[str, object] | None = None  # the answer is JSON and has at least these fields with these values
     max_words: int | None = None
+    equals: tuple[str, ...] = ()  # the whole answer is one of these
+    number: Number | None = None
+    json_schema: dict[str, object] | None = None
+    tool: ToolCall | None = None
+    grounded_in: str = ""  # a text that has every number, name and yes of the answer
+    similar: Similar | None = None
+    max_ms: float | None = None
+    max_usd: float | None = None
+    python: dict[str, float] = {}  # "file:function" of scorers/, and what it must reach
 
 
 class Case(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

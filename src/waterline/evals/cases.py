@@ -12,6 +12,7 @@ from waterline.core.case import Case, Expect
 from waterline.core.errors import AppFolderError, Mistake
 from waterline.core.language import LANGUAGES
 from waterline.evals.scorers import fold
+from waterline.evals.scorers.python import NAME as FUNCTION
 
 MAX_FILE_BYTES = 32 * 1024 * 1024
 _WHOLE = 10**12  # integers, so that a sum does not depend on its order
@@ -169,4 +170,18 @@ def _wrong_with_expect(expect: Expect) -> list[tuple[str, str]]:
         wrong.append((f'the language "{expect.language}" cannot be told', f"Write one of {known}, or use contains."))
     if expect.max_words is not None and expect.max_words < 1:
         wrong.append((f"max_words is {expect.max_words}", "Write 1 or more."))
+    if any(not fold(text) for text in expect.equals):
+        wrong.append(("a text in equals is empty", "Write the text or leave it out."))
+    if expect.number is not None and expect.number.tolerance < 0:
+        wrong.append((f"the tolerance is {expect.number.tolerance:g}", "Write 0 or more."))
+    if expect.similar is not None and (not expect.similar.to or not 0 < expect.similar.least <= 1):
+        wrong.append(("similar has no texts, or a least outside of 0 to 1", 'Write {"to": ["..."], "least": 0.6}.'))
+    for name, most in (("max_ms", expect.max_ms), ("max_usd", expect.max_usd)):
+        if most is not None and most <= 0:
+            wrong.append((f"{name} is {most:g}", "Write more than 0."))
+    wrong += [
+        (f'"{name}" is no name of a scorer', 'Write "file:function" for scorers/file.py.')
+        for name in expect.python
+        if not FUNCTION.match(name)
+    ]
     return wrong

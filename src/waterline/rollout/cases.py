@@ -12,6 +12,7 @@ from waterline.rollout.reading import did_you_mean
 
 _decode = msgspec.json.Decoder(Case).decode
 _UNKNOWN = re.compile(r"Object contains unknown field `([^`]*)`(?: - at `\$(.*)`)?")
+_FUNCTION = re.compile(r"[a-z_][a-z0-9_]*:[A-Za-z_]\w*\Z")
 _LANGUAGE = re.compile(r"[a-z]{2}\Z")
 
 
@@ -79,3 +80,16 @@ def _check(
         wrong(f'"{case.expect.language}" is not a language', 'Write its ISO 639-1 code, such as "pt"')
     if case.expect.max_words is not None and case.expect.max_words < 1:
         wrong(f"max_words is {case.expect.max_words}", "Write a number above 0")
+    if case.expect.similar is not None and (not case.expect.similar.to or not 0 < case.expect.similar.least <= 1):
+        wrong("similar has no texts, or a least outside of 0 to 1", 'Write {"to": ["..."], "least": 0.6}')
+    if case.expect.number is not None and case.expect.number.tolerance < 0:
+        wrong(f"the tolerance is {case.expect.number.tolerance:g}", "Write 0 or more")
+    for name, most in (("max_ms", case.expect.max_ms), ("max_usd", case.expect.max_usd)):
+        if most is not None and most <= 0:
+            wrong(f"{name} is {most:g}", "Write a number above 0")
+    for name in case.expect.python:
+        file = f"scorers/{name.partition(':')[0]}.py"
+        if not _FUNCTION.match(name):
+            wrong(f'"{name}" is no name of a scorer', 'Write "file:function" for scorers/file.py')
+        elif not folder.has(file):
+            wrong(f'"{name}" is named, but there is no {file}', "Write it, or correct the name")

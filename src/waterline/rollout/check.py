@@ -39,7 +39,7 @@ from waterline.rollout.savings import (
 )
 from waterline.rollout.tools import read_tools
 
-_FOLDERS = ("prompts", "tools", "flows", "cases", "knowledge")
+_FOLDERS = ("prompts", "tools", "flows", "cases", "knowledge", "scorers")
 _FOREVER_US = 4_102_444_800_000_000  # 2100-01-01: a price of any date is a price
 
 

@@ -261,4 +261,5 @@ TOOL: Keys = {
     "code": TEXT,
 }
 CASE = ("id", "input", "messages", "expect", "tags", "source", "route", "variables")
-EXPECT = ("contains", "contains_any", "not_contains", "regex", "language", "json", "max_words")
+EXPECT = ("contains", "contains_any", "not_contains", "regex", "language", "json", "max_words", "equals", "number",
+          "json_schema", "tool", "grounded_in", "similar", "max_ms", "max_usd", "python")  # fmt: skip

@@ -36,6 +36,7 @@ class Call(Struct):
     tokens_out: int = 0
     cost_usd: str = ""
     retry_after_s: float | None = None
+    tools: tuple[tuple[str, str], ...] = ()  # of a plain answer: (name, arguments as JSON)
 
     @property
     def failed_honestly(self) -> bool:
@@ -52,8 +53,18 @@ class _Body(Struct):
     error: _Error | None = None
 
 
+class _Function(Struct):
+    name: str = ""
+    arguments: str = ""
+
+
+class _ToolCall(Struct):
+    function: _Function | None = None
+
+
 class _Message(Struct):
     content: str | None = None
+    tool_calls: list[_ToolCall] | None = None
 
 
 class _Choice(Struct):
@@ -162,6 +173,8 @@ class Caller:
             return
         first = read.choices[0] if read.choices else None
         call.text = (first.message.content or "") if first else ""
+        called = (first.message.tool_calls or []) if first else []
+        call.tools = tuple((c.function.name, c.function.arguments) for c in called if c.function is not None)
         call.finish_reason = (first.finish_reason or "") if first else ""
         call.complete = call.status == 200 and bool(call.finish_reason)
         call.truncated = call.status == 200 and not call.complete

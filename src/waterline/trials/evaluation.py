@@ -8,8 +8,9 @@ with: an hour's outage says nothing about a release.
 
 import asyncio
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -18,7 +19,8 @@ from waterline.core.app_spec import AppSpec, Limits, encode_spec
 from waterline.core.case import Case, case_set_id
 from waterline.core.release import parse_release, release_id
 from waterline.evals.experiment import Answer, Arm, Plan, Result, Tally, judge
-from waterline.evals.scorers import VERSION, score
+from waterline.evals.scorers import VERSION, Given, Score, python, score, score_given, similar
+from waterline.evals.scorers.base import Function, ToolCalled
 from waterline.trials.asking import AT_ONCE, AT_ONCE_LOCAL, CouldNotRun
 from waterline.trials.calls import Call, Caller
 from waterline.trials.instance import Instance
@@ -48,9 +50,12 @@ class Work(Struct, frozen=True):
     seed: int = 1
     redirect: str = ""
     patience_s: float = PATIENCE_S
+    scorers: Path | None = None  # the folder of the app's own functions
 
-    def plan(self) -> Plan:
-        """Raises CouldNotRun where there is nothing to ask, or no margin was declared."""
+    def plan(self, functions: str = "") -> Plan:
+        """`functions`: the digest of the app's own scorers.
+
+        Raises CouldNotRun where there is nothing to ask, or no margin was declared."""
         if not self.cases:
             raise CouldNotRun("There are no cases to ask. Write them to cases/*.jsonl, or name a file: --cases FILE.")
         if self.against is not None and self.margin is None:
@@ -60,7 +65,7 @@ class Work(Struct, frozen=True):
             )
         return Plan(
             app=self.spec.name, release=release_id(self.manifest), case_set=case_set_id(self.cases),
-            cases=len(self.cases), repeats=self.repeats, scorer=VERSION,
+            cases=len(self.cases), repeats=self.repeats, scorer=f"{VERSION}+{functions}" if functions else VERSION,
             against=release_id(self.against) if self.against is not None else "",
             margin=self.margin if self.against is not None else None,
             score_min=self.score_min if self.against is None else None, seed=self.seed,
@@ -90,7 +95,8 @@ def questions(plan: Plan, cases: Sequence[Case]) -> Iterator[Question]:
 
 async def evaluate(work: Work, folder: Path, tell: Teller) -> Done:
     """Ask what the journal in `folder` does not have, and judge. Raises CouldNotRun; what was asked is kept."""
-    plan = work.plan()
+    functions, digest = _scorers(work)
+    plan = work.plan(digest)
     with Journal(folder, plan) as journal:
         tally = Tally({case.id: _tags(case) for case in work.cases})
         asked: set[tuple[str, Arm, int]] = set()
@@ -102,7 +108,7 @@ async def evaluate(work: Work, folder: Path, tell: Teller) -> Done:
         if left:
             tell.begin("eval", 1, 1, 0.0)
             tell.doing("asking" if not asked else f"going on, {len(asked)} were asked before", left)
-            await _Asker(work, plan, journal, tally, tell).run(
+            await _Asker(work, plan, journal, tally, tell, functions).run(
                 q for q in questions(plan, work.cases) if (q.case.id, q.arm, q.repeat) not in asked
             )
         simulated = bool(work.redirect) or _simulated(work)
@@ -113,8 +119,29 @@ async def evaluate(work: Work, folder: Path, tell: Teller) -> Done:
         return Done(journal.id, result, journal.path, left)
 
 
+def _scorers(work: Work) -> tuple[dict[str, Function], str]:
+    """What scoring these cases needs is there, or nothing is asked."""
+    if any(case.expect.similar is not None for case in work.cases):
+        similar.ready()
+    if not any(case.expect.python for case in work.cases):
+        return {}, ""
+    if work.scorers is None:
+        raise CouldNotRun("Cases name functions of the app's own, which are in its folder: waterline eval APP_DIR.")
+    return python.load(work.scorers, work.cases)
+
+
 class _Asker:
-    def __init__(self, work: Work, plan: Plan, journal: Journal, tally: Tally, tell: Teller) -> None:
+    def __init__(
+        self,
+        work: Work,
+        plan: Plan,
+        journal: Journal,
+        tally: Tally,
+        tell: Teller,
+        functions: Mapping[str, Function],
+    ) -> None:
+        self._functions = functions
+        self._offered = {arm: _tools(m) for arm, m in (("second", work.manifest), ("first", work.against)) if m}
         self._work, self._plan, self._journal, self._tally, self._tell = work, plan, journal, tally, tell
         self._paused_until = 0.0
         self._starved = ""
@@ -185,7 +212,7 @@ class _Asker:
             if call.code == "budget_exceeded":
                 self._starved = f"The app's budget ended: {call.message}"
                 return
-            answer = _answer(question, call)
+            answer = _answer(question, call, self._functions)
             if call.code in PROVIDERS_FAULT:
                 if self._gone(question.arm):
                     self._starved = f"The provider stopped answering: {call.message or call.code}"
@@ -213,7 +240,9 @@ class _Asker:
     async def _ask(self, question: Question, caller: Caller) -> Call:
         case, loop = question.case, asyncio.get_running_loop()
         turns = [{"role": m.role, "content": m.content} for m in case.turns()]
-        extra = {"waterline": {"variables": case.variables}} if case.variables else None
+        extra: dict[str, Any] = {"waterline": {"variables": case.variables}} if case.variables else {}
+        if case.expect.tool is not None and (tools := self._offered[question.arm]):
+            extra["tools"] = tools
         for attempt in range(ATTEMPTS):
             while (pause := self._paused_until - loop.time()) > 0.0:  # noqa: ASYNC110  another's 429 may make it longer
                 await asyncio.sleep(pause)
@@ -228,15 +257,30 @@ class _Asker:
         raise AssertionError("the last attempt returns")
 
 
-def _answer(question: Question, call: Call) -> Answer:
-    text = call.text if call.complete else None
-    found = score(question.case, text, call.finish_reason if call.complete else None)
+def _answer(question: Question, call: Call, functions: Mapping[str, Function]) -> Answer:
+    cost, ms = _nano(call.cost_usd), round(1000.0 * call.total_s, 1)
+    found = _scored(question.case, call, ms, cost, functions)
+    called = "\n".join(f"{name}({arguments})" for name, arguments in call.tools)
     return Answer(
         case=question.case.id, arm=question.arm, repeat=question.repeat, passed=found.passed,
         reason=found.reason if call.complete else (call.message or call.code or found.reason)[:300],
-        text=call.text, code=call.code, ms=round(1000.0 * call.total_s, 1) if call.complete else None,
-        cost_nano_usd=_nano(call.cost_usd), tokens_in=call.tokens_in, tokens_out=call.tokens_out, trace=call.trace,
+        text="\n".join(filter(None, (call.text, called))), code=call.code, ms=ms if call.complete else None,
+        cost_nano_usd=cost, tokens_in=call.tokens_in, tokens_out=call.tokens_out, trace=call.trace,
     )  # fmt: skip
+
+
+def _scored(case: Case, call: Call, ms: float, cost: int | None, functions: Mapping[str, Function]) -> Score:
+    if not call.complete:
+        return score(case, None, None)
+    tools = tuple(ToolCalled(name, arguments) for name, arguments in call.tools)
+    return score_given(case, Given(call.text, call.finish_reason, tools, ms, cost, functions))
+
+
+def _tools(manifest: bytes) -> list[dict[str, Any]]:
+    """The release's contracts as a request carries them."""
+    told = ("name", "description", "parameters")
+    tools = parse_release(manifest).tools.values()
+    return [{"type": "function", "function": {key: tool[key] for key in told if key in tool}} for tool in tools]
 
 
 def _nano(usd: str) -> int | None:
