@@ -255,6 +255,7 @@ async def _settle(talk: Talk, heard: Heard, pending: str, news: bool) -> bool:
         return True
     if heard.other:
         none_of_these(talk)
+        steps.missed(talk)
         return True
     if heard.when is not None or ("change" in heard.intents and (state.booked_at or appointment.name in state.slots)):
         if heard.when is not None:
@@ -266,8 +267,11 @@ async def _settle(talk: Talk, heard: Heard, pending: str, news: bool) -> bool:
     if pending == appointment.name and heard.answer:
         if heard.answer == "yes" and len(state.offered) == 1:
             choose(talk, state.offered[0].start)
+        elif heard.answer == "no" and "thanks" in heard.intents and not state.booked_at:
+            _ask_to_cancel(talk)  # "no, thanks": to all of it
         elif heard.answer == "no":
             none_of_these(talk)
+            steps.missed(talk)
         else:
             return False  # yes, but to which?
         return True

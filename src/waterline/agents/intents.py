@@ -47,7 +47,7 @@ _PATTERNS: dict[str, re.Pattern[str]] = {
         r"|(?:ignor[ae]|esque[cç]a|desconsidere) (?:todas? )?(?:as |suas |tuas )*(?:instru\w+|regras)|(?:ignora|olvida|olvide|ignore) (?:todas )?(?:las |tus |sus )*(?:instrucciones|reglas)|prompt (?:do|del) sistema|tell (?:me )?a joke|write (?:me )?(?:a |some )?(?:poem|code|essay|python|story)|conta(?:r)? uma piada|cuenta(?:me)? un chiste|homework|(?:^|\n)\s*system\s*:)"
     ),
     "thanks": re.compile(
-        r"\b(?:thanks?|thank you|thx|ty|cheers|obrigad[oa]s?|obg|brigad[oa]|valeu|agradeco|gracias|graci|mil gracias|agradezco)\b"
+        r"\b(?:thanks?|thank you|thx|ty|cheers|obrigad[oa]s?|obg|brigad[oa]|valeu|agradeco|gracias|graci|grax|gracs|mil gracias|agradezco)\b"
     ),
     "bye": re.compile(
         r"\b(?:bye|goodbye|see you|see u|have a (?:nice|good) (?:day|evening|weekend)|tchau|ate (?:logo|la|mais|terca|quinta|amanha)|adios|hasta (?:luego|pronto|manana|el)|chau|nos vemos)\b"
