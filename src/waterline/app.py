@@ -30,6 +30,7 @@ from waterline.api.chat import Completions
 from waterline.api.control import control_routes
 from waterline.api.count_tokens import CountTokens
 from waterline.api.http import Patience, Server
+from waterline.api.mcp import Mcp
 from waterline.api.messages import Messages, MessagesSink
 from waterline.api.ops import Feedback, FeedbackBody, MetricsPage, ModelList, Readyz, healthz
 from waterline.api.responses import TREE, Responses, ResponsesSink, ResponseTree
@@ -67,6 +68,7 @@ from waterline.worker import Worker
 if TYPE_CHECKING:
     from waterline.channels.opened import Channels
     from waterline.connected import Connected
+    from waterline.connectors.systems import Systems
     from waterline.conversations import Conversations
 
 log = logging.getLogger("waterline")
@@ -179,6 +181,11 @@ class Waterline:
         plane.add("POST", "/v1/messages/count_tokens", Action.DATA_CALL, counting, MessagesSink)
         plane.add("GET", "/v1/models", Action.DATA_CALL, ModelList(self.find))
         plane.add("POST", "/v1/feedback", Action.DATA_FEEDBACK, Feedback(self._feedback))
+        mcp = Mcp(
+            systems=self._systems, apps=self.deps.apps, store=self.store, clock_us=clock_us,
+            digest_key=self.deps.digest_key, count=self.metrics.count,
+        )  # fmt: skip
+        plane.add("POST", "/mcp", Action.TOOLS_CALL, mcp)
         plane.add("GET", "/metrics", Action.METRICS_READ, MetricsPage(self._metrics_text))
         plane.open_routes["/healthz"] = healthz
         plane.open_routes["/readyz"] = Readyz(self._trouble)
@@ -358,17 +365,23 @@ class Waterline:
             self.conversations.woken(conversation)
 
     def _connect(self) -> "Conversations":
-        from waterline.connected import Connected
         from waterline.conversations import Conversations
 
-        self.connected = Connected(self._connections, self.settings.connector, self.metrics.count)
         return Conversations(
             store=self.store,
             deps=self.deps,
             find=self.find,
-            systems=self.connected.of,
+            systems=self._systems,
             url=lambda c: f"{self.settings.public_url}/conversations/{c}",
         )
+
+    def _systems(self, app: str) -> "Systems | None":
+        """The connected systems of an app, from the first time that somebody asks for any."""
+        if self.connected is None:
+            from waterline.connected import Connected
+
+            self.connected = Connected(self._connections, self.settings.connector, self.metrics.count)
+        return self.connected.of(app)
 
     def _connections(self, app: str) -> Mapping[str, Connection]:
         known = self.deps.apps.get(app)

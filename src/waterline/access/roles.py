@@ -68,6 +68,7 @@ class Action(StrEnum):
     DATA_CALL = "data.call"
     DATA_FEEDBACK = "data.feedback"
     DATA_INGEST = "data.ingest"
+    TOOLS_CALL = "tools.call"
 
 
 class Rule(Struct, frozen=True):
@@ -121,6 +122,7 @@ _DECLARED: dict[Action, Rule] = {
     Action.DATA_CALL: _rule("Ask models, list routes", Role.APP),
     Action.DATA_FEEDBACK: _rule("Send feedback on an answer", Role.APP),
     Action.DATA_INGEST: _rule("Send traces of the app's own", Role.APP),
+    Action.TOOLS_CALL: _rule("Call what the app offers of its connected systems, at /mcp", Role.APP),
 }
 
 MATRIX: Mapping[Action, Rule] = MappingProxyType(_DECLARED)

@@ -152,6 +152,7 @@ class AppSpec(Struct, frozen=True, omit_defaults=True):
     branches: tuple[Branch, ...] = ()
     conversations: Conversing = Conversing()
     channels: Channels = Channels()
+    offered: tuple[str, ...] = ()  # operations of connectors that are tools at /mcp: "crm.note"
 
 
 def encode_spec(spec: AppSpec) -> bytes:

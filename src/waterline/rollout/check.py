@@ -21,7 +21,7 @@ from waterline.core.savings import Cache, History, Routing
 from waterline.rollout.branches import read_branches
 from waterline.rollout.cases import read_cases
 from waterline.rollout.channels import read_channels
-from waterline.rollout.connections import read_connectors
+from waterline.rollout.connections import read_connectors, read_offered
 from waterline.rollout.environment import AppToml, read_prices
 from waterline.rollout.flows import read_flows, read_handbooks
 from waterline.rollout.folder import Folder
@@ -97,6 +97,7 @@ def check(
             channels=read_channels(app),
             branches=read_branches(found, _declared(app, "connectors")),
             connectors=connections,
+            offered=read_offered(app, contracts),
         )
         cache = read_cache(app)
         routing = read_routing(app, routes, declared)

@@ -12,6 +12,7 @@ from waterline.connectors import registry
 from waterline.connectors.arguments import misfit
 from waterline.connectors.base import BadParameter, Kind, Manifest
 from waterline.core.app_spec import Connection
+from waterline.core.offered import tool_name
 from waterline.rollout.environment import AppToml
 from waterline.rollout.reading import Place, did_you_mean, plain_json
 from waterline.rollout.routes import NAME, NAME_RULE
@@ -38,6 +39,21 @@ def read_connectors(app: AppToml) -> tuple[dict[str, Connection], dict[str, Any]
             connections[name], manifest = found
             contracts[name] = contract(manifest)
     return connections, contracts
+
+
+def read_offered(app: AppToml, contracts: dict[str, Any]) -> tuple[str, ...]:
+    """[mcp] tools: the operations that others may call at /mcp."""
+    offered: tuple[str, ...] = app.read("mcp").get("tools", ())
+    place = app.place("mcp")
+    known = [f"{name}.{operation}" for name, told in contracts.items() for operation in told["operations"]]
+    names: dict[str, str] = {}
+    for one in offered:
+        if one not in known:
+            remedy = did_you_mean(one, known) if known else "Declare the connector: [connectors.<name>]"
+            place.wrong("tools", f'no connector has the operation "{one}"', remedy)
+        elif names.setdefault(tool_name(one), one) != one:
+            place.wrong("tools", f'"{one}" and "{names[tool_name(one)]}" would be one tool', "Rename a connector")
+    return tuple(dict.fromkeys(offered))
 
 
 def contract(manifest: Manifest) -> dict[str, Any]:

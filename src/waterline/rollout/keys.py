@@ -189,6 +189,7 @@ CONVERSATIONS: Keys = {
 CONNECTOR: Keys = {
     "kind": Key("text", required=True)
 }  # and the parameters of the kind, see docs/reference/connectors.md
+MCP: Keys = {"tools": Key("texts")}
 TABLES: Mapping[str, Keys] = {
     "": TOP,
     "app": APP,
@@ -203,6 +204,7 @@ TABLES: Mapping[str, Keys] = {
     "objectives.quality": QUALITY,
     "forecast": FORECAST,
     "connectors.<name>": CONNECTOR,
+    "mcp": MCP,
     "trial": TRIAL,
     "retention": RETENTION,
     "cache": CACHE,

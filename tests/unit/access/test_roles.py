@@ -18,7 +18,7 @@ from waterline.access.roles import (
 )
 from waterline.core.errors import PermissionDenied
 
-DATA_PLANE = {Action.DATA_CALL, Action.DATA_FEEDBACK, Action.DATA_INGEST}
+DATA_PLANE = {Action.DATA_CALL, Action.DATA_FEEDBACK, Action.DATA_INGEST, Action.TOOLS_CALL}
 TEXT_OF_USERS = {Action.BODIES_READ, Action.FEEDBACK_READ, Action.TRACE_REPLAY}
 
 

@@ -33,6 +33,7 @@ KNOWN = {
     "`[history]`": keys.HISTORY,
     "`[connectors.<name>]`": keys.CONNECTOR,
     "`[conversations]`": keys.CONVERSATIONS,
+    "`[mcp]`": keys.MCP,
     "`[channels.whatsapp]`": keys.WHATSAPP,
     "`[channels.webchat]`": keys.WEBCHAT,
     "`[channels.email]`": keys.EMAIL,

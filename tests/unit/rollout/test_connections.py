@@ -65,3 +65,20 @@ def test_each_mistake_is_told_with_its_line_and_remedy(
     assert (found.file, found.line) == ("app.toml", text.count("\n", 0, begins) + 1 + offset)
     assert says in found.problem
     assert remedy in found.remedy
+
+
+OFFER = CALENDAR + '[mcp]\ntools = ["calendar.book", "calendar.book"]\n'
+
+
+def test_what_is_offered_at_mcp_is_named_and_in_the_environment_record(tmp_path: Path) -> None:
+    found = checked(good(tmp_path / "a", **{"app.toml": APP + OFFER}))
+    assert found.spec.offered == ("calendar.book",)
+    assert parse_spec(encode_spec(found.spec)) == found.spec
+    assert checked(good(tmp_path / "b", **{"app.toml": APP + CALENDAR})).spec.offered == ()
+
+
+@pytest.mark.parametrize("wrong", ["calendar.boook", "calendar", "crm.note"])
+def test_an_operation_that_no_connector_has_is_not_offered(tmp_path: Path, wrong: str) -> None:
+    toml = APP + CALENDAR + f'[mcp]\ntools = ["{wrong}"]\n'
+    found = mistakes(good(tmp_path, **{"app.toml": toml}))
+    assert any(f'no connector has the operation "{wrong}"' in str(m) for m in found), found
