@@ -187,10 +187,10 @@ async def month(run: Run, phones: Telephones, numbers: list[tuple[str, str]], se
         await asyncio.wait(pending)
 
 
-def sheet(folder: Path) -> None:
-    """Three hundred branches."""
+def sheet(folder: Path, count: int = BRANCHES) -> None:
+    """Made-up branches."""
     example = HERE.parent / "examples" / "branches.py"
-    command = [sys.executable, str(example), str(folder / "branches.csv"), "--count", str(BRANCHES), "--no-scopes"]
+    command = [sys.executable, str(example), str(folder / "branches.csv"), "--count", str(count), "--no-scopes"]
     subprocess.run(command, check=True, capture_output=True)
 
 

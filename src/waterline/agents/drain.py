@@ -14,6 +14,7 @@ from waterline.agents.effects import Performer
 from waterline.agents.inbox import in_order, put_outcome, put_tick
 from waterline.agents.places import Place, Places
 from waterline.connectors.base import ConnectorFault
+from waterline.connectors.fair import Fair
 from waterline.core.conversation import Handoff, Outcome, Turn
 from waterline.core.errors import RequestError
 from waterline.store import conversations, effects, handoffs, identities
@@ -67,7 +68,7 @@ class Drain:
         self._count = count
         self._url = url
         self._sleep = sleep
-        self._turns = asyncio.Semaphore(at_once)
+        self._turns = Fair(at_once)
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._again: set[str] = set()
         self._looking: asyncio.Task[None] | None = None
@@ -96,8 +97,8 @@ class Drain:
         try:
             while True:
                 self._again.discard(conversation)
-                if await self._silence(conversation):
-                    async with self._turns:
+                if branch := await self._silence(conversation):
+                    async with self._turns.place(branch):
                         more = await self._turn(conversation)
                 else:
                     more = False
@@ -112,23 +113,24 @@ class Drain:
             self._tasks.pop(conversation, None)
             self._again.discard(conversation)
 
-    async def _silence(self, conversation: str) -> bool:
-        """Waits until the user has paused, for a declared time at most. False: nothing waits, or it is not ours."""
+    async def _silence(self, conversation: str) -> str:
+        """Waits until the user has paused, for a declared time at most. Returns the app and branch whose it is; "":
+        nothing waits, or it is not ours."""
         while True:
             found = await self._store.read(lambda tx: _quiet(tx, conversation))
             if found is None:
-                return False
+                return ""
             at, since = found
             place = self._places().of(at.app, at.env, at.branch)
             now = self._clock_us()
             if at.mode != "bot" or place is None or at.retry_us > now:
-                return False
+                return ""
             if since is None or at.tries:
-                return True
+                return f"{at.app}/{at.branch}"
             rules, (oldest, newest) = place.rules, since
             ends = min(newest + int(rules.quiet_s * 1e6), oldest + int(rules.longest_quiet_s * 1e6))
             if now >= ends:
-                return True
+                return f"{at.app}/{at.branch}"
             await self._sleep((ends - now) / 1e6)
 
     async def _turn(self, conversation: str) -> bool:

@@ -15,6 +15,7 @@ from waterline.agents.inbox import put_outcome
 from waterline.agents.places import Place, Places
 from waterline.agents.tools import Systems, scope_of
 from waterline.connectors.base import PERMANENT, ConnectorFault
+from waterline.connectors.fair import Fair
 from waterline.core.conversation import Effect, Handoff, Outbound, Outcome
 from waterline.store import conversations, effects
 from waterline.store.conversations import Conversation
@@ -85,8 +86,8 @@ class Performer:
         self._begun_us = clock_us()
         self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._again: set[tuple[str, str]] = set()
-        self._replies = asyncio.Semaphore(REPLIES_AT_ONCE)
-        self._acts = asyncio.Semaphore(ACTS_AT_ONCE)
+        self._replies = Fair(REPLIES_AT_ONCE)
+        self._acts = Fair(ACTS_AT_ONCE)
 
     def kick(self, conversation: str, lane: str) -> None:
         """There is something to do in this lane."""
@@ -133,11 +134,12 @@ class Performer:
         if place is None:  # the branch is not declared now; it may be again
             await self._store.write(lambda tx: effects.hold(tx, row, now + int(LONGEST_PAUSE_S * 1e6)))
             return False
+        branch = f"{conversation.app}/{conversation.branch}"
         if row.lane == REPLY:
-            async with self._replies:
+            async with self._replies.place(branch):
                 await self._reply(row, conversation, place)
         else:
-            async with self._acts:
+            async with self._acts.place(branch):
                 await self._act(row, conversation, place)
         return True
 

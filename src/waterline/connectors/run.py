@@ -17,6 +17,7 @@ from msgspec import Struct
 from waterline.connectors.arguments import misfit
 from waterline.connectors.base import Config, Connector, ConnectorFault, Manifest, Operation, Scope
 from waterline.connectors.breaker import LONGEST_PAUSE_S, Breaker
+from waterline.connectors.fair import Fair
 
 AT_ONCE = 8  # calls of one connector
 WAITING = 64  # calls that wait for their turn
@@ -56,11 +57,12 @@ class Ready:
     ) -> None:
         self.connector = connector
         self.name = config.name
-        self.breaker = Breaker()
-        self.waiting = 0
+        self._breakers: dict[str, Breaker] = {}  # by branch: one's calendar that hangs says nothing of the others'
+        self._everybodys = Breaker()  # wrong credentials are wrong for all, and repeating them locks accounts
+        self._waiting: dict[str, int] = {}
         self.clock, self.chance = clock, chance
         self.record = record or (lambda _: None)
-        self._turns = asyncio.Semaphore(at_once)
+        self._turns = Fair(at_once)
         names = connector.manifest.secrets
         self._secrets = tuple(v for n in names if len(v := config.settings.get(n, "")) >= 4)
 
@@ -68,22 +70,40 @@ class Ready:
     def manifest(self) -> Manifest:
         return self.connector.manifest
 
-    async def turn(self, within_s: float) -> None:
+    @property
+    def waiting(self) -> int:
+        return sum(self._waiting.values())
+
+    def breaker(self, scope: Scope) -> Breaker:
+        if self._everybodys.open:
+            return self._everybodys
+        return self._breakers.setdefault(scope.branch, Breaker())
+
+    def failed(self, scope: Scope, began_s: float, fault: ConnectorFault) -> None:
+        breaker = self._everybodys if fault.kind == "credentials" else self.breaker(scope)
+        breaker.failed(self.clock(), began_s, fault.kind, fault.message, fault.retry_after_s)
+
+    def succeeded(self, scope: Scope, began_s: float) -> None:
+        self._everybodys.succeeded(began_s)
+        self.breaker(scope).succeeded(began_s)
+
+    async def turn(self, branch: str, within_s: float) -> None:
         """Waits for one of the places. Raises ConnectorFault("down") when there are too many, or none in time."""
-        if self.waiting >= WAITING:
+        waiting = self._waiting.get(branch, 0)
+        if waiting >= WAITING:
             raise ConnectorFault("down", f"{self.name}: {WAITING} calls wait already. Try later", retry_after_s=2.0)
-        self.waiting += 1
+        self._waiting[branch] = waiting + 1
         try:
-            await asyncio.wait_for(self._turns.acquire(), within_s)
+            await asyncio.wait_for(self._turns.take(branch), within_s)
         except TimeoutError:
             raise ConnectorFault(
                 "down", f"{self.name}: no call could begin within {within_s:g} s, all are taken", retry_after_s=2.0
             ) from None
         finally:
-            self.waiting -= 1
+            self._waiting[branch] -= 1
 
-    def done(self) -> None:
-        self._turns.release()
+    def done(self, branch: str) -> None:
+        self._turns.give_back(branch)
 
     def clean(self, fault: ConnectorFault, personal: tuple[str, ...] = ()) -> ConnectorFault:
         """The same fault, named, without secrets and without what is personal in the arguments."""
@@ -121,7 +141,7 @@ async def perform(
                 result = await _attempt(ready, known, arguments, key, scope, personal)
                 break
             except ConnectorFault as fault:
-                pause_s = _pause(ready, known, fault, attempts)
+                pause_s = _pause(ready, scope, known, fault, attempts)
                 if pause_s is None:
                     raise
             await asyncio.sleep(pause_s)
@@ -173,14 +193,15 @@ async def _attempt(
     ready: Ready, known: Operation, arguments: Mapping[str, Any], key: str, scope: Scope, personal: tuple[str, ...]
 ) -> dict[str, Any]:
     """Once. Whatever goes wrong becomes a ConnectorFault and is booked with the breaker."""
-    await ready.turn(known.timeout_s)
+    await ready.turn(scope.branch, known.timeout_s)
     began_s = ready.clock()
     try:
-        wait_s = ready.breaker.wait_s(began_s)
+        breaker = ready.breaker(scope)
+        wait_s = breaker.wait_s(began_s)
         if wait_s:
-            kind: Any = ready.breaker.kind
-            raise ConnectorFault(kind, f"not asked again for {wait_s:.0f} s: {ready.breaker.why}", retry_after_s=wait_s)
-        ready.breaker.begin(began_s)
+            kind: Any = breaker.kind
+            raise ConnectorFault(kind, f"not asked again for {wait_s:.0f} s: {breaker.why}", retry_after_s=wait_s)
+        breaker.begin(began_s)
         try:
             result = await asyncio.wait_for(ready.connector.call(known.name, arguments, key, scope), known.timeout_s)
         except ConnectorFault as fault:
@@ -192,14 +213,14 @@ async def _attempt(
             log.error("connector %s: %s failed%s", ready.name, known.name, _place(error))
             clean = ready.clean(ConnectorFault("data", f"{known.name} cannot make sense of the answer{_place(error)}"))
         else:
-            ready.breaker.succeeded(began_s)
+            ready.succeeded(scope, began_s)
             return result
     finally:
-        ready.done()
+        ready.done(scope.branch)
     if clean.kind in COUNTED:
-        ready.breaker.failed(ready.clock(), began_s, clean.kind, clean.message, clean.retry_after_s)
+        ready.failed(scope, began_s, clean)
     else:
-        ready.breaker.succeeded(began_s)
+        ready.succeeded(scope, began_s)
     raise clean
 
 
@@ -212,7 +233,7 @@ def _place(error: Exception) -> str:
     return f" ({type(error).__name__}{at})"
 
 
-def _pause(ready: Ready, known: Operation, fault: ConnectorFault, attempts: int) -> float | None:
+def _pause(ready: Ready, scope: Scope, known: Operation, fault: ConnectorFault, attempts: int) -> float | None:
     """How long before it is tried again; None: not at all."""
     if fault.kind not in ("slow", "down") or attempts > known.retries:
         return None
@@ -220,7 +241,7 @@ def _pause(ready: Ready, known: Operation, fault: ConnectorFault, attempts: int)
         return None
     longest_s = BACKOFF_S[min(attempts, len(BACKOFF_S)) - 1]
     pause_s = max(ready.chance() * longest_s, fault.retry_after_s or 0.0)
-    return None if pause_s > LONGEST_PAUSE_S or ready.breaker.open else pause_s
+    return None if pause_s > LONGEST_PAUSE_S or ready.breaker(scope).open else pause_s
 
 
 def _bounded(known: Operation, result: dict[str, Any]) -> tuple[dict[str, Any], int]:

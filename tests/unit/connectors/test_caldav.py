@@ -282,8 +282,8 @@ async def schema(office: Office, wire: Wire) -> Ready:
 async def test_each_fault_is_named_and_holds_no_secret(
     office: Office, wire_to: Callable[[int], Wire], fault: Any, operation: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("waterline.connectors.caldav.TIMEOUT_S", 0.3)
     ready = await fault(office, wire_to(office.server.port))
+    monkeypatch.setattr("waterline.connectors.caldav.TIMEOUT_S", 0.3)
     given: dict[str, Any] = {
         "free_slots": {"visits": VISITS, "from": MONDAY},
         "book": {"visits": VISITS, "start": AT, "name": "Ana Sousa"},
