@@ -1,4 +1,6 @@
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "agents"))  # `world`: a small world for conversations
+TESTS = Path(__file__).parents[2]
+sys.path.insert(0, str(TESTS / "unit/agents"))  # `world`: a small world for conversations
+sys.path.insert(0, str(TESTS / "whole"))  # `phones`: simulated telephones

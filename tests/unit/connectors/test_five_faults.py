@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from msgspec.structs import replace
-from twelve import FAULTS, SYSTEMS, System
+from twelve import FAULTS, SYSTEMS, System, table
 from world import LISBON, World, said, text
 
 from realservers.wire import Wire
@@ -144,5 +144,7 @@ async def done_later(case: Case) -> None:
     raise AssertionError(case.records)
 
 
-def test_there_are_twelve_with_whatsapp() -> None:
-    assert len({made.kind for made in SYSTEMS}) == 11
+def test_the_reference_page_has_what_is_shown_here_of_all_twelve() -> None:
+    page = (ROOT / "docs/reference/connectors.md").read_text("utf-8")
+    assert len(table().splitlines()) == 2 + 12
+    assert table() in page, "copy twelve.table() into docs/reference/connectors.md"

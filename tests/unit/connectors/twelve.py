@@ -464,3 +464,21 @@ class Hook(System):
 
 
 SYSTEMS = (Caldav, TrytonCrm, SoapErp, Maria, Postgres, SheetFile, RestSystem, McpTools, MailOut, Ldap, Hook)
+
+# What became of a reply on WhatsApp (tests/unit/connectors/test_five_faults_whatsapp.py).
+WHATSAPP = {"slow": "unsure", "down": "later", "credentials": "number_stopped", "schema": "never", "dirty": "never"}
+_ENDS = {
+    **dict.fromkeys(("slow", "down", "unsure", "later", "number_stopped"), "later, once"),
+    **dict.fromkeys(("credentials", "schema", "data", "never"), "a person"),
+}
+
+
+def table() -> str:
+    """What the tests show, for docs/reference/connectors.md."""
+    lines = ["| system | slow | down | wrong credentials | changed schema | dirty data |"]
+    lines.append("| --- | --- | --- | --- | --- | --- |")
+    kinds = {made.kind: {f: made.expected.get(f, "data" if f == "dirty" else f) for f in FAULTS} for made in SYSTEMS}
+    for name, found in {**kinds, "WhatsApp": WHATSAPP}.items():
+        cells = [kind if kind == "done" else f"`{kind}`: {_ENDS[kind]}" for kind in found.values()]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
