@@ -1,5 +1,6 @@
 """The connected systems of an app, by the names that it gave them; each is made when it is first called."""
 
+import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -37,7 +38,9 @@ class Systems:
     ) -> dict[str, Any]:
         """Performs it (connectors/run.py). `confirmed`: an effect of a flow is, or the flow would not have planned it;
         a model's wish is not. Raises ConnectorFault."""
-        ready = self.ready(connector)
+        ready = self._ready.get(connector)
+        if ready is None:  # a client library may take half a second to be imported
+            ready = self._ready.setdefault(connector, await asyncio.to_thread(self._made, connector))
         return await perform(ready, operation, arguments, key, scope, confirmed=confirmed, reads_only=reads_only)
 
     def reads(self, connector: str, operation: str) -> bool:
