@@ -103,7 +103,7 @@ def main() -> None:
                 except (OSError, sqlite3.Error) as error:
                     status, text = 503, f"The office cannot be read: {escape(str(error))}"
             elif self.path == "/":
-                phone = f'<iframe title="telephone" src="{given.phone}/"></iframe>'
+                phone = f'<iframe title="telephone" src="{escape(given.phone)}"></iframe>'
                 body = f'<main>{phone}<iframe title="office" src="/office"></iframe></main>'
                 text = PAGE.format(title="A telephone and the office", style=STYLE, body=body)
             else:

@@ -21,6 +21,8 @@ HERE = Path(__file__).resolve().parent
 CALENDAR = "office/visits"
 DATABASE = "school"
 SHOWN_BY_S = 60
+ANA = "351911000001"  # whose telephone is open at first
+NUMBER = "100000000000001"  # the school's, as in school/branches.toml
 MAKE = (
     '<?xml version="1.0" encoding="utf-8"?><C:mkcalendar xmlns:D="DAV:" xmlns:C="urn:ietf:params:xml:ns:caldav">'
     "<D:set><D:prop><D:displayname>Visits</D:displayname></D:prop></D:set></C:mkcalendar>"
@@ -71,10 +73,18 @@ class Office:
         self._start_calendar()
         self._start_crm()
         port = self.phone_url.rpartition(":")[2]
+        script = self.folder / "phone.json"
+        script.write_text(json.dumps({"numbers": [{"id": NUMBER, "name": "Porto Azul International School"}]}))
         phone = [sys.executable, "-m", "waterline.channels.simulated", "--port", port, "--webhook", self.webhook]
+        phone += ["--script", str(script)]
         self._run("phone", phone)
         board = [sys.executable, str(HERE / "board.py"), "--port", self.board_url.rpartition(":")[2]]
-        board += ["--phone", self.phone_url, "--calendar", f"{self.calendar_url}/{CALENDAR}/"]
+        board += [
+            "--phone",
+            f"{self.phone_url}/phone/{ANA}?number={NUMBER}",
+            "--calendar",
+            f"{self.calendar_url}/{CALENDAR}/",
+        ]
         self._run("board", [*board, "--crm", str(self._crm_file)])
         for url in (self.calendar_url, self.crm_url, self.phone_url, self.board_url):
             self._wait(url)
