@@ -125,7 +125,7 @@ def _ends(talk: Talk, heard: Heard) -> bool:
         else:
             talk.say("abuse_warning")
         return True
-    if "parent" in intents:
+    if "parent" in intents or (state.minor and "own_child" in intents and "minor" not in intents):
         state.minor = False
     elif "minor" in intents or state.minor:
         if not state.minor:

@@ -234,7 +234,7 @@ def _covered(text: str, book: Handbook | None) -> bool:
 
 
 def _is_understood(heard: Heard, masked: str, state: State, said: Read) -> bool:
-    decisive = heard.intents - {"greeting", "other", "bye", "parent"}
+    decisive = heard.intents - {"greeting", "other", "bye", "parent", "own_child"}
     if heard.slots or heard.refused or heard.when or heard.bad_when or heard.answer or heard.start or heard.other:
         return True
     if heard.questions or decisive or (isinstance(said, Found) and said.end):
@@ -265,4 +265,4 @@ def nothing(heard: Heard) -> bool:
         heard.other,
         heard.questions,
     )
-    return not any(fields) and not heard.intents - {"other", "parent"}
+    return not any(fields) and not heard.intents - {"other", "parent", "own_child"}

@@ -58,6 +58,9 @@ _PATTERNS: dict[str, re.Pattern[str]] = {
     "parent": re.compile(
         r"\b(?:(?:this is|i'?m|i am|it'?s) (?:his|her|the|their|a|my (?:son|daughter|kid)'?s?) ?(?:mother|mom|mum|father|dad|parent|guardian)|mother here|mom here|sou (?:a |o )?(?:mae|pai|responsavel)|aqui e (?:a |o )?(?:mae|pai)|quem fala e (?:a |o )?(?:mae|pai)|soy (?:la |el |su )?(?:madre|mama|padre|papa|tutor[a]?))\b"
     ),
+    "own_child": re.compile(
+        r"\b(?:(?:my|our) (?:son|daughter|kid|child|boy|girl)|(?:o |a |do |da )?(?:meu|minha|nosso|nossa) (?:filh[oa]|menin[oa]|miud[oa])|(?:mi|nuestr[oa]) (?:hij[oa]|nin[oa]|nen[ea]))\b"
+    ),
     "other": re.compile(
         r"\b(?:(?:an)?other|none of (?:these|those|them)|neither|something else|any other|outr[oa]s?|nenhum[a]?(?: (?:desses|deles|dos))?|otr[oa]s?|ningun[oa]?(?: de)?|different)\b"
     ),
