@@ -194,7 +194,7 @@ def office(sim: Any, dovecot: Dovecot, smtp: Smtp, tmp_path: Path) -> Iterator[O
 def test_a_mail_is_answered_once_in_its_thread_across_a_kill(office: Office, dovecot: Dovecot) -> None:
     """In the whole app. The same mail found again (it was not marked before the crash) is not answered again."""
     dovecot.put(MAIL % (11, 11))
-    assert until(lambda: len(office.answers()) == 1, 40), office.server.log()[-2000:]
+    assert until(lambda: len(office.answers()) == 1, 90), office.server.log()[-2000:]
     [first] = office.answers()
     assert first["to"] == "ana@home.example"
     assert first["in-reply-to"] == "<11@home.example>"
@@ -205,8 +205,8 @@ def test_a_mail_is_answered_once_in_its_thread_across_a_kill(office: Office, dov
     dovecot.put(MAIL % (11, 11))
     dovecot.put(MAIL % (12, 12))
     office.server.start()
-    assert until(lambda: len(office.answers()) == 2, 40), office.server.log()[-2000:]
-    assert until(lambda: dovecot.seen() >= 3, 40)
+    assert until(lambda: len(office.answers()) == 2, 90), office.server.log()[-2000:]
+    assert until(lambda: dovecot.seen() >= 3, 90)
     assert [m["in-reply-to"] for m in office.answers()] == ["<11@home.example>", "<12@home.example>"]
     assert PASSWORD not in office.server.log()
 

@@ -56,19 +56,19 @@ def connect(whatsapp: WhatsAppSim, server: Server) -> None:
     whatsapp.do("settings", webhook=f"{server.url}/webhooks/whatsapp")
 
 
-def install(server: Server, **policy: Any) -> App:
+def install(server: Server, branches: tuple[Branch, ...] = BRANCHES, **policy: Any) -> App:
     routes = {"main": Route(provider="simulated", model="small", total_s=30.0)}
     channels = Channels(whatsapp=WhatsAppPolicy(**policy))
-    return App(server, "school", routes, branches=BRANCHES, conversations=QUICK, channels=channels)
+    return App(server, "school", routes, branches=branches, conversations=QUICK, channels=channels)
 
 
 def answered(whatsapp: WhatsAppSim, count: int, who: str = ANA, number: str = NUMBER) -> bool:
-    return until(lambda: len(whatsapp.replies(who, number)) >= count, 40)
+    return until(lambda: len(whatsapp.replies(who, number)) >= count, 90)
 
 
 def settled(whatsapp: WhatsAppSim) -> None:
     """Everything that was to be delivered has been."""
-    assert until(lambda: whatsapp.stats()["waiting"] == 0, 40), whatsapp.stats()
+    assert until(lambda: whatsapp.stats()["waiting"] == 0, 90), whatsapp.stats()
 
 
 def test_a_message_is_answered_once_and_its_statuses_come_back(make: Make) -> None:
@@ -164,7 +164,7 @@ def test_an_error_that_may_pass_is_tried_again_and_arrives_once(make: Make, code
 def test_a_reply_that_whatsapp_will_never_deliver_is_handed_over_and_not_repeated(make: Make) -> None:
     whatsapp, _server = make(faults=[{"code": 131026}])
     whatsapp.say("hello")
-    assert until(lambda: len(whatsapp.sent()) == 1, 40)
+    assert until(lambda: len(whatsapp.sent()) == 1, 90)
     settled(whatsapp)
     assert len(whatsapp.sent()) == 1
     assert whatsapp.replies() == []
@@ -189,9 +189,9 @@ def test_switching_the_provider_in_the_middle_loses_and_doubles_nothing(sim: Any
         connect(old, server)
         connect(new, server)
         new.say("after the move", number=theirs)
-        assert until(lambda: len(taken(server)) == 3 and not waiting(server), 40)
+        assert until(lambda: len(taken(server)) == 3 and not waiting(server), 90)
         new.say("and on", number=theirs)
-        assert until(lambda: len(taken(server)) == 4 and not waiting(server), 40)
+        assert until(lambda: len(taken(server)) == 4 and not waiting(server), 90)
         settled(old)
         settled(new)
         assert [row["text"] for row in taken(server)] == [
