@@ -24,7 +24,7 @@ from waterline.store.db import Store, StoreUnavailable, Tx
 log = logging.getLogger("waterline.conversations")
 
 TURNS_AT_ONCE = 32
-MOST_TASKS = 2000  # conversations looked after at once; the others are found by the next look
+MOST_TASKS = 10_000  # conversations looked after at once; the others are found by the next look
 MOST_MESSAGES = 50  # in one turn
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 120.0
