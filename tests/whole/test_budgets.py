@@ -174,6 +174,7 @@ def test_a_prompt_cached_for_an_hour_is_answered_under_a_hard_budget_and_booked_
     assert reply.status == 200, reply.body
     row = app.trace_of(reply)["row"]
     usage = row["usage"]
+    assert b'"ephemeral_1h_input_tokens":%d' % usage["cache_write_1h"] in reply.body.replace(b": ", b":")
     assert usage["cache_write_1h"] > 0
     assert abs(usage["cache_write_1h"] - usage["cache_write"]) <= 1
     price = {"input": 1000, "cache_write": 1250, "cache_write_1h": 2000, "output": 5000}

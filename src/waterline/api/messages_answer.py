@@ -20,6 +20,7 @@ from waterline.core.completion import (
     decode_completion,
 )
 from waterline.core.errors import RequestError
+from waterline.core.money import kept_for
 
 _STOP = {
     "stop": "end_turn",
@@ -76,6 +77,8 @@ def _usage(usage: ChatUsage | None) -> dict[str, Any]:
         "cache_read_input_tokens": read,
         "output_tokens": usage.completion_tokens,
     }
+    if prompt is not None and prompt.cache_write_1h_tokens:
+        out["cache_creation"] = kept_for(written, prompt.cache_write_1h_tokens)
     if completion is not None and completion.reasoning_tokens:
         out["output_tokens_details"] = {"thinking_tokens": completion.reasoning_tokens}
     return out

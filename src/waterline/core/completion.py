@@ -16,6 +16,7 @@ UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 class PromptDetails(Struct):
     cached_tokens: int | None = None
     cache_write_tokens: int | None = None
+    cache_write_1h_tokens: int | None = None  # a part of those written
 
 
 class CompletionDetails(Struct):

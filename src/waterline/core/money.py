@@ -48,6 +48,11 @@ def add_usage(a: Usage, b: Usage) -> Usage:
     )
 
 
+def kept_for(written: int, hour: int) -> dict[str, int]:
+    """What a prompt cache was given, by how long it keeps it, in Anthropic's words."""
+    return {"ephemeral_5m_input_tokens": written - hour, "ephemeral_1h_input_tokens": hour}
+
+
 class Price(Struct, frozen=True):
     """Nano-USD per million tokens, one figure a bucket. `version` names the table and date it came from."""
 

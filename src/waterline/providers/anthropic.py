@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Raw, Struct, structs
 
-from waterline.core.money import Usage
+from waterline.core.money import Usage, kept_for
 from waterline.core.release import ProviderKind, Route
 from waterline.providers.anthropic_request import messages_request
 from waterline.providers.base import (
@@ -20,12 +20,11 @@ from waterline.providers.base import (
     ProviderFault,
     StreamReader,
     fault_kind,
-    line_feeds,
     retry_after_s,
 )
+from waterline.providers.event_stream import EventStream, data_of
 
 API_VERSION = b"2023-06-01"
-MAX_EVENT_BYTES = 4 << 20
 _FINISH = {
     "end_turn": "stop",
     "stop_sequence": "stop",
@@ -167,14 +166,14 @@ def _buckets(read: _Usage) -> Usage:
 def _usage_json(usage: Usage) -> dict[str, Any]:
     """As OpenAI reports it: totals that include their details."""
     prompt, completion = usage.total_input, usage.total_output
+    details = {"cached_tokens": usage.cached_input, "cache_write_tokens": usage.cache_write + usage.cache_write_1h}
+    if usage.cache_write_1h:
+        details["cache_write_1h_tokens"] = usage.cache_write_1h  # a part of those written
     return {
         "prompt_tokens": prompt,
         "completion_tokens": completion,
         "total_tokens": prompt + completion,
-        "prompt_tokens_details": {
-            "cached_tokens": usage.cached_input,
-            "cache_write_tokens": usage.cache_write + usage.cache_write_1h,
-        },
+        "prompt_tokens_details": details,
         "completion_tokens_details": {"reasoning_tokens": usage.reasoning},
     }
 
@@ -246,56 +245,20 @@ class _OpenBlock(Struct):
     own: bool = False  # it has what only a Messages answer can say
 
 
-class AnthropicStream:
+class AnthropicStream(EventStream):
     """Reads Anthropic's event stream, gives chunks of a chat completion. Pings and unknown events give nothing."""
 
     def __init__(self, created: int, *, forward_usage: bool) -> None:
+        super().__init__()
         self._created = created
         self._forward_usage = forward_usage
-        self._rest = b""
-        self._held = b""  # a CR at the end of what came
-        self._out: list[bytes] = []
         self._head = b""  # of every chunk; empty until message_start
         self._blocks: dict[int, _OpenBlock] = {}
         self._tools = 0
         self._reported = _Usage()
-        self.began = False
-        self.finished = False
-        self.done = False
-        self.finish_reason = ""
-        self.usage: Usage | None = None
-        self.chunks = 0
-        self.text: list[str] = []
-
-    @property
-    def pending(self) -> bytes:
-        out = b"".join(self._out)
-        self._out.clear()
-        return out
-
-    def feed(self, data: bytes) -> bytes:
-        if self._held:
-            data, self._held = self._held + data, b""
-        if b"\r" in data:
-            data, self._held = line_feeds(data)
-        if self._rest:
-            data = self._rest + data
-        *events, self._rest = data.split(b"\n\n")
-        for event in events:
-            if self.done:
-                break
-            self._read(event)
-        if len(self._rest) > MAX_EVENT_BYTES:
-            raise ProviderFault("garbage", f"an event of the stream is larger than {MAX_EVENT_BYTES} bytes")
-        return self.pending
-
-    def end(self) -> bytes:
-        return b""
 
     def _read(self, event: bytes) -> None:
-        if len(event) > MAX_EVENT_BYTES:
-            raise ProviderFault("garbage", f"an event of the stream is larger than {MAX_EVENT_BYTES} bytes")
-        payload = b"\n".join(line[5:].removeprefix(b" ") for line in event.split(b"\n") if line.startswith(b"data:"))
+        payload = data_of(event)
         if not payload:
             return
         try:
@@ -452,14 +415,17 @@ class AnthropicStream:
         self._out.append(self._head + choice + (b'],"usage":null}\n\n' if self._forward_usage else b"]}\n\n"))
 
 
-def _started_usage(usage: _Usage) -> dict[str, int]:
+def _started_usage(usage: _Usage) -> dict[str, Any]:
     """The prompt's counts, known before the answer is."""
-    return {
+    counts: dict[str, Any] = {
         "input_tokens": usage.input_tokens or 0,
         "cache_creation_input_tokens": usage.cache_creation_input_tokens or 0,
         "cache_read_input_tokens": usage.cache_read_input_tokens or 0,
         "output_tokens": usage.output_tokens or 0,
     }
+    if hour := _buckets(usage).cache_write_1h:
+        counts["cache_creation"] = kept_for(counts["cache_creation_input_tokens"], hour)
+    return counts
 
 
 def _later(told: int | None, before: int | None) -> int | None:

@@ -25,12 +25,11 @@ from waterline.providers.base import (
     ProviderFault,
     StreamReader,
     fault_kind,
-    line_feeds,
     retry_after_s,
 )
+from waterline.providers.event_stream import EventStream, data_of
 from waterline.providers.gemini_request import embed_request, generate_request
 
-MAX_EVENT_BYTES = 32 << 20  # a part comes whole, with the arguments of a call in it
 _REFUSED = (
     "SAFETY",
     "RECITATION",
@@ -271,48 +270,19 @@ class _OpenChoice(Struct):
     finish: str = ""
 
 
-class GeminiStream:
+class GeminiStream(EventStream):
     """Reads Gemini's event stream (alt=sse), gives chunks of a chat completion.
 
     A finish reason is told when the body has ended (`end`): nothing else says that no more follows."""
 
     def __init__(self, created: int, *, forward_usage: bool, choices: int = 1) -> None:
+        super().__init__()
         self._created = created
         self._forward_usage = forward_usage
         self._expected = choices
-        self._rest = b""
-        self._held = b""
-        self._out: list[bytes] = []
         self._head = b""  # of every chunk; empty until the first event
         self._id = ""
         self._choices: dict[int, _OpenChoice] = {}
-        self.began = False
-        self.finished = False
-        self.done = False
-        self.finish_reason = ""
-        self.usage: Usage | None = None
-        self.chunks = 0
-        self.text: list[str] = []
-
-    @property
-    def pending(self) -> bytes:
-        out = b"".join(self._out)
-        self._out.clear()
-        return out
-
-    def feed(self, data: bytes) -> bytes:
-        if self._held:
-            data, self._held = self._held + data, b""
-        if b"\r" in data:
-            data, self._held = line_feeds(data)
-        if self._rest:
-            data = self._rest + data
-        *events, self._rest = data.split(b"\n\n")
-        for event in events:
-            self._read(event)
-        if len(self._rest) > MAX_EVENT_BYTES:
-            raise ProviderFault("garbage", f"an event of the stream is larger than {MAX_EVENT_BYTES} bytes")
-        return self.pending
 
     def end(self) -> bytes:
         """The body has ended: the finish reasons and the usage, if the answer is whole."""
@@ -328,7 +298,7 @@ class GeminiStream:
         return self.pending
 
     def _read(self, event: bytes) -> None:
-        payload = b"\n".join(line[5:].removeprefix(b" ") for line in event.split(b"\n") if line.startswith(b"data:"))
+        payload = data_of(event)
         if not payload or payload == b"[DONE]":
             return
         try:

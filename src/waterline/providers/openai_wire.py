@@ -18,11 +18,10 @@ from waterline.providers.base import (
     ProviderFault,
     StreamReader,
     fault_kind,
-    line_feeds,
     retry_after_s,
 )
+from waterline.providers.event_stream import EventStream, data_of
 
-MAX_EVENT_BYTES = 4 << 20
 _USAGE_NULL = re.compile(rb',\s*"usage"\s*:\s*null')  # a quote inside a JSON string is escaped, so this is a key
 
 
@@ -129,60 +128,22 @@ def _part(said: int | None, total: int) -> int:
     return min(max(said or 0, 0), total)
 
 
-class OpenAIStream:
+class OpenAIStream(EventStream):
     """Reads `text/event-stream`. Whole events only; a malformed one is a fault, never forwarded."""
 
     def __init__(self, *, forward_usage: bool, choices: int = 1) -> None:
+        super().__init__()
         self._strip_usage = not forward_usage
         self._choices = choices
         self._ended: set[int] = set()
-        self._rest = b""
-        self._held = b""  # a CR at the end of what came
         self._open: set[int] = set()
-        self._out: list[bytes] = []
-        self.began = False
-        self.finished = False
-        self.done = False
-        self.finish_reason = ""
-        self.usage: Usage | None = None
-        self.chunks = 0
-        self.text: list[str] = []
-
-    @property
-    def pending(self) -> bytes:
-        out = b"".join(self._out)
-        self._out.clear()
-        return out
-
-    def feed(self, data: bytes) -> bytes:
-        if self._held:
-            data, self._held = self._held + data, b""
-        if b"\r" in data:
-            data, self._held = line_feeds(data)
-        if self._rest:
-            data = self._rest + data
-        end = data.rfind(b"\n\n")
-        if end < 0:
-            self._rest = data
-            if len(data) > MAX_EVENT_BYTES:
-                raise ProviderFault("garbage", f"an event of the stream is larger than {MAX_EVENT_BYTES} bytes")
-            return b""
-        self._rest = data[end + 2 :]
-        for event in data[:end].split(b"\n\n"):
-            if self.done:
-                break  # nothing counts after [DONE]
-            self._read(event)
-        return self.pending
-
-    def end(self) -> bytes:
-        return b""
 
     def _read(self, event: bytes) -> None:
         if event.startswith(b"data: ") and b"\n" not in event:
             payload = event[6:]
         else:
             event = event.strip(b"\n")  # an empty line too many belongs to no event
-            payload = _data_of(event)
+            payload = data_of(event)
         if not payload:
             return  # a comment (keep-alive) or an empty event
         if payload == b"[DONE]":
@@ -224,12 +185,6 @@ class OpenAIStream:
         elif not self.finish_reason or choice.index not in self._open:
             self._open.add(choice.index)
             self.finished = False
-
-
-def _data_of(event: bytes) -> bytes:
-    """The data of any event, as the HTML standard's event stream parser joins it."""
-    lines = [line[5:].removeprefix(b" ") for line in event.split(b"\n") if line.startswith(b"data:")]
-    return b"\n".join(lines)
 
 
 def _fault_of_event(payload: bytes) -> ProviderFault:

@@ -22,7 +22,8 @@ from waterline.providers.openai_wire import OpenAIWire
 from waterline.providers.simulated_script import Script, ScriptError, encode_script, load_script
 
 if TYPE_CHECKING:
-    from waterline.providers.simulated_server import SimulatedServer, Stats
+    from waterline.providers.simulated_app import Stats
+    from waterline.providers.simulated_server import SimulatedServer
 
 START_S = 20.0
 CONTROL_S = 10.0
@@ -76,7 +77,7 @@ class _Controlled:
         await self._control("POST", "/sim/script", encode_script(script))
 
     async def stats(self) -> "Stats":
-        from waterline.providers.simulated_server import Stats
+        from waterline.providers.simulated_app import Stats
 
         return msgspec.json.decode(await self._control("GET", "/sim/stats", b""), type=Stats)
 
@@ -178,7 +179,8 @@ class SimulatedInProcess(_Controlled):
         self._server: SimulatedServer | None = None
 
     async def start(self) -> str:
-        from waterline.providers.simulated_server import SimulatedApp, SimulatedServer, address_of, bound_socket
+        from waterline.providers.simulated_app import SimulatedApp
+        from waterline.providers.simulated_server import SimulatedServer, address_of, bound_socket
 
         sock = bound_socket(self._host, self._port)
         ready = asyncio.Event()

@@ -21,15 +21,18 @@ def signature(thinking: str) -> str:
 
 
 def _input_usage(b: Bill) -> dict[str, Any]:
-    return {
+    out: dict[str, Any] = {
         "input_tokens": b.prompt - b.cached - b.cache_write,
         "cache_creation_input_tokens": b.cache_write,
-        "cache_creation": {
-            "ephemeral_5m_input_tokens": b.cache_write - b.cache_write_1h,
-            "ephemeral_1h_input_tokens": b.cache_write_1h,
-        },
         "cache_read_input_tokens": b.cached,
     }
+    if b.cache_write_1h:
+        minutes = b.cache_write - b.cache_write_1h
+        out["cache_creation"] = {
+            "ephemeral_5m_input_tokens": minutes,
+            "ephemeral_1h_input_tokens": b.cache_write_1h,
+        }
+    return out
 
 
 def _output_usage(b: Bill) -> dict[str, Any]:

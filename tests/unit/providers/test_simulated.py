@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 
 from waterline.providers.simulated import ScriptError, SimulatedInProcess, SimulatedProcess, load_script
 from waterline.providers.simulated_answers import cut, draw, fulfil, uniform
+from waterline.providers.simulated_play import Play
 from waterline.providers.simulated_script import (
     Answer,
     Capacity,
@@ -36,7 +37,6 @@ from waterline.providers.simulated_script import (
     encode_script,
     parse_script,
 )
-from waterline.providers.simulated_server import _Play
 
 HI: list[Any] = [{"role": "user", "content": "hello there"}]
 WEATHER = {
@@ -550,7 +550,7 @@ async def test_when_a_fault_happens(simulated: SimulatedInProcess) -> None:
 
 
 def test_flapping_goes_off_and_on_again() -> None:
-    play = _Play(Target(faults=(Fault("http", when=When(on_s=0.3, off_s=0.3)),)), 0, "default", 100.0)
+    play = Play(Target(faults=(Fault("http", when=When(on_s=0.3, off_s=0.3)),)), 0, "default", 100.0)
     failed = [play.fault("/v1", False, 100.0 + since) is not None for since in (0, 0.29, 0.31, 0.59, 0.61, 0.89, 0.91)]
     assert failed == [True, True, False, False, True, True, False]
 
