@@ -2,6 +2,7 @@
 
     python examples/branches.py examples/school/branches.xlsx            # or .csv
     python examples/branches.py out.csv --count 20 --seed 7
+    python examples/branches.py APP/branches.xlsx --handbooks            # and APP/knowledge: one for each group
 
 The same seed writes the same branches. They are made up.
 """
@@ -21,19 +22,31 @@ PLACES = [  # city, country's zone, languages
     ("Bogotá", "America/Bogota", "es en"), ("Santiago", "America/Santiago", "es"), ("Lima", "America/Lima", "es"),
     ("London", "Europe/London", "en pt es"), ("Dublin", "Europe/Dublin", "en"),
 ]  # fmt: skip
+HANDBOOKS = {  # language -> its text; what differs between branches is a fact of the branch
+    "en": "## Visits\n<!-- also: tour, appointment -->\nVisits are on school days and take about an hour.\n\n"
+    "## Meals\n<!-- also: lunch, allergies -->\nLunch is cooked at the school. Tell us about allergies.\n\n"
+    "## Documents\nTo enrol we need the child's identity card and the last school report.\n",
+    "pt": "## Visitas\n<!-- also: marcar, conhecer -->\nAs visitas são em dias de aulas e demoram uma hora.\n\n"
+    "## Refeições\n<!-- also: almoço, alergias -->\nO almoço é feito na escola. Diga-nos as alergias.\n\n"
+    "## Documentos\nPara a matrícula: documento de identidade da criança e o último boletim.\n",
+    "es": "## Visitas\n<!-- also: cita, conocer -->\nLas visitas son en días de clase y duran una hora.\n\n"
+    "## Comidas\n<!-- also: almuerzo, alergias -->\nLa comida se hace en la escuela. Díganos las alergias.\n\n"
+    "## Documentos\nPara inscribir: documento de identidad del niño y el último boletín.\n",
+}
 STREETS = ("Rua das Flores", "Avenida Central", "Calle Mayor", "High Street", "Rua do Sol", "Paseo del Río")
 OFFICE = ("Mon-Fri 08:00-17:00", "Mon-Fri 08:30-12:30 14:00-18:00", "Mon-Fri 09:00-18:00; Sat 09:00-12:00")
 VISITS = ("Mon-Fri 09:00-12:00", "Tue,Thu 10:00-16:00", "Mon-Fri 10:00-12:00 15:00-17:00; Sat 10:00-12:00")
 COLUMNS = [
     "id", "name", "timezone", "languages", "address.whatsapp", "address.webchat", "address.email", "office_hours",
-    "visit_hours", "visit_minutes", "visits_at_once", "closed", "fact.street", "fact.phone", "fact.monthly_fee",
-    "scope.calendar", "scope.crm", "team",
+    "visit_hours", "visit_minutes", "visits_at_once", "closed", "handbook", "fact.street", "fact.phone",
+    "fact.monthly_fee", "scope.calendar", "scope.crm", "team",
 ]  # fmt: skip
 
 
-def rows(count: int, seed: int, scopes: bool = True) -> list[list[str]]:
+def rows(count: int, seed: int, scopes: bool = True, handbooks: bool = False) -> list[list[str]]:
     chance = random.Random(seed)
-    made = [COLUMNS if scopes else [c for c in COLUMNS if not c.startswith("scope.")]]
+    left_out = ((not scopes and "scope.") or "-", (not handbooks and "handbook") or "-")
+    made = [[column for column in COLUMNS if not column.startswith(left_out)]]
     for number in range(count):
         city, zone, languages = PLACES[number % len(PLACES)]
         plain = "".join(
@@ -54,6 +67,7 @@ def rows(count: int, seed: int, scopes: bool = True) -> list[list[str]]:
             "visit_minutes": str(chance.choice((30, 45, 60))),
             "visits_at_once": str(chance.choice((1, 1, 2, 3))),
             "closed": " ".join(closed),
+            "handbook": group(zone),
             "fact.street": f"{chance.choice(STREETS)} {chance.randint(1, 250)}",
             "fact.phone": f"+351 2{chance.randint(10_000_000, 99_999_999)}",
             "fact.monthly_fee": str(chance.randrange(290, 990, 10)),
@@ -63,6 +77,24 @@ def rows(count: int, seed: int, scopes: bool = True) -> list[list[str]]:
         }
         made.append([values[column] for column in made[0]])
     return made
+
+
+def group(zone: str) -> str:
+    """Branches of one time zone share a handbook."""
+    return zone.partition("/")[2].lower().replace("_", "-")
+
+
+def write_handbooks(folder: Path) -> int:
+    """knowledge/<group>.<language>.md. Returns how many."""
+    folder.mkdir(exist_ok=True)
+    texts = {
+        f"{group(zone)}.{language}.md": HANDBOOKS[language]
+        for _, zone, languages in PLACES
+        for language in languages.split()
+    }
+    for name, text in texts.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    return len(texts)
 
 
 def write(path: Path, table: list[list[str]]) -> None:
@@ -91,9 +123,12 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=300)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--no-scopes", action="store_true", help="without the columns of connectors")
+    parser.add_argument("--handbooks", action="store_true", help="and knowledge/*.md beside it")
     given = parser.parse_args()
-    write(given.path, rows(given.count, given.seed, not given.no_scopes))
+    write(given.path, rows(given.count, given.seed, not given.no_scopes, given.handbooks))
     print(f"{given.path}: {given.count} branches")
+    if given.handbooks:
+        print(f"{given.path.parent / 'knowledge'}: {write_handbooks(given.path.parent / 'knowledge')} handbooks")
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ class Known(Struct, frozen=True):
     """What branches may refer to."""
 
     connectors: frozenset[str]
-    handbooks: frozenset[str]
+    handbooks: frozenset[str]  # with and without their language: "porto.pt" and "porto"
 
 
 def read_branches(folder: Folder, connectors: frozenset[str]) -> tuple[Branch, ...]:
@@ -49,8 +49,8 @@ def read_branches(folder: Folder, connectors: frozenset[str]) -> tuple[Branch, .
     if len(there) > 1:
         folder.wrong(there[1], 0, f"branches are declared in {there[0]}, too", "Keep one of the files")
         return ()
-    handbooks = frozenset(f.removeprefix("knowledge/").removesuffix(".md") for f in folder.files("knowledge"))
-    known = Known(connectors, handbooks)
+    names = [f.removeprefix("knowledge/").removesuffix(".md") for f in folder.files("knowledge") if f.endswith(".md")]
+    known = Known(connectors, frozenset([*names, *(name.partition(".")[0] for name in names)]))
     read = _from_toml if there[0].endswith(".toml") else _from_sheet
     found = read(folder, there[0], known)
     if not found:
@@ -247,8 +247,10 @@ def _branch(values: Mapping[str, Any], wrong: Wrong, known: Known) -> Branch | N
     for day in made.get("closed", ()):
         if not _is_day(day):
             bad("closed", f'"{day}" is no day', "Write 2027-12-25")
-    if known.handbooks and made.get("handbook") and made["handbook"] not in known.handbooks:
-        bad("handbook", f"there is no knowledge/{made['handbook']}.md", did_you_mean(made["handbook"], known.handbooks))
+    handbook = made.get("handbook")
+    if handbook and handbook not in known.handbooks:
+        remedy = did_you_mean(handbook, known.handbooks) if known.handbooks else f"Write knowledge/{handbook}.md"
+        bad("handbook", f"there is no knowledge/{handbook}.md", remedy)
     _tables(values, made, bad, known)
     return Branch(**made) if not mistakes else None
 

@@ -167,6 +167,7 @@ def test_a_number_longer_than_excel_keeps_is_refused_rather_than_sent_to_a_stran
         ({"branches.csv": "id,name,scope.calendar\na,A,x\n"}, 'no connector "calendar"'),
         ({"branches.csv": "id,name,address.fax\na,A,1\n"}, 'no channel "fax"'),
         ({"branches.csv": "id,name,handbook\na,A,x\n", "knowledge/porto.md": "Hi"}, "no knowledge/x.md"),
+        ({"branches.csv": "id,name,handbook\na,A,x\n"}, "no knowledge/x.md"),
         ({"branches.toml": '[[branch]]\nid = "a"\n'}, 'has no "name"'),
         ({"branches.toml": '[[branch]]\nid = "a"\nname = "A"\nnmae = "B"\n'}, "unknown key"),
         ({"branches.toml": "[[branches]]\n"}, 'unknown key "branches"'),
@@ -176,6 +177,13 @@ def test_a_number_longer_than_excel_keeps_is_refused_rather_than_sent_to_a_stran
 def test_a_file_that_cannot_be_meant_is_told(tmp_path: Path, files: dict[str, str], said: str) -> None:
     path = write(tmp_path, GOOD | files)
     assert any(said in m for m in mistakes(path)), mistakes(path)
+
+
+def test_a_handbook_in_several_languages_is_one(tmp_path: Path) -> None:
+    rows = "id,name,handbook\na,A,porto\nb,B,porto.pt\nc,C,\n"
+    known = {"knowledge/porto.pt.md": "## Preço\n290\n", "knowledge/porto.en.md": "## Price\n290\n"}
+    branches = checked(write(tmp_path, GOOD | known | {"branches.csv": rows})).spec.branches
+    assert [b.handbook for b in branches] == ["porto", "porto.pt", ""]
 
 
 def test_hours_are_read_in_three_languages_and_over_the_weekend() -> None:
@@ -196,3 +204,15 @@ def test_the_example_writes_three_hundred_good_branches(tmp_path: Path, suffix: 
     assert len({b.addresses["whatsapp"] for b in branches}) == 300
     assert len({b.timezone for b in branches}) > 10
     assert all(b.visit_hours and b.office_hours and b.facts for b in branches)
+
+
+def test_the_example_writes_the_handbook_of_each_group_in_its_languages(tmp_path: Path) -> None:
+    path = folder(tmp_path)
+    command = [sys.executable, str(EXAMPLE), str(path / "branches.xlsx"), "--no-scopes", "--handbooks"]
+    subprocess.run(command, check=True, capture_output=True)
+    found = checked(path)
+    handbooks = {b.handbook for b in found.spec.branches}
+    assert len(handbooks) > 5
+    for branch in found.spec.branches:
+        for language in branch.languages:
+            assert f"{branch.handbook}.{language}" in found.release.handbooks
