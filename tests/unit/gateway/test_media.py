@@ -5,7 +5,7 @@ import json
 import pytest
 from msgspec import Raw
 
-from waterline.gateway.media import FILE_TOKENS, IMAGE_TOKENS, media_tokens
+from waterline.gateway.media import FILE_TOKENS, IMAGE_TOKENS, LOW_IMAGE_TOKENS, media_tokens
 
 IMAGE = {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}
 TEXT = {"type": "text", "text": "what is [this]?"}
@@ -27,6 +27,28 @@ def test_text_and_inline_audio_are_bounded_by_their_bytes(content: object) -> No
 
 def test_every_image_of_every_message_counts() -> None:
     assert counted([TEXT, IMAGE], "between", [IMAGE, {"type": "image", "source": {}}]) == 3 * IMAGE_TOKENS
+
+
+URL = '"url": "https://example.com/a.png"'
+
+
+@pytest.mark.parametrize(
+    ("image", "tokens"),
+    [
+        ('{%s, "detail": "low"}', LOW_IMAGE_TOKENS),
+        ('{%s, "detail": "high"}', IMAGE_TOKENS),
+        ('{%s, "detail": "low", "detail": "high"}', IMAGE_TOKENS),
+        (r'{%s, "detail": "low", "d\u0065tail": "high"}', IMAGE_TOKENS),
+        ('{%s}, "detail": "low"', IMAGE_TOKENS),
+        ('{%s, "detail": null}', IMAGE_TOKENS),
+        ('"https://example.com/a.png"', IMAGE_TOKENS),
+    ],
+)
+def test_an_image_of_low_detail_is_reserved_as_one_unless_it_could_be_read_otherwise(image: str, tokens: int) -> None:
+    part = '{"type": "image_url", "image_url": ' + (image % URL if "%s" in image else image) + "}"
+    messages = ('[{"role": "user", "content": [' + part + "]}]").encode()
+    assert media_tokens(messages, Raw(messages)) == tokens
+    assert max(2_833, 4_784) <= LOW_IMAGE_TOKENS  # OpenAI's base; Anthropic's dearest
 
 
 def test_an_image_inside_a_tools_result_counts() -> None:
