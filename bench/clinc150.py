@@ -184,7 +184,7 @@ def judged(chosen: list[Utterance], kept: dict[str, str], prefix: str, preservin
 
 def points(value: Estimate | None) -> str:
     if value is None:
-        return "too few"
+        return "-"
     return f"{100 * value.value:+.1f} [{100 * value.low:+.1f}, {100 * value.high:+.1f}]"
 
 
@@ -210,13 +210,26 @@ def page(chosen: list[Utterance], kept: dict[str, str]) -> str:
     assert noise is not None
     assert users.all is not None
     assert prompts.all is not None
-    after = [kind.after for kind in prompts.kinds]
+    most = max(kind.n for kind in prompts.kinds)  # a form that was not asked of all says little beside one that was
+    after = [kind.after for kind in prompts.kinds if kind.n == most]
+    of: dict[str, set[str]] = {}
+    for key in kept:
+        of.setdefault(key.rsplit("|", 1)[1], set()).add(key.rsplit("|", 1)[0])
+    touched = sum(bool(kinds - {"", "again"}) for kinds in of.values())
+    whole = sum(any(kind.startswith("prompt:") for kind in kinds) for kinds in of.values())
+    shown = [k.name for k in (*users.kinds, *prompts.kinds, *users.slices) if k.p < 0.05]
     silent = sum(not named(text) for text in kept.values())
     return f"""# CLINC150 under perturbation
 
 `bench/clinc150.py`, {machine()}. Model: `{MODEL}` (SHA-256 `{models.known()[MODEL].sha256[:12]}`), one thread,
 temperature 0. {len(chosen)} utterances of the test split, {A_DOMAIN} of each of the ten domains, one an intent; the
-task is to name the domain. {len(kept):,} answers; {silent:,} of them name no domain and count as wrong.
+task is to name the domain. {whole} of them were perturbed in every way that changes them, {touched - whole} more in the
+first ways only: then the time was up, so rows with more pairs hold other utterances too. {len(kept):,} answers;
+{silent:,} of these name no domain and count as wrong.
+
+**What it shows.** Rows that are significant after Holm: {", ".join(shown) or "none"}. Many tidy answers are wrong
+already, and what is wrong cannot be lost: a better model has further to fall. "Worst" is the largest change seen, not
+one that is shown.
 
 * Tidy: {right} of {len(chosen)} right, {base.value:.1%} [{base.low:.1%}, {base.high:.1%}].
 * The same input again: {noise.value:.1%} [{noise.low:.1%}, {noise.high:.1%}] of {noise.n} answers changed.
@@ -225,9 +238,11 @@ task is to name the domain. {len(kept):,} answers; {silent:,} of them name no do
 * The same prompt in another form: {points(prompts.all.drop)} points over {prompts.all.n:,} pairs.
   Worst: {prompts.worst}. From the best form to the worst: {100 * (max(after) - min(after)):.0f} points.
 
-Changes are in pairs, with 95 % intervals: bootstrap clustered by utterance. p: sign test, Holm over a table's rows.
+Changes are in pairs, with 95 % intervals: bootstrap clustered by utterance. p: sign test over
+utterances, Holm over a table's rows.
 Flips are answers that changed, less those that change when the same input is asked twice (Newcombe 1998). Intervals of
 single rows are wide: with this many pairs a single perturbation is shown to matter only where it costs a lot.
+`--ask` goes on from here.
 
 ## The users' inputs, the worst first
 

@@ -60,3 +60,18 @@ def test_the_difference_of_two_rates_has_the_published_values(
     found = newcombe_difference(*counts)
     assert (found.low, found.high) == (pytest.approx(low, abs=5e-5), pytest.approx(high, abs=5e-5))
     assert newcombe_difference(0, 0, 3, 5).high == 1.0
+
+
+def test_many_perturbations_of_two_inputs_are_two_inputs_and_show_nothing() -> None:
+    # Forty pairs, all of them lost: counted as independent the sign test would say p < 0.000001.
+    pairs = [Pair(f"case-{n % 2}", f"kind-{n}", 1.0, 0.0, True, ("cards",)) for n in range(40)]
+    found = robustness(pairs, (0, 40))
+    (cards,) = found.slices
+    assert (cards.n, cards.lost) == (40, 40)
+    assert cards.p == pytest.approx(0.5)
+    assert cards.beyond is None
+    assert found.worst == ""  # two inputs name no worst slice
+    alone = robustness([Pair(f"case-{n}", "typos", 1.0, 0.0, True, ("cards",)) for n in range(40)], (0, 40))
+    assert alone.slices[0].p < 1e-6
+    assert alone.slices[0].beyond is not None
+    assert alone.worst
