@@ -108,8 +108,10 @@ class Performer:
         try:
             while True:
                 self._again.discard(at)
-                row = await self._store.read(lambda tx: effects.head(tx, conversation, lane))
-                more = row is not None and await self._step(row)
+                row, of = await self._store.read(
+                    lambda tx: (effects.head(tx, conversation, lane), conversations.get(tx, conversation))
+                )
+                more = row is not None and await self._step(row, of)
                 if not more and at not in self._again:
                     return
         except StoreUnavailable as error:
@@ -121,12 +123,11 @@ class Performer:
             self._tasks.pop(at, None)
             self._again.discard(at)
 
-    async def _step(self, row: EffectRow) -> bool:
+    async def _step(self, row: EffectRow, conversation: Conversation | None) -> bool:
         """The first of a lane. False: its time has not come."""
         now = self._clock_us()
         if row.next_us > now:
             return False
-        conversation = await self._store.read(lambda tx: conversations.get(tx, row.conversation))
         if conversation is None:
             await self._store.write(lambda tx: effects.drop(tx, row.n, now, "its conversation is gone"))
             return True
