@@ -190,3 +190,23 @@ def test_a_release_may_not_send_another_of_our_secrets_to_its_provider(direct):
     route = Route(provider="openai", model="m", base_url="http://127.0.0.1:1/v1", api_key_env="WATERLINE_MASTER_KEY")
     with pytest.raises(AssertionError, match="api_key_env"):
         App(direct.server, "thief", {"main": route})
+
+
+# --- What goes along ------------------------------------------------------------------------------------------------
+
+
+def test_nothing_of_the_callers_own_head_reaches_the_provider(direct, listener):
+    """Hop-by-hop headers, the caller's key, cookies and addresses end here; the provider hears our key alone."""
+    provider = listener()
+    said = {
+        "te": "trailers", "keep-alive": "timeout=5", "proxy-authorization": "Basic c2VjcmV0", "cookie": "session=1",
+        "x-forwarded-for": "203.0.113.7", "forwarded": "for=203.0.113.7", "x-waterline-session": "s-1",
+        "x-api-key": "sk-of-the-caller", "openai-organization": "org-of-the-caller", "x-anything": "at all",
+    }  # fmt: skip
+    reply = direct.chat(f"http://{provider.address}/v1", **said)
+    assert reply.status == 200, reply.body
+    head = provider.heard.partition(b"\r\n\r\n")[0].lower()
+    names = {line.partition(b":")[0] for line in head.split(b"\r\n")[1:]}
+    assert names == {b"host", b"content-type", b"user-agent", b"authorization", b"content-length"}
+    assert b"authorization: bearer sk-real-provider-key" in head
+    assert b"wl-" not in head
