@@ -4,7 +4,7 @@ from datetime import datetime
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from waterline.agents.slots.base import Context, Refused
@@ -148,6 +148,7 @@ WORDS = st.sampled_from(
     st.sampled_from(["en", "pt", "es"]),
     st.booleans(),
 )
+@example("AFTER 0", "en", False)
 def test_nothing_that_is_typed_raises(text: str, language: str, asked: bool) -> None:
     read = read_when(text, Context(NOW, language, "PT", asked))
     if read is not None:

@@ -225,7 +225,8 @@ def _segment(text: str, context: Context) -> When | None:
         return None
     unique = tuple(d.isoformat() for d in sorted(set(days)) if d not in avoid)
     avoided = tuple(d.isoformat() for d in sorted(set(avoid)))
-    return When(unique, minute, from_min, to_min, avoided, min(a for a, _ in spans), max(b for _, b in spans))
+    read = When(unique, minute, from_min, to_min, avoided, min(a for a, _ in spans), max(b for _, b in spans))
+    return read if unique or avoided or read.timed else None  # "after 0" is any time
 
 
 _NUMBER_WORDS = frozenset(re.findall(r"[a-z]+", NUMBER))
