@@ -191,6 +191,12 @@ def office(sim: Any, dovecot: Dovecot, smtp: Smtp, tmp_path: Path) -> Iterator[O
     made.server.stop()
 
 
+@pytest.fixture(autouse=True)
+def default_answers(sim: Any) -> None:
+    """Other tests share the simulated provider, and script it."""
+    sim.play()
+
+
 def test_a_mail_is_answered_once_in_its_thread_across_a_kill(office: Office, dovecot: Dovecot) -> None:
     """In the whole app. The same mail found again (it was not marked before the crash) is not answered again."""
     dovecot.put(MAIL % (11, 11))

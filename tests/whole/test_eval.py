@@ -134,6 +134,7 @@ async def test_a_rate_limit_is_waited_out_and_costs_no_score(sim: Sim, tmp_path:
     assert found.arms["second"].missing == 0
 
 
+@pytest.mark.slow
 async def test_a_provider_that_is_gone_ends_the_run_and_when_it_is_back_nothing_of_it_is_held_against_the_release(
     tmp_path: Path,
 ) -> None:

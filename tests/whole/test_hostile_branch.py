@@ -10,6 +10,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "bench"))
 bench = pytest.importorskip("hostile_branch")
 
 
+@pytest.mark.slow
 def test_no_other_branch_misses_its_objective(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench, "SPREAD_S", 8.0)
     monkeypatch.setattr(bench, "FLOOD_S", 8.0)

@@ -62,6 +62,7 @@ def probed(sim: Sim, tmp_path: Path) -> Any:
     server.stop()
 
 
+@pytest.mark.slow
 def test_no_failure_leaves_anything_that_only_the_garbage_collector_would_find(probed: Any, sim: Sim) -> None:
     server, folder = probed
     route = Route(provider="simulated", model="m", first_token_s=0.4, idle_s=0.4, total_s=1.0, retries=1)

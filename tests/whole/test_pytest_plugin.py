@@ -70,6 +70,7 @@ def test_an_evaluation_that_cannot_run_is_red_and_says_the_remedy(apps: Path) ->
     assert "There are no cases" in done.stdout
 
 
+@pytest.mark.slow
 def test_each_required_drill_is_a_test_of_one_trial(sim: Sim, apps: Path) -> None:
     made = apps / "apps" / "good" / "app.toml"
     made.write_text(made.read_text() + '[trial]\ndrills = ["quality", "rollback"]\n')

@@ -69,6 +69,12 @@ def server(sim: Any, site: Site, tmp_path_factory: pytest.TempPathFactory) -> It
     made.stop()
 
 
+@pytest.fixture(autouse=True)
+def default_answers(sim: Any) -> None:
+    """Other tests share the simulated provider, and script it."""
+    sim.play()
+
+
 def say(server: Server, text: str, token: str = "", ident: str = "", **headers: str) -> Reply:
     body = json.dumps({"token": token, "text": text, "id": ident}).encode()
     return send(server.url, "POST", "/chat/lisbon/messages", body, JSON | headers)

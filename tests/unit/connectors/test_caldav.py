@@ -303,6 +303,7 @@ async def test_a_place_outside_of_the_url_is_refused(office: Office) -> None:
             await perform(office.ready, "find", {"booking": "k"}, "", scope)
 
 
+@pytest.mark.slow
 async def test_a_caller_killed_at_any_moment_and_started_again_makes_one_visit(
     office: Office, wire_to: Callable[[int], Wire]
 ) -> None:

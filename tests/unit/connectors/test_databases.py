@@ -262,6 +262,7 @@ async def test_a_statement_that_takes_too_long_is_stopped_by_the_server(new: InP
     assert told.value.kind == "slow"
 
 
+@pytest.mark.slow
 async def test_a_caller_killed_at_any_moment_and_started_again_writes_one_record(
     enrolment: Enrolment, wire_to: Callable[[int], Wire]
 ) -> None:

@@ -29,6 +29,7 @@ PATIENCE_S = 120.0
 LATER = ("slow", "down")  # kinds after which it is tried again
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.timeout(600),  # the first time on a machine, a database is initialised
     pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS"),
     pytest.mark.filterwarnings("ignore:t.*Map is deprecated:DeprecationWarning"),

@@ -27,7 +27,7 @@ NUMBER = LISBON.addresses["whatsapp"][0]
 RULES = Conversing(quiet_s=0.05, longest_quiet_s=0.3, give_up_s=7 * 86_400, turn_s=60)
 CODES = {"schema": 100, "dirty": 131026}  # the API no longer takes what we send; there is no such person on WhatsApp
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 class Line(Sends):

@@ -84,6 +84,7 @@ async def test_a_write_whose_answer_was_lost_is_done_once(server: SoapServer) ->
     assert len(server.records) == 1
 
 
+@pytest.mark.slow
 async def test_a_caller_killed_at_any_moment_and_started_again_enrols_one_child(
     server: SoapServer, wire_to: Callable[[int], Wire]
 ) -> None:

@@ -187,6 +187,7 @@ async def test_each_fault_is_named_and_holds_no_secret(
         assert hidden not in told.value.message
 
 
+@pytest.mark.slow
 async def test_a_caller_killed_at_any_moment_and_started_again_makes_one_lead(
     crm: Crm, wire_to: Callable[[int], Wire]
 ) -> None:
