@@ -142,6 +142,11 @@ def _is_minor(folded: str) -> bool:
     return bool(_PUPIL.search(folded))
 
 
+# "mi hijo tiene 4 años" has the verb of "¿tiene piscina?", and asks for nothing.
+_CHILD_HAS = re.compile(
+    r"\b(?:hij[oa]s?|filh[oa]s?|filhinh[oa]|nin[oa]s?|nen[ae]|menin[oa]|crianca|pequen[oa]|bebe|ella|ele|ela)"
+    r" +(?:ja |ya )?(?:tem|tienen?)\b"
+)
 _ASKS = re.compile(
     r"\b(?:how (?:much|many|long|old|big|far|late|early|do|does|is|are)|what|whats|which|when|where|who|why|do (?:you|u|they|we|i)|does|is (?:there|the|it|this|lunch)|are (?:there|you|the)|can (?:i|you|we|he|she|my)|could|price|cost|fees?|tuition|have you got|tell me|let me know|know about|wondering|info on|information"
     r"|quanto|quanta|qto|qnto|quantos|quantas|qual|quais|quando|onde|quem|por que|que horas|que dias?|tem|vcs? tem|voces? tem|ha\b|existe|aceitam?|oferecem?|funciona|custa|preco|valor|mensalidade|propina|saber|me (?:diz|diga|fala)|gostaria de saber|posso|pode(?:m)?"
@@ -160,7 +165,7 @@ _PRICE_WORDS = ("price", "custa", "preco", "mensalidade", "cuesta", "precio", "m
 
 def asks(sentence: str) -> bool:
     folded = fold(sentence)
-    return "?" in sentence or bool(_ASKS.search(folded))
+    return "?" in sentence or bool(_ASKS.search(_CHILD_HAS.sub(" ", folded)))
 
 
 def about_visits(sentence: str) -> bool:

@@ -183,6 +183,12 @@ async def test_a_model_s_answer_that_is_not_in_the_passages_is_not_sent() -> Non
     assert "Smith" not in said
 
 
+async def test_how_old_a_child_is_is_no_question() -> None:
+    for text in ("quiero visitar el colegio, mi hijo tiene 4 años", "olá, quero visitar, a minha filha tem 4 anos"):
+        said = await School().says(text)
+        assert "Kindergarten" not in said
+
+
 async def test_figures_are_said_as_the_handbook_has_them_and_by_no_model() -> None:
     school = School("The monthly fee for Grade 2 is 620 EUR.")
     for question in ("how much is grade 2?", "what do the uniform and the bus cost?"):
