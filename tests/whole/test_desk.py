@@ -209,3 +209,29 @@ def test_every_act_of_a_person_is_in_the_audit_log(desk: Desk) -> None:
     whats = [w for w in ("takeover", "reply", "resume") if any(f'"{w}"' in json.dumps(e) for e in entries)]
     assert whats == ["takeover", "reply", "resume"]
     assert all("Hello!" not in json.dumps(e) for e in entries), "not what was written"
+
+
+def test_who_is_at_the_desk_of_one_branch_sees_no_other(desk: Desk) -> None:
+    here, there = "351955000001", "351955000002"
+    desk.says(here, "I want to speak to a person", "100")
+    desk.says(there, "I want to speak to a person", "200")
+    assert eventually(lambda: desk.waiting(here) and desk.waiting(there))
+    body = {"kind": "person", "role": "desk", "name": "Iva", "branch": "open"}
+    desk.keys["Iva"] = desk.world.ask("POST", "/api/keys", body)["key"]
+    seen = desk.ask("GET", "/api/conversations", None, "Iva", limit=500)["rows"]
+    assert {row["branch"] for row in seen} == {"open"}
+    asked = desk.ask("GET", "/api/conversations", None, "Iva", branch="closed", limit=500)["rows"]
+    assert {row["branch"] for row in asked} <= {"open"}
+    assert there not in [row["sender"] for row in desk.ask("GET", "/api/handoffs", None, "Iva")["rows"]]
+    other = f"/api/conversations/{desk.of(there)}"
+    for method, path in (("GET", other), ("POST", f"{other}/takeover"), ("POST", f"{other}/resumption")):
+        assert desk.status(method, path, {}, "Iva") == 404
+    assert desk.status("POST", f"{other}/replies", {"text": "hello", "key": "k"}, "Iva") == 404
+    assert desk.status("GET", f"/api/conversations/{desk.of(here)}", None, "Iva") == 200
+
+
+def test_only_the_desk_is_bound_to_a_branch_and_only_to_one_that_is_there(desk: Desk) -> None:
+    for role, branch, status in (("viewer", "open", 400), ("owner", "open", 400), ("desk", "nowhere", 404)):
+        body = {"kind": "person", "role": role, "name": "Iva", "branch": branch}
+        headers = {"authorization": f"Bearer {desk.world.key}"}
+        assert send(desk.world.url, "POST", "/api/keys", json.dumps(body).encode(), headers).status == status

@@ -305,13 +305,20 @@ class KeyRing:
         return new
 
     async def create_personal_key(
-        self, by: Principal, *, name: str, role: Role, expires_us: int | None = None
+        self, by: Principal, *, name: str, role: Role, expires_us: int | None = None, branch: str = ""
     ) -> NewKey:
-        """Raises PermissionDenied, or Refused for a bad name, role or expiry."""
+        """`branch`: whoever is at the desk of one branch sees that branch's conversations and no other.
+
+        Raises PermissionDenied, or Refused for a bad name, role, branch or expiry."""
         require(by, Action.KEY_CREATE_PERSON)
+        if branch and role is not Role.DESK:
+            text = f"A person's key is bound to a branch only at the {Role.DESK}: {role} sees what is of all branches."
+            raise Refused(text, 400)
+        if branch and not _SLUG.fullmatch(branch):
+            raise Refused(f"{branch!r} is not a name of a branch. Use lower-case letters, digits, - _ and .", 400)
         async with self._changing:
-            new = self._make(by, "person", name, role=role, expires_us=expires_us)
-            detail = {"kind": "person", "name": name, "role": role}
+            new = self._make(by, "person", name, role=role, expires_us=expires_us, branch=branch)
+            detail = {"kind": "person", "name": name, "role": role} | ({"branch": branch} if branch else {})
             await self._store.add(new.stored, self._act(by, Action.KEY_CREATE_PERSON, new.stored, detail))
             self._put(new.stored)
         return new

@@ -20,10 +20,17 @@ def create(
     name: Annotated[str, typer.Option("--name", help="Who or what will use it.")] = "",
     app_name: Annotated[str, typer.Option("--app", help="An app's key: the data plane of this app.")] = "",
     env: Annotated[str, typer.Option("--env")] = "production",
-    role: Annotated[str, typer.Option("--role", help="A person's key: owner, developer, operator or viewer.")] = "",
+    role: Annotated[
+        str, typer.Option("--role", help="A person's key: owner, developer, operator, viewer or desk.")
+    ] = "",
     days: Annotated[int, typer.Option("--days", help="Valid for; 0: until revoked.")] = 0,
     assert_identity: Annotated[bool, typer.Option("--assert-identity", help="May say whom it speaks for.")] = False,
-    branch: Annotated[str, typer.Option("--branch", help="The branch of the organisation that uses it.")] = "",
+    branch: Annotated[
+        str,
+        typer.Option(
+            "--branch", help="The branch of the organisation that uses it; with --role desk: all that this person sees."
+        ),
+    ] = "",
     usd_per_day: Annotated[str, typer.Option("--usd-per-day", help="A hard budget of its own, as 2.50.")] = "",
     usd_per_month: Annotated[str, typer.Option("--usd-per-month", help="A hard budget of its own, as 20.")] = "",
     priority: Annotated[
@@ -35,8 +42,8 @@ def create(
     """Create a key, shown once: for an app (--app) or for a person (--role and --name)."""
     if bool(app_name) == bool(role):
         die("say for whom: --app APP for a program, or --role ROLE --name NAME for a person.", 2)
-    if role and (branch or usd_per_day or usd_per_month or priority):
-        die("a branch, a budget and a priority are of an app's key (--app): a person's key asks no models.", 2)
+    if role and (usd_per_day or usd_per_month or priority):
+        die("a budget and a priority are of an app's key (--app): a person's key asks no models.", 2)
     body = {
         "kind": "app" if app_name else "person",
         "app": app_name,

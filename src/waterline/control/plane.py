@@ -478,7 +478,13 @@ class Plane:
         if kind == "person":
             if role not in PERSON_ROLES:
                 raise Refused(f'"{role}" is no role. Roles: {", ".join(PERSON_ROLES)}.', 400)
-            made = await self.keys.create_personal_key(who, name=name, role=Role(role), expires_us=expires_us)
+            if branch and all(branch != b.id for a in self._deps.apps.values() for b in a.spec.branches):
+                raise Refused(
+                    f'No app has a branch "{branch}". Branches are declared in branches.toml or a sheet.', 404
+                )
+            made = await self.keys.create_personal_key(
+                who, name=name, role=Role(role), expires_us=expires_us, branch=branch
+            )
         else:
             spec = self._known_app(app).spec
             if env not in spec.environments:
