@@ -69,11 +69,11 @@ def post(address: str, path: str = "/v1/chat/completions", **body: Any) -> bytes
 
 
 def chat(address: str, **body: Any) -> Any:
-    return json.loads(post(address, messages=HELLO, **{"max_tokens": 12, **body}))
+    return json.loads(post(address, messages=HELLO, **{"max_tokens": 12, "temperature": 0, **body}))
 
 
 def chat_streamed(address: str, **body: Any) -> list[Any]:
-    text = post(address, messages=HELLO, **{"max_tokens": 12, "stream": True, **body}).decode()
+    text = post(address, messages=HELLO, **{"max_tokens": 12, "temperature": 0, "stream": True, **body}).decode()
     events = [event.removeprefix("data: ") for event in text.split("\n\n") if event.strip()]
     assert events.pop().strip() == "[DONE]"
     return [json.loads(event) for event in events]

@@ -120,6 +120,7 @@ async def test_rollback_recovery_and_budget_hold_for_a_sound_gateway(tmp_path: P
     assert line.because == "load: required by the app, but left out of this run"
 
 
+@pytest.mark.slow
 async def test_the_load_drill_passes_a_quick_provider_through_rate_limits(tmp_path: Path, quick: None) -> None:
     line, section = await sail(tiny(tmp_path / "app"), "load")
     found = outcomes(section)
@@ -136,6 +137,7 @@ async def test_the_load_drill_passes_a_quick_provider_through_rate_limits(tmp_pa
     assert line.exit_status in (0, 1, 2)
 
 
+@pytest.mark.slow
 async def test_the_load_drill_fails_an_over_slow_provider(
     tmp_path: Path, quick: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -152,7 +152,7 @@ def test_an_answer_that_was_lost_is_not_a_message_that_was_lost(make: Make) -> N
     assert len(whatsapp.sent()) == 2
 
 
-@pytest.mark.parametrize("code", [130429, 131000, pytest.param(131016, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("code", [130429, *(pytest.param(code, marks=pytest.mark.slow) for code in (131000, 131016))])
 def test_an_error_that_may_pass_is_tried_again_and_arrives_once(make: Make, code: int) -> None:
     whatsapp, server = make(faults=[{"code": code, "times": 1}])
     whatsapp.say("hello")
