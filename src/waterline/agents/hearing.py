@@ -22,6 +22,8 @@ OTHER = "other"
 _SENTENCE = re.compile(r"[^.!?\n]+(?:\.(?=\d)[^.!?\n]+|\.(?=\w)[^.!?\n]+)*[.!?]*")
 _WORD = re.compile(r"[^\W\d_]{2,}")
 _CLOCK = re.compile(r"\b(?:at|till|until|as|ate|a las|hasta|hasta las)\s*$")
+# First and last name, each with its capital: nobody types "yes, that is right" so.
+_BARE_NAME = re.compile(r"\s*[A-ZÀ-Ý][a-zà-ÿ'’-]+(?: (?:d[aeo]s?|del|la|e|y))?(?: [A-ZÀ-Ý][a-zà-ÿ'’-]+){1,3}[.!]?\s*")
 _SOCIAL = ("greeting", "thanks", "bye")
 
 
@@ -105,7 +107,7 @@ def _slots(heard: Heard, text: str, state: State, flow: Flow, context: Context) 
     masked = kept = text  # what a child's age and grade are said with may ask a question, too
     order = ("email", "phone", "age", "grade", "name", "choice")
     for slot in sorted((s for s in flow.slots if s.kind in order), key=lambda s: order.index(s.kind)):
-        asked = Context(context.now, context.language, context.region, state.pending == slot.name)
+        asked = Context(context.now, context.language, context.region, _is_asked(slot, text, heard, state))
         read = _read(slot, masked, asked, flow, heard)
         if isinstance(read, Found):
             heard.slots[slot.name] = read.value
@@ -115,6 +117,13 @@ def _slots(heard: Heard, text: str, state: State, flow: Flow, context: Context) 
         elif isinstance(read, Refused):
             heard.refused[slot.name] = read
     return kept, masked
+
+
+def _is_asked(slot: Slot, text: str, heard: Heard, state: State) -> bool:
+    """A name that comes where "is that right?" was asked is the right one."""
+    if slot.kind == "name" and state.pending == "confirm":
+        return not heard.intents and bool(_BARE_NAME.fullmatch(text))
+    return state.pending == slot.name
 
 
 def _read(slot: Slot, text: str, context: Context, flow: Flow, heard: Heard) -> Read:
