@@ -197,7 +197,7 @@ async def test_an_entry_that_only_we_cannot_read_is_passed_over_and_counted(
     async def spoilt(self: Any, filters: str) -> list[Any]:
         found = await query(self, filters)
         return [
-            replace(e, text=e.text.replace("DTSTART:2031", "DTSTART:203x") if "bad" in e.text else e.text)
+            replace(e, text=e.text.replace("DTSTART:2031", "DTSTART:203x") if "SUMMARY:bad" in e.text else e.text)
             for e in found
         ]
 
