@@ -1,4 +1,4 @@
-"""Fills an initialised Tryton database: a company and a user. Run by office.py in a process of its own."""
+"""Fills an initialised Tryton database: a company and a user. A process of its own, run by office.py and by tests."""
 
 import sys
 

@@ -17,7 +17,8 @@ from pathlib import Path
 from realservers.process import answers, free_port, running
 
 DATABASE, USER, PASSWORD = "school", "office", "correct-horse-9"
-LAYOUT = 1  # of tryton_make.py; another number makes a new file
+FILL = Path(__file__).parents[2] / "examples" / "office_crm.py"  # the demo's
+LAYOUT = 1  # of what that fills in; another number makes a new file
 
 
 class Tryton:
@@ -62,7 +63,7 @@ def _made(folder: Path) -> Path:
             environment = {**os.environ, "TRYTONPASSFILE": str(making / "pw")}
             admin = [_program("trytond-admin"), "-c", str(config), "-d", DATABASE, "-u", "sale_opportunity"]
             subprocess.run([*admin, "--activate-dependencies", "--email", "a@example.org"], env=environment, check=True)
-            fill = [sys.executable, str(Path(__file__).with_name("tryton_make.py")), str(config)]
+            fill = [sys.executable, str(FILL), str(config)]
             subprocess.run([*fill, DATABASE, USER, PASSWORD], check=True)
             shutil.move(making / f"{DATABASE}.sqlite", kept.with_suffix(".new"))
             kept.with_suffix(".new").rename(kept)
