@@ -279,7 +279,11 @@ class Tryton:
         return self._company
 
     async def _search(self, model: str, domain: list[Any], fields: list[str], company: int) -> list[dict[str, Any]]:
-        found = await self._rpc(f"{model}.search_read", domain, 0, 50, [["id", "ASC"]], fields, company=company)
+        given = (f"{model}.search_read", domain, 0, 50, [["id", "ASC"]], fields)
+        try:
+            found = await self._rpc(*given, company=company)
+        except Refusal:  # what Tryton had found was gone when it read it: another caller's second record
+            found = await self._rpc(*given, company=company)
         if not isinstance(found, list):
             raise ConnectorFault("schema", "Tryton answered a search with what is no list.")
         return [one for one in found if isinstance(one, dict)]
