@@ -32,12 +32,12 @@ up: $(READY)
 	@$(BIN)/python examples/demo.py --trial none --data $(DATA)
 
 test: $(READY)
-	@$(BIN)/python -m pytest -n 2
+	@$(BIN)/python tests/again.py -n 3
 
 test-all: $(READY)
 	@$(BIN)/waterline model pull smollm2-135m
 	@$(BIN)/waterline model pull qwen2.5-coder-1.5b
-	@$(BIN)/python -m pytest -m slow --timeout 1200
+	@$(BIN)/python tests/again.py -m slow --timeout 1200
 
 lint: $(READY)
 	@$(BIN)/ruff check

@@ -239,7 +239,7 @@ asyncio.run(main())
     while is_running(int(pid)) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not is_running(int(pid))
-    with pytest.raises(urllib.error.URLError):
+    with pytest.raises(OSError):  # refused, or reset while the kernel still takes the process apart
         chat(address)
 
 
