@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from waterline.core.branch import Branch
+from waterline.core.canary import Canary, Shadow
 from waterline.core.channels import Channels
 from waterline.core.conversing import Conversing
 from waterline.core.defaults import with_default_objects
@@ -152,6 +153,8 @@ class AppSpec(Struct, frozen=True, omit_defaults=True):
     branches: tuple[Branch, ...] = ()
     conversations: Conversing = Conversing()
     channels: Channels = Channels()
+    canary: Canary = Canary()
+    shadow: Shadow = Shadow()
     offered: tuple[str, ...] = ()  # operations of connectors that are tools at /mcp: "crm.note"
 
 

@@ -19,6 +19,7 @@ from waterline.core.prices import PriceTable
 from waterline.core.release import Release, Route
 from waterline.core.savings import Cache, History, Routing
 from waterline.rollout.branches import read_branches
+from waterline.rollout.canary import read_canary, read_shadow
 from waterline.rollout.cases import read_cases
 from waterline.rollout.channels import read_channels
 from waterline.rollout.connections import read_connectors, read_offered
@@ -98,6 +99,8 @@ def check(
             branches=read_branches(found, _declared(app, "connectors")),
             connectors=connections,
             offered=read_offered(app, contracts),
+            canary=read_canary(app),
+            shadow=read_shadow(app),
         )
         cache = read_cache(app)
         routing = read_routing(app, routes, declared)

@@ -89,7 +89,7 @@ class AppToml:
         if not isinstance(self.table.get("limits", {}), dict):
             return Limits()
         each: dict[str, Any] = {scope: self._spending("limits", scope) for scope in EACH}
-        return Limits(**_in_nano(values), **each, branches=self._branches())
+        return Limits(**in_nano(values), **each, branches=self._branches())
 
     def _branches(self) -> dict[str, Spending]:
         """The budgets of single branches, by name."""
@@ -115,7 +115,7 @@ class AppToml:
             return UNLIMITED
         values = read_table(self.place(*path), table, keys.SPENDING)
         self._day_within_month(values, *path)
-        return Spending(**_in_nano(values))
+        return Spending(**in_nano(values))
 
     def _day_within_month(self, values: Mapping[str, Any], *path: str) -> None:
         day, month = values.get("usd_per_day"), values.get("usd_per_month")
@@ -127,7 +127,7 @@ class AppToml:
     def objectives(self) -> Objectives:
         values = self.read("objectives", also=("quality",))
         quality = self.read("objectives", "quality") if isinstance(self.table.get("objectives", {}), dict) else {}
-        return Objectives(**_in_nano(values), quality=Quality(**quality))
+        return Objectives(**in_nano(values), quality=Quality(**quality))
 
     def forecast(self) -> Expected:
         return Expected(**self.read("forecast"))
@@ -210,7 +210,7 @@ def _price(folder: Folder, row: Any, number: int, lines: TomlLines) -> PriceOver
     return PriceOverride(**values)
 
 
-def _in_nano(values: dict[str, Any]) -> dict[str, Any]:
+def in_nano(values: dict[str, Any]) -> dict[str, Any]:
     """usd_per_day in app.toml is nano_usd_per_day in the record; the value is nano-USD already."""
     return {f"nano_{key}" if key.startswith("usd_") else key: value for key, value in values.items()}
 

@@ -125,6 +125,27 @@ RETENTION: Keys = {
     "rows_days": Key("whole", low=1, high=CENTURY_DAYS),
     "on_trace_failure": Key("text", choices=("refuse", "answer")),
 }
+CANARY: Keys = {
+    "steps": Key("texts"),
+    "alpha": Key("number", above=0, high=0.5),
+    "least_sessions": Key("whole", low=1, high=LARGEST),
+    "longest_wait_h": Key("number", above=0, high=8760),
+    "on_unknown": Key("text", choices=("hold", "rollback")),
+    "session_s": Key("whole", low=0, high=86_400),
+    "late_s": Key("whole", low=0, high=3600),
+    "quality": Key("texts"),
+    "quality_s": Key("whole", low=0, high=604_800),
+    "error_margin": Key("number", above=0, high=1),
+    "slow_margin": Key("number", above=0, high=1),
+    "cost_margin": Key("number", above=0, high=1),
+    "quality_margin": Key("number", above=0, high=1),
+    "usd_per_request": Key("usd", above=0, high=LARGEST_USD),
+}
+SHADOW: Keys = {
+    "usd_per_day": Key("usd", above=0, high=LARGEST_USD),
+    "max_concurrency": Key("whole", low=1, high=1000),
+    "queue": Key("whole", low=1, high=100_000),
+}
 CACHE: Keys = {
     "exact": Key("yes_no"),
     "ttl_s": Key("whole", low=1, high=30 * 86_400),
@@ -207,6 +228,8 @@ TABLES: Mapping[str, Keys] = {
     "mcp": MCP,
     "trial": TRIAL,
     "retention": RETENTION,
+    "canary": CANARY,
+    "shadow": SHADOW,
     "cache": CACHE,
     "routing": ROUTING,
     "history": HISTORY,

@@ -7,6 +7,7 @@ from pathlib import Path
 from app_folders import checked, write
 
 from waterline.core.app_spec import Limits, Objectives, Retention, Trial
+from waterline.core.canary import Canary, Shadow
 from waterline.core.channels import EmailPolicy, WebchatPolicy, WhatsAppPolicy
 from waterline.core.conversing import Conversing
 from waterline.core.release import Route
@@ -27,6 +28,8 @@ KNOWN = {
     "`[forecast]`": keys.FORECAST,
     "`[trial]`": keys.TRIAL,
     "`[retention]`": keys.RETENTION,
+    "`[canary]`": keys.CANARY,
+    "`[shadow]`": keys.SHADOW,
     "`[cache]`": keys.CACHE,
     "`[routing]`": keys.ROUTING,
     "`[[routing.rules]]`": keys.RULE,
@@ -78,6 +81,8 @@ def test_the_page_says_the_defaults_that_the_code_has() -> None:
         "`[objectives]`": Objectives(),
         "`[trial]`": Trial(),
         "`[retention]`": Retention(),
+        "`[canary]`": Canary(),
+        "`[shadow]`": Shadow(),
         "`[cache]`": Cache(),
         "`[routing]`": Routing(),
         "`[history]`": History(),

@@ -35,17 +35,19 @@ from waterline.evals.statistics.proportions import (
 from waterline.evals.statistics.quantiles import gate_quantile, quantile, quantile_interval
 from waterline.evals.statistics.sequential import (
     EmpiricalBernstein,
+    bounded_sequence,
     difference_sequence,
     mean_sequence,
     rate_sequence,
+    surely_more,
 )
 
 __all__ = [
-    "CONFIDENCE", "Agreement", "EmpiricalBernstein", "Gate", "Stability", "agreement", "cases_for_effect",
-    "cases_for_gate", "cases_for_non_inferiority", "cases_to_pass", "clopper_pearson", "clustered_mean",
+    "CONFIDENCE", "Agreement", "EmpiricalBernstein", "Gate", "Stability", "agreement", "bounded_sequence",
+    "cases_for_effect", "cases_for_gate", "cases_for_non_inferiority", "cases_to_pass", "clopper_pearson", "clustered_mean",
     "clustered_se", "corrected_rate", "difference_sequence", "gate", "gate_at_most", "gate_clustered",
     "gate_quantile", "holm", "mcnemar", "mde_paired", "mde_unpaired", "mean_sequence", "newcombe_difference",
     "non_inferiority", "paired_difference", "pass_hat_k", "pass_hat_k_mean", "poisson_upper_bound", "power_gate",
     "power_paired", "quantile", "quantile_interval", "rate_sequence", "rate_upper_bound", "repeated_se",
-    "sign_test", "stability", "student_quantile", "wilson", "wilson_lower", "wilson_upper",
+    "sign_test", "stability", "student_quantile", "surely_more", "wilson", "wilson_lower", "wilson_upper",
 ]  # fmt: skip
