@@ -44,10 +44,11 @@ from waterline.evals.statistics.sequential import (
 
 __all__ = [
     "CONFIDENCE", "Agreement", "EmpiricalBernstein", "Gate", "Stability", "agreement", "bounded_sequence",
-    "cases_for_effect", "cases_for_gate", "cases_for_non_inferiority", "cases_to_pass", "clopper_pearson", "clustered_mean",
-    "clustered_se", "corrected_rate", "difference_sequence", "gate", "gate_at_most", "gate_clustered",
-    "gate_quantile", "holm", "mcnemar", "mde_paired", "mde_unpaired", "mean_sequence", "newcombe_difference",
-    "non_inferiority", "paired_difference", "pass_hat_k", "pass_hat_k_mean", "poisson_upper_bound", "power_gate",
-    "power_paired", "quantile", "quantile_interval", "rate_sequence", "rate_upper_bound", "repeated_se",
-    "sign_test", "stability", "student_quantile", "surely_more", "wilson", "wilson_lower", "wilson_upper",
+    "cases_for_effect", "cases_for_gate", "cases_for_non_inferiority", "cases_to_pass", "clopper_pearson",
+    "clustered_mean", "clustered_se", "corrected_rate", "difference_sequence", "gate", "gate_at_most",
+    "gate_clustered", "gate_quantile", "holm", "mcnemar", "mde_paired", "mde_unpaired", "mean_sequence",
+    "newcombe_difference", "non_inferiority", "paired_difference", "pass_hat_k", "pass_hat_k_mean",
+    "poisson_upper_bound", "power_gate", "power_paired", "quantile", "quantile_interval", "rate_sequence",
+    "rate_upper_bound", "repeated_se", "sign_test", "stability", "student_quantile", "surely_more", "wilson",
+    "wilson_lower", "wilson_upper",
 ]  # fmt: skip
