@@ -52,6 +52,10 @@ class Action(StrEnum):
     TRIAL_RUN = "trial.run"
     EXPERIMENT_READ = "experiment.read"
     EXPERIMENT_WRITE = "experiment.write"
+    CASE_LIST = "case_sets.read"
+    CASE_READ = "cases.read"
+    CASE_REVIEW = "cases.review"
+    SUBJECT_ERASE = "subject.erase"
     MODEL_READ = "model.read"
     MODEL_PULL = "model.pull"
     KEY_READ = "key.read"
@@ -102,6 +106,12 @@ _DECLARED: dict[Action, Rule] = {
     Action.TRIAL_RUN: _rule("Send a release to sea", _O, _D, _P),
     Action.EXPERIMENT_READ: _rule("Read the verdicts of evaluations", _O, _D, _P, _V),
     Action.EXPERIMENT_WRITE: _rule("Record an evaluation", _O, _D, _P),
+    Action.CASE_LIST: _rule(
+        "See which case sets there are, their versions and coverage, without any text", _O, _D, _P, _V
+    ),
+    Action.CASE_READ: _rule("Read and export cases, which may be users' words", _O, _D),
+    Action.CASE_REVIEW: _rule("Harvest, review and change cases", _O, _D),
+    Action.SUBJECT_ERASE: _rule("Erase a person from traces, conversations and cases", _O),
     Action.MODEL_READ: _rule("See which local models are here", _O, _D, _P, _V),
     Action.MODEL_PULL: _rule("Fetch or remove a local model", _O, _P),
     Action.KEY_READ: _rule("List keys (never the secret part)", _O, _P),

@@ -10,6 +10,7 @@ from starlette.routing import Route
 
 from waterline.access.audit import SealedEntry
 from waterline.access.roles import Principal
+from waterline.api.cases import case_routes
 from waterline.api.conversations import conversation_routes
 from waterline.api.sink import error_body
 from waterline.control.experiments import ExperimentBody, ItemsBody
@@ -270,6 +271,7 @@ def control_routes(plane: Plane, authenticate: Callable[[Any, str], Principal]) 
         route("/experiments/{experiment}/items", experiment_items),
         route("/experiments/{experiment}/items", add_experiment_items, "POST", status=201),
         *conversation_routes(plane, route, _whole, _body),
+        *case_routes(plane, route, _whole, _body),
     ]
 
 

@@ -6,6 +6,7 @@ from waterline.cli import (
     app_folder,
     audit,
     cache,
+    cases,
     cost,
     evaluate,
     keys,
@@ -44,6 +45,7 @@ app.command("replay")(traces.replay)
 app.command("trial")(trial.trial)
 app.command("eval")(evaluate.evaluate)
 app.add_typer(traces.app, name="traces", help="List, show, search and follow traces.")
+app.add_typer(cases.app, name="cases", help="Sets of cases: list, show, import, export, compare.")
 app.add_typer(cost.app, name="cost", help="What it costs.")
 app.add_typer(keys.app, name="key", help="Create, list and revoke keys.")
 app.add_typer(router.app, name="router", help="The learned router: train it on the app's cases.")

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,17 +12,23 @@ from rich.markup import escape
 from rich.table import Table
 
 from waterline.cli.building import built_or_die
+from waterline.cli.cases import load_set
 from waterline.cli.ci import JUnit, Markdown, Sarif, write_reports
 from waterline.cli.client import SERVER_FILE, Server, data_folder, die, err, out, print_json
+from waterline.core.case import SPLITS
 from waterline.core.errors import WaterlineError
 
 ITEMS_A_REQUEST = 200
 REQUEST_BYTES = 4 << 20
+SET = re.compile(r"[a-z0-9][a-z0-9_-]*(@[0-9a-f]+)?\Z")  # a name of a case set, perhaps with its version
 
 
 def evaluate(
     target: Annotated[str, typer.Argument(metavar="APP_DIR|APP", help="An app folder, or an app of the server.")],
-    cases: Annotated[Path | None, typer.Option("--cases", help="A file or folder; else the app's cases/.")] = None,
+    cases: Annotated[
+        str, typer.Option("--cases", help="A file, a folder, or SET[@VERSION] of the server; else the app's cases/.")
+    ] = "",
+    split: Annotated[str, typer.Option("--split", help="Only these cases: tuning or held_out.")] = "",
     repeats: Annotated[int, typer.Option("--repeats", min=1, max=1000, help="How often each case is asked.")] = 1,
     against: Annotated[str, typer.Option("--against", help="The release to compare with; needs a server.")] = "",
     release: Annotated[str, typer.Option("--release", help="With APP: which one; else the newest.")] = "",
@@ -49,18 +56,25 @@ def evaluate(
     from waterline.trials.progress import teller
 
     here = Path(target)
-    server = Server.find(data) if against or not here.is_dir() else None
+    if split not in SPLITS:
+        die(f'--split is tuning or held_out, not "{split}".', 3)
+    stored = bool(cases) and not Path(cases).exists() and SET.match(cases) is not None
+    server = Server.find(data) if against or stored or not here.is_dir() else None
     app, manifest, spec = _subject(here, target, release, server)
     other = _stored(server, app, against)[0] if server is not None and against else None
     try:
-        folder = cases or (here / "cases" if here.is_dir() else None)
-        if folder is None:
-            die("Cases are in the app's folder, not on the server. Name them: --cases FILE.", 3)
+        folder = Path(cases) if cases else here / "cases" if here.is_dir() else None
+        if stored and server is not None:
+            asked, told = load_set(server, app, cases, split)
+        elif folder is not None:
+            asked, told = tuple(c for c in load_cases(folder) if split in ("", c.split)), split
+        else:
+            die("Name the cases: --cases FILE, or --cases SET (waterline cases list shows the server's sets).", 3)
         quality = spec.objectives.quality
         work = Work(
-            manifest=manifest, spec=spec, cases=load_cases(folder), against=other, repeats=repeats, at_once=at_once,
-            margin=margin if margin is not None else quality.regression_max, score_min=quality.score_min,
-            seed=spec.trial.seed, scorers=here / "scorers" if here.is_dir() else None,
+            manifest=manifest, spec=spec, cases=asked, cases_from=told, against=other, repeats=repeats,
+            at_once=at_once, margin=margin if margin is not None else quality.regression_max,
+            score_min=quality.score_min, seed=spec.trial.seed, scorers=here / "scorers" if here.is_dir() else None,
             redirect=os.environ.get("WATERLINE_REDIRECT_PROVIDERS", ""),
         )  # fmt: skip
         if plan_only:
@@ -177,6 +191,8 @@ def _show(done: Any, address: str) -> None:
     from waterline.trials.ci_report import beside, p_value, points, share
 
     result = done.result
+    if result.plan.cases_from:
+        out.print(f"cases: {result.plan.cases_from}", markup=False)
     table = Table("", "score", f"pass^{result.plan.repeats}", "missing", "cost, USD", "p50", "p95", box=None)
     for name, arm in result.arms.items():
         table.add_row(

@@ -19,6 +19,7 @@ from waterline.access.roles import PERSON_ROLES, Action, Principal, Role, allowe
 from waterline.access.stored import AuditRows
 from waterline.control import costs, experiments, replaying, responses
 from waterline.control.budgets import BudgetView, budget_views
+from waterline.control.cases import CaseDesk
 from waterline.control.channels import ChannelsView, FeesView, LineState, channels_view, fees_view
 from waterline.control.conversations import ConversationDesk
 from waterline.control.experiments import ExperimentBody, ExperimentPage, ExperimentView, ItemPage
@@ -111,6 +112,7 @@ class Plane:
         self._status_now = status_now
         self.line_state: Callable[[], LineState] = LineState  # set when channels are opened
         self.conversations = ConversationDesk(store, deps.clock_us, woken)
+        self.cases = CaseDesk(store, deps.clock_us, self._known_app)
 
     # --- views -------------------------------------------------------------------------------------------------
 

@@ -50,6 +50,24 @@ class Expect(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True
     python: dict[str, float] = {}  # "file:function" of scorers/, and what it must reach
 
 
+Split = Literal["", "tuning", "held_out"]  # looked at while a release is made, or only when it is judged
+Basis = Literal["", "consent", "contract", "legitimate_interest", "public_task", "legal_obligation", "made_up"]
+SPLITS: tuple[Split, ...] = ("", "tuning", "held_out")
+BASES: tuple[Basis, ...] = (
+    "consent", "contract", "legitimate_interest", "public_task", "legal_obligation", "made_up",
+)  # fmt: skip
+
+
+class Origin(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Which answered request a case comes from, and how it was found there."""
+
+    trace: str
+    release: str = ""
+    at_us: int = 0  # when the request came
+    found: str = ""  # "failure", "feedback", "score", "far", "random", "filter"
+    redacted: str = ""  # what was taken out: "2 e-mail addresses"; "" with a trace: nothing was found
+
+
 class Case(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """One line of cases/*.jsonl. Exactly one of `input` and `messages` is set."""
 
@@ -61,6 +79,14 @@ class Case(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     source: str = ""
     route: str = "main"
     variables: dict[str, str] = {}
+    split: Split = ""
+    basis: Basis = ""  # why it may be kept and used (GDPR article 6), or that nobody said it
+    origin: Origin | None = None
+
+    @property
+    def asked(self) -> str:
+        """What the user says last."""
+        return self.turns()[-1].content
 
     def turns(self) -> tuple[Message, ...]:
         """The conversation to send; the last message is the user's."""
@@ -76,4 +102,9 @@ def case_digest(case: Case) -> str:
 
 def case_set_id(cases: Iterable[Case]) -> str:
     """A name for a set of cases by content: the same in any order and in any split over files."""
-    return sha256_hex("\n".join(sorted(case_digest(case) for case in cases)).encode())
+    return set_id_of(case_digest(case) for case in cases)
+
+
+def set_id_of(digests: Iterable[str]) -> str:
+    """The same, from the digests of the cases."""
+    return sha256_hex("\n".join(sorted(digests)).encode())

@@ -83,7 +83,7 @@ def parse_cases(data: bytes, file: str) -> tuple[list[tuple[int, Case]], list[Mi
         except RecursionError:
             problem, remedy = "nested too deeply", f"Write it like {_EXAMPLE}."
         else:
-            wrong = _wrong_with(case)
+            wrong = wrong_with(case)
             mistakes += [Mistake(file, line, f'case "{case.id}": {what}', how) for what, how in wrong]
             if not wrong:
                 found.append((line, case))
@@ -135,7 +135,7 @@ def _read(file: Path) -> bytes | None:
     return data if len(data) <= MAX_FILE_BYTES else None
 
 
-def _wrong_with(case: Case) -> list[tuple[str, str]]:
+def wrong_with(case: Case) -> list[tuple[str, str]]:
     """What a type cannot say: (problem, remedy) pairs."""
     wrong: list[tuple[str, str]] = []
     if not case.id.strip():

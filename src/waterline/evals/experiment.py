@@ -48,6 +48,7 @@ class Plan(Struct, frozen=True, omit_defaults=True):
     margin: float | None = None
     score_min: float | None = None
     seed: int = 1
+    cases_from: str = ""  # "front@3 3b8a45e9f0c1, held_out": the set, version and side; "": a file
 
     @property
     def arms(self) -> tuple[Arm, ...]:

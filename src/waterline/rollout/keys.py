@@ -285,6 +285,6 @@ TOOL: Keys = {
     "timeout_s": Key("number", above=0, high=3600),
     "code": TEXT,
 }
-CASE = ("id", "input", "messages", "expect", "tags", "source", "route", "variables")
+CASE = ("id", "input", "messages", "expect", "tags", "source", "route", "variables", "split", "basis", "origin")
 EXPECT = ("contains", "contains_any", "not_contains", "regex", "language", "json", "max_words", "equals", "number",
           "json_schema", "tool", "grounded_in", "similar", "max_ms", "max_usd", "python")  # fmt: skip

@@ -42,6 +42,7 @@ class Work(Struct, frozen=True):
     manifest: bytes
     spec: AppSpec
     cases: tuple[Case, ...]
+    cases_from: str = ""  # the set and version that they are of; "": a file
     against: bytes | None = None
     repeats: int = 1
     at_once: int = 0  # 0: what suits the provider
@@ -65,7 +66,8 @@ class Work(Struct, frozen=True):
             )
         return Plan(
             app=self.spec.name, release=release_id(self.manifest), case_set=case_set_id(self.cases),
-            cases=len(self.cases), repeats=self.repeats, scorer=f"{VERSION}+{functions}" if functions else VERSION,
+            cases=len(self.cases), cases_from=self.cases_from, repeats=self.repeats,
+            scorer=f"{VERSION}+{functions}" if functions else VERSION,
             against=release_id(self.against) if self.against is not None else "",
             margin=self.margin if self.against is not None else None,
             score_min=self.score_min if self.against is None else None, seed=self.seed,

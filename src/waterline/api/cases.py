@@ -1,0 +1,50 @@
+"""`/api/apps/{app}/case-sets` and what belongs to it."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from starlette.requests import Request
+from starlette.routing import Route
+
+from waterline.access.roles import Principal
+from waterline.control.cases import VersionBody
+from waterline.control.plane import Plane
+from waterline.store.cases import Filter
+
+Whole = Callable[[str | None, str], int | None]
+Body = Callable[..., Awaitable[Any]]
+LARGEST_PAGE = 1000
+
+
+def case_routes(plane: Plane, route: Callable[..., Route], whole: Whole, body: Body) -> list[Route]:
+    def place(r: Request) -> tuple[str, str]:
+        return r.path_params["app"], r.path_params["set"]
+
+    async def one_set(who: Principal, r: Request) -> Any:
+        q = r.query_params
+        return await plane.cases.one_set(who, *place(r), q.get("version", ""), whole(q.get("before"), "before"))
+
+    async def page(who: Principal, r: Request) -> Any:
+        q = r.query_params
+        where = Filter(q.get("q", ""), q.get("tag", ""), q.get("split", ""), q.get("found", ""))
+        limit = min(whole(q.get("limit"), "limit") or 50, LARGEST_PAGE)
+        return await plane.cases.page(who, *place(r), q.get("version", ""), where, q.get("after", ""), limit)
+
+    async def case(who: Principal, r: Request) -> Any:
+        return await plane.cases.case(who, *place(r), r.path_params["case"])
+
+    async def diff(who: Principal, r: Request) -> Any:
+        return await plane.cases.diff(who, *place(r), r.path_params["a"], r.path_params["b"])
+
+    async def add_version(who: Principal, r: Request) -> Any:
+        return await plane.cases.add_version(who, *place(r), await body(r, VersionBody))
+
+    sets = "/apps/{app}/case-sets"
+    return [
+        route(sets, lambda who, r: plane.cases.sets(who, r.path_params["app"])),
+        route(f"{sets}/{{set}}", one_set),
+        route(f"{sets}/{{set}}/cases", page),
+        route(f"{sets}/{{set}}/cases/{{case}}", case),
+        route(f"{sets}/{{set}}/diff/{{a}}/{{b}}", diff),
+        route(f"{sets}/{{set}}/versions", add_version, "POST", status=201),
+    ]

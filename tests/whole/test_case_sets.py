@@ -1,0 +1,127 @@
+"""Case sets as people use them: imported, listed, compared, exported, evaluated, held to rights."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from whole_app import App, Server, Sim, send
+
+from waterline.core.case import Case, Expect, case_set_id
+from waterline.providers.simulated_script import Answer, Target
+
+CASES = tuple(
+    Case(id=f"case-{i}", input=f"say hazel number {i}", expect=Expect(contains=("hazel",)),
+         tags=("even" if i % 2 == 0 else "odd",), split="held_out" if i % 3 == 0 else "tuning")
+    for i in range(30)
+)  # fmt: skip
+
+
+def lines(cases: tuple[Case, ...]) -> str:
+    import msgspec
+
+    return "".join(msgspec.json.encode(case).decode() + "\n" for case in cases)
+
+
+class Command:
+    """The command line, against one server."""
+
+    def __init__(self, server: Server, folder: Path, **environ: str) -> None:
+        self.folder = folder
+        self.environ = {**os.environ, "WATERLINE_URL": server.url, "WATERLINE_KEY": server.key, **environ}
+
+    def __call__(self, *words: str, status: int = 0) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "waterline", *words], capture_output=True, text=True, env=self.environ,
+            cwd=self.folder, check=False,
+        )  # fmt: skip
+        assert done.returncode == status, (done.stdout, done.stderr)
+        assert "Traceback" not in done.stderr
+        return done.stdout if status == 0 else done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def shop(server: Server, sim: Sim) -> App:
+    from waterline.core.release import Route
+
+    sim.play(main=Target(answer=Answer(echo=True)))
+    return App(server, "case-shop", {"main": Route(provider="simulated", model="small")})
+
+
+def test_a_set_is_imported_changed_compared_exported_and_has_the_digest_of_its_file(
+    server: Server, shop: App, tmp_path: Path
+) -> None:
+    run = Command(server, tmp_path)
+    (tmp_path / "a.jsonl").write_text(lines(CASES))
+    made = json.loads(run("cases", "import", shop.name, "front", "a.jsonl", "--json"))
+    assert (made["version"], made["cases"], made["digest"]) == (1, 30, case_set_id(CASES))
+    assert json.loads(run("cases", "import", shop.name, "front", "a.jsonl", "--json")) == made  # nothing to change
+    fewer = CASES[:20]
+    (tmp_path / "b.jsonl").write_text(lines(fewer))
+    later = json.loads(run("cases", "import", shop.name, "front", "b.jsonl", "--replace", "--json"))
+    assert (later["version"], later["digest"]) == (2, case_set_id(fewer))
+    assert run("cases", "diff", shop.name, "front", "1", "2").count("- case-") == 10
+    run("cases", "export", shop.name, "front@1", "--to", "out.jsonl")
+    assert sorted((tmp_path / "out.jsonl").read_text().splitlines()) == sorted(lines(CASES).splitlines())
+    assert "front" in run("cases", "list", shop.name)
+    told = run("cases", "show", shop.name, "front@1", "--split", "held_out", "--search", "HAZEL number", "--limit", "1")
+    assert "1 of 10 that fit" in told
+    assert "tuning 20, held_out 10" in told
+
+
+def test_a_version_made_from_an_old_one_is_refused_so_that_two_people_do_not_overwrite_each_other(
+    server: Server, shop: App
+) -> None:
+    place = f"/api/apps/{shop.name}/case-sets/both"
+    one = json.loads(lines(CASES[:1]))
+    server.ask("POST", f"{place}/versions", {"cases": [one], "parent": 0})
+    body = json.dumps({"removed": [], "cases": [{**one, "id": "x"}], "parent": 0}).encode()
+    late = send(server.url, "POST", f"{place}/versions", body, {"authorization": f"Bearer {server.key}"})
+    assert late.status == 409
+    assert "at version 1, not 0" in late.json["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        ({"cases": [{"id": "x", "input": "Hi", "expect": {}}]}, "it expects nothing"),
+        ({"cases": [{"id": "x", "input": "", "expect": {"contains": ["y"]}}]}, "nothing to send"),
+        ({"cases": [{"id": "x", "input": "Hi", "expect": {"contains": ["y"]}, "split": "test"}]}, "does not fit"),
+        ({"cases": []}, "begins with at least one case"),
+    ],
+)
+def test_what_is_no_case_is_refused_with_its_reason(server: Server, shop: App, body: Any, says: str) -> None:
+    place = f"/api/apps/{shop.name}/case-sets/wrong/versions"
+    reply = send(server.url, "POST", place, json.dumps(body).encode(), {"authorization": f"Bearer {server.key}"})
+    assert reply.status == 400
+    assert says in reply.json["error"]["message"]
+
+
+def test_an_evaluation_asks_one_side_of_a_stored_version_and_its_report_names_it(
+    server: Server, sim: Sim, shop: App, tmp_path: Path
+) -> None:
+    sim.play(main=Target(answer=Answer(echo=True)))
+    run = Command(server, tmp_path, WATERLINE_REDIRECT_PROVIDERS=f"{sim.address}/{{route}}")
+    (tmp_path / "c.jsonl").write_text(lines(CASES))
+    made = json.loads(run("cases", "import", shop.name, "judged", "c.jsonl", "--json"))
+    out = run(
+        "eval",
+        shop.name,
+        "--cases",
+        "judged@1",
+        "--split",
+        "held_out",
+        "--json",
+        "--out",
+        str(tmp_path / "o"),
+        status=2,
+    )
+    plan = json.loads(out[: out.rindex("}") + 1])["plan"]
+    assert plan["cases_from"] == f"judged@1 {made['digest'][:12]}, held_out"
+    assert plan["cases"] == 10
+    whole = run("eval", shop.name, "--cases", "judged", "--json", "--out", str(tmp_path / "o"), status=2)
+    assert json.loads(whole[: whole.rindex("}") + 1])["plan"]["case_set"] == made["digest"]
+    assert "no case set" in run("eval", shop.name, "--cases", "nothing", status=1)
