@@ -17,7 +17,7 @@ from starlette.responses import RedirectResponse, Response
 
 from waterline import __version__
 from waterline.access.keys import KeyRing, hide_keys
-from waterline.access.roles import Action, Principal, allowed, require
+from waterline.access.roles import Action, Principal, Role, allowed, require
 from waterline.access.sessions import (
     FORM_FIELD,
     SAFE_METHODS,
@@ -37,20 +37,51 @@ from waterline.settings import Settings
 MAX_FORM_BYTES = 64 << 10
 MAX_FIELDS = 40
 
+# The pages by what somebody comes for. A section is shown as its first page that the role may see.
 NAVIGATION = (
-    ("/", "Overview", Action.OVERVIEW_READ),
-    ("/conversations", "Conversations", Action.CONVERSATION_LIST),
-    ("/traces", "Traces", Action.TRACES_READ),
-    ("/providers", "Providers", Action.OVERVIEW_READ),
-    ("/channels", "Channels", Action.OVERVIEW_READ),
-    ("/budgets", "Budgets", Action.OVERVIEW_READ),
-    ("/forecast", "Forecast", Action.OVERVIEW_READ),
-    ("/releases", "Releases", Action.ROLLOUT_READ),
-    ("/load-lines", "Load lines", Action.LOAD_LINE_READ),
-    ("/experiments", "Evaluations", Action.EXPERIMENT_READ),
-    ("/keys", "Keys", Action.KEY_READ),
-    ("/audit", "Audit", Action.AUDIT_READ),
+    ("Overview", (("/", "Overview", Action.OVERVIEW_READ),)),
+    (
+        "Conversations",
+        (
+            ("/conversations", "Live", Action.CONVERSATION_LIST),
+            ("/handoffs", "For people", Action.CONVERSATION_LIST),
+            ("/funnel", "Funnel", Action.CONVERSATION_LIST),
+            ("/bookings", "Bookings", Action.CONVERSATION_LIST),
+            ("/channels", "Channels", Action.OVERVIEW_READ),
+        ),
+    ),
+    ("Requests", (("/traces", "Traces", Action.TRACES_READ), ("/providers", "Providers", Action.OVERVIEW_READ))),
+    (
+        "Evidence",
+        (("/experiments", "Evaluations", Action.EXPERIMENT_READ), ("/load-lines", "Load lines", Action.LOAD_LINE_READ)),
+    ),
+    ("Releases", (("/releases", "Releases", Action.ROLLOUT_READ),)),
+    ("Money", (("/budgets", "Budgets", Action.OVERVIEW_READ), ("/forecast", "Forecast", Action.OVERVIEW_READ))),
+    ("Access", (("/keys", "Keys", Action.KEY_READ), ("/audit", "Audit", Action.AUDIT_READ))),
 )
+
+
+class Link(Struct, frozen=True):
+    to: str
+    name: str
+    here: bool
+
+
+def navigation(path: str, role: Role | None) -> tuple[list[Link], list[Link]]:
+    """The sections, and the pages of the one that `path` belongs to (none where it has a single page)."""
+
+    def within(to: str) -> bool:
+        return path == to or (to != "/" and path.startswith(f"{to}/"))
+
+    sections, pages = [], list[Link]()
+    for name, entries in NAVIGATION:
+        shown = [Link(to, page, within(to)) for to, page, action in entries if allowed(role, action)]
+        if shown:
+            here = any(page.here for page in shown)
+            sections.append(Link(shown[0].to, name, here))
+            if here and len(shown) > 1:
+                pages = shown
+    return sections, pages
 
 
 class View(Struct, frozen=True):
@@ -225,12 +256,13 @@ class Frame:
     ) -> Response:
         who: Principal | None = visit.principal if visit else None
         role = who.acts_as if who else None
+        sections, pages = navigation(request.url.path, role)
         shared = {
             "who": who,
             "csrf": visit.csrf if visit else "",
             "may": lambda action: allowed(role, action),
-            "navigation": [(path, name) for path, name, action in NAVIGATION if allowed(role, action)],
-            "path": request.url.path,
+            "sections": sections,
+            "pages_here": pages,
         }
         return Response(
             self._templates.get_template(template).render(**shared, **context), status, media_type="text/html"
