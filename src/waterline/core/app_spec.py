@@ -15,6 +15,7 @@ from waterline.core.channels import Channels
 from waterline.core.conversing import Conversing
 from waterline.core.defaults import with_default_objects
 from waterline.core.ids import sha256_hex
+from waterline.core.judge import Judge
 
 
 class Spending(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -155,6 +156,7 @@ class AppSpec(Struct, frozen=True, omit_defaults=True):
     channels: Channels = Channels()
     canary: Canary = Canary()
     shadow: Shadow = Shadow()
+    judges: dict[str, Judge] = {}
     offered: tuple[str, ...] = ()  # operations of connectors that are tools at /mcp: "crm.note"
 
 

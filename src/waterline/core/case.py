@@ -29,6 +29,13 @@ class ToolCall(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
     arguments: dict[str, object] = {}  # at least these
 
 
+class Judged(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What a judge is given beside the question and the answer; it has to say yes."""
+
+    expected: str = ""
+    context: str = ""
+
+
 class Expect(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """What is expected of the answer. Every field that is set must hold. Text compares without case and accents."""
 
@@ -48,6 +55,7 @@ class Expect(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True
     max_ms: float | None = None
     max_usd: float | None = None
     python: dict[str, float] = {}  # "file:function" of scorers/, and what it must reach
+    judge: dict[str, Judged] = {}  # judges of judges/ that must say yes
 
 
 Split = Literal["", "tuning", "held_out"]  # looked at while a release is made, or only when it is judged

@@ -1,11 +1,13 @@
 """cases/*.jsonl: one Case a line. They are checked with the folder and read by trials; they are not in the release."""
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from types import MappingProxyType
 
 import msgspec
 
 from waterline.core.case import Case, Expect
+from waterline.core.judge import Judge
 from waterline.rollout.folder import MAX_CASES_BYTES, Folder
 from waterline.rollout.keys import CASE, EXPECT
 from waterline.rollout.reading import did_you_mean
@@ -16,7 +18,9 @@ _FUNCTION = re.compile(r"[a-z_][a-z0-9_]*:[A-Za-z_]\w*\Z")
 _LANGUAGE = re.compile(r"[a-z]{2}\Z")
 
 
-def read_cases(folder: Folder, routes: Collection[str] | None) -> tuple[Case, ...]:
+def read_cases(
+    folder: Folder, routes: Collection[str] | None, judges: Mapping[str, Judge] = MappingProxyType({})
+) -> tuple[Case, ...]:
     """Every good case. `routes`: those of the app; None when app.toml itself could not be read."""
     found: list[Case] = []
     places: dict[str, str] = {}
@@ -30,6 +34,7 @@ def read_cases(folder: Folder, routes: Collection[str] | None) -> tuple[Case, ..
                 case = _read(folder, file, number, line)
                 if case is not None:
                     _check(folder, file, number, case, routes, places)
+                    _check_judges(folder, file, number, case, judges)
                     found.append(case)
     return tuple(found)
 
@@ -93,3 +98,20 @@ def _check(
             wrong(f'"{name}" is no name of a scorer', 'Write "file:function" for scorers/file.py')
         elif not folder.has(file):
             wrong(f'"{name}" is named, but there is no {file}', "Write it, or correct the name")
+
+
+def _check_judges(folder: Folder, file: str, number: int, case: Case, judges: Mapping[str, Judge]) -> None:
+    for name, given in case.expect.judge.items():
+        judge = judges.get(name)
+        if judge is None and folder.has(f"judges/{name}.md"):
+            continue  # its own mistake is told
+        if judge is None:
+            folder.wrong(file, number, f'case "{case.id}": there is no judge "{name}"', did_you_mean(name, judges))
+            continue
+        if judge.scale != "yes/no":
+            remedy = "Name a yes/no judge; pairs are compared with: waterline judge compare"
+            folder.wrong(file, number, f'case "{case.id}": the judge "{name}" compares pairs', remedy)
+        for field in ("expected", "context"):
+            if "{{" + field in judge.text.replace("{{ ", "{{") and not getattr(given, field):
+                problem = f'case "{case.id}": the judge "{name}" needs "{field}"'
+                folder.wrong(file, number, problem, f'Write {{"judge": {{"{name}": {{"{field}": "..."}}}}}}')

@@ -26,6 +26,7 @@ from waterline.rollout.connections import read_connectors, read_offered
 from waterline.rollout.environment import AppToml, read_prices
 from waterline.rollout.flows import read_flows, read_handbooks
 from waterline.rollout.folder import Folder
+from waterline.rollout.judges import read_judges
 from waterline.rollout.keys import TOP, TOP_TABLES
 from waterline.rollout.prompts import read_prompts
 from waterline.rollout.reading import read_table
@@ -40,7 +41,7 @@ from waterline.rollout.savings import (
 )
 from waterline.rollout.tools import read_tools
 
-_FOLDERS = ("prompts", "tools", "flows", "cases", "knowledge", "scorers")
+_FOLDERS = ("prompts", "tools", "flows", "cases", "knowledge", "scorers", "judges")
 _FOREVER_US = 4_102_444_800_000_000  # 2100-01-01: a price of any date is a price
 
 
@@ -101,6 +102,7 @@ def check(
             offered=read_offered(app, contracts),
             canary=read_canary(app),
             shadow=read_shadow(app),
+            judges=read_judges(found, app, routes, model_digests),
         )
         cache = read_cache(app)
         routing = read_routing(app, routes, declared)
@@ -109,7 +111,7 @@ def check(
     flows, more = read_flows(found, routes, contracts, _declared(app, "connectors") if app is not None else ())
     handbooks = read_handbooks(found)
     files = {file: digest for file in (*others, *more) if (digest := found.digest(file)) is not None}
-    cases = read_cases(found, declared or None)  # without routes, that is the mistake
+    cases = read_cases(found, declared or None, spec.judges)  # without routes, that is the mistake
     if found.mistakes:
         raise AppFolderError(sorted(found.mistakes, key=lambda m: (m.file != FILE, m.file, m.line)))
     release = Release(

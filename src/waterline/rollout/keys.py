@@ -211,6 +211,10 @@ CONNECTOR: Keys = {
     "kind": Key("text", required=True)
 }  # and the parameters of the kind, see docs/reference/connectors.md
 MCP: Keys = {"tools": Key("texts")}
+JUDGE_SAMPLE: Keys = {
+    "sample": TEXT,
+    "usd_per_day": Key("usd", above=0, high=LARGEST_USD),
+}
 TABLES: Mapping[str, Keys] = {
     "": TOP,
     "app": APP,
@@ -226,6 +230,7 @@ TABLES: Mapping[str, Keys] = {
     "forecast": FORECAST,
     "connectors.<name>": CONNECTOR,
     "mcp": MCP,
+    "judges.<name>": JUDGE_SAMPLE,
     "trial": TRIAL,
     "retention": RETENTION,
     "canary": CANARY,
@@ -245,6 +250,17 @@ TOP_TABLES = (*dict.fromkeys(name.split(".")[0] for name in TABLES if name), *NO
 PROMPT: Keys = {
     "role": Key("text", choices=("system", "developer", "user")),
     "defaults": Key("table"),
+}
+JUDGE: Keys = {
+    "question": Key("text", required=True),
+    "scale": Key("text", choices=("yes/no", "pairwise")),
+    "route": TEXT,
+    "provider": Key("text", choices=PROVIDERS),
+    "model": TEXT,
+    "base_url": TEXT,
+    "api_key_env": TEXT,
+    "params": Key("table"),
+    "max_tokens": Key("whole", low=16, high=16_384),
 }
 PRICE: Keys = {
     "provider": Key("text", choices=("openai", "anthropic", "google", "gemini", "local", "simulated"), required=True),
@@ -287,4 +303,4 @@ TOOL: Keys = {
 }
 CASE = ("id", "input", "messages", "expect", "tags", "source", "route", "variables", "split", "basis", "origin")
 EXPECT = ("contains", "contains_any", "not_contains", "regex", "language", "json", "max_words", "equals", "number",
-          "json_schema", "tool", "grounded_in", "similar", "max_ms", "max_usd", "python")  # fmt: skip
+          "json_schema", "tool", "grounded_in", "similar", "max_ms", "max_usd", "python", "judge")  # fmt: skip

@@ -40,6 +40,8 @@ KNOWN = {
     "`[channels.whatsapp]`": keys.WHATSAPP,
     "`[channels.webchat]`": keys.WEBCHAT,
     "`[channels.email]`": keys.EMAIL,
+    "`[judges.<name>]`": keys.JUDGE_SAMPLE,
+    "judges/*.md": keys.JUDGE,
     "prompts/*.md": keys.PROMPT,
     "tools/*.json": keys.TOOL,
     "cases/*.jsonl": (*keys.CASE, *keys.EXPECT),

@@ -1,4 +1,5 @@
-"""Does an answer hold what its case expects? No model judges here: plain comparisons, each with its reason.
+"""Does an answer hold what its case expects? Plain comparisons, each with its reason; a model's judgement (`judge`) is
+given, as the answer is.
 
 * Text compares without case, accents, white space (at its ends, or more than one blank), typographic quotes and dashes.
   `contains` means as a part of the text, not as a word. Numbers compare as written: "1.500" is not "1,500" and "8h30"
@@ -9,7 +10,8 @@
 * `json`: the whole answer is one JSON object. In a ``` fence it fails with the reason "fenced", whether or not the
   fields are right, because the program that reads it would fail too. Nested objects hold at least what is expected,
   lists are equal in length and order, strings compare as text does, numbers by value, and true is not 1.
-* `equals`, `number`, `json_schema`, `tool`, `grounded_in`, `similar`, `max_ms`, `max_usd`, `python`: see their files.
+* `equals`, `number`, `json_schema`, `tool`, `grounded_in`, `similar`, `max_ms`, `max_usd`, `python`, `judge`: see
+  their files.
 * A missing or empty answer fails everything. A refused, timed-out or unfinished one is a missing one, and so is a text
   whose end never came (finish_reason None or ""). "length" fails a JSON case; a text cut there is judged by what is
   there.
@@ -23,6 +25,7 @@ from waterline.evals.scorers import (
     grounded,
     json_fields,
     json_schema,
+    judge,
     number,
     python,
     similar,
@@ -47,6 +50,7 @@ SCORERS: tuple[Scorer, ...] = (
     similar.score,
     spent.score,
     python.score,
+    judge.score,
 )
 _COMPLETE = frozenset(("stop", "end_turn", "stop_sequence", "length", "max_tokens"))
 _CALLED = frozenset(("tool_calls", "tool_use"))

@@ -27,6 +27,13 @@ class ToolCalled(Struct, frozen=True):
     arguments: str  # JSON, as the model wrote it
 
 
+class Said(Struct, frozen=True, omit_defaults=True):
+    """What a judge said: "yes", "no", or "" where there is no verdict, and why."""
+
+    said: str
+    reason: str = ""
+
+
 Function = Callable[[str, dict[str, object]], object]
 
 
@@ -39,6 +46,7 @@ class Given(Struct, frozen=True):
     ms: float | None = None
     cost_nano_usd: int | None = None
     functions: Mapping[str, Function] | None = None
+    judged: Mapping[str, Said] | None = None  # by judge
 
 
 Scorer = Callable[[Case, Given], list[Part]]

@@ -5,8 +5,9 @@ Two-sided intervals are 95 % unless told otherwise; gates look at one-sided 95 %
 """
 
 from waterline.evals.distributions import student_quantile
-from waterline.evals.statistics.agreement import Agreement, agreement, corrected_rate
+from waterline.evals.statistics.agreement import Agreement, agreement, alpha_nominal, corrected_rate, kappa_bounds
 from waterline.evals.statistics.clustered import clustered_mean, clustered_se, pass_hat_k, pass_hat_k_mean, repeated_se
+from waterline.evals.statistics.corrected import Judged, JudgeErrors, corrected_mean, gate_corrected
 from waterline.evals.statistics.drift import Stability, stability
 from waterline.evals.statistics.gate import CONFIDENCE, Gate
 from waterline.evals.statistics.paired import holm, mcnemar, non_inferiority, paired_difference, sign_test
@@ -43,12 +44,12 @@ from waterline.evals.statistics.sequential import (
 )
 
 __all__ = [
-    "CONFIDENCE", "Agreement", "EmpiricalBernstein", "Gate", "Stability", "agreement", "bounded_sequence",
-    "cases_for_effect", "cases_for_gate", "cases_for_non_inferiority", "cases_to_pass", "clopper_pearson",
-    "clustered_mean", "clustered_se", "corrected_rate", "difference_sequence", "gate", "gate_at_most",
-    "gate_clustered", "gate_quantile", "holm", "mcnemar", "mde_paired", "mde_unpaired", "mean_sequence",
-    "newcombe_difference", "non_inferiority", "paired_difference", "pass_hat_k", "pass_hat_k_mean",
-    "poisson_upper_bound", "power_gate", "power_paired", "quantile", "quantile_interval", "rate_sequence",
-    "rate_upper_bound", "repeated_se", "sign_test", "stability", "student_quantile", "surely_more", "wilson",
-    "wilson_lower", "wilson_upper",
+    "CONFIDENCE", "Agreement", "EmpiricalBernstein", "Gate", "JudgeErrors", "Judged", "Stability", "agreement",
+    "alpha_nominal", "bounded_sequence", "cases_for_effect", "cases_for_gate", "cases_for_non_inferiority",
+    "cases_to_pass", "clopper_pearson", "clustered_mean", "clustered_se", "corrected_mean", "corrected_rate",
+    "difference_sequence", "gate", "gate_at_most", "gate_clustered", "gate_corrected", "gate_quantile", "holm",
+    "kappa_bounds", "mcnemar", "mde_paired", "mde_unpaired", "mean_sequence", "newcombe_difference",
+    "non_inferiority", "paired_difference", "pass_hat_k", "pass_hat_k_mean", "poisson_upper_bound", "power_gate",
+    "power_paired", "quantile", "quantile_interval", "rate_sequence", "rate_upper_bound", "repeated_se",
+    "sign_test", "stability", "student_quantile", "surely_more", "wilson", "wilson_lower", "wilson_upper",
 ]  # fmt: skip
