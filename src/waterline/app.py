@@ -22,6 +22,7 @@ import msgspec
 import uvloop
 
 from waterline import __version__
+from waterline.access.feedback_tokens import FeedbackTokens
 from waterline.access.keys import SYSTEM, KeyRing
 from waterline.access.roles import Action, Principal
 from waterline.access.stored import StoredKeys
@@ -29,10 +30,11 @@ from waterline.api.asgi import Application, DataPlane
 from waterline.api.chat import Completions
 from waterline.api.control import control_routes
 from waterline.api.count_tokens import CountTokens
+from waterline.api.feedback import EVENTS, LARGEST, Feedback, FeedbackDoor, FeedbackScript, FeedbackTokenRoute
 from waterline.api.http import Patience, Server
 from waterline.api.mcp import Mcp
 from waterline.api.messages import Messages, MessagesSink
-from waterline.api.ops import Feedback, FeedbackBody, MetricsPage, ModelList, Readyz, healthz
+from waterline.api.ops import MetricsPage, ModelList, Readyz, healthz
 from waterline.api.responses import TREE, Responses, ResponsesSink, ResponseTree
 from waterline.console.pages import console_app
 from waterline.control.budgets import Alerts
@@ -40,11 +42,12 @@ from waterline.control.plane import Plane
 from waterline.control.responses import StoredResponses
 from waterline.control.views import Shed, StatusView
 from waterline.core.app_spec import AppSpec, Connection, Limits, parse_spec
-from waterline.core.errors import InvalidRequest, Refused, UnknownModel, WaterlineError
+from waterline.core.errors import Refused, UnknownModel, WaterlineError
 from waterline.core.ids import trace_id
 from waterline.core.prices import PriceTable
 from waterline.core.release import release_id
 from waterline.core.trace import Received
+from waterline.core.web import Door
 from waterline.gateway.budget import Preparation
 from waterline.gateway.deps import App, Deps
 from waterline.gateway.idempotency import Ident, Once
@@ -98,7 +101,7 @@ class Waterline:
         self.drainer.spool = self.spool
         self.keys = KeyRing(StoredKeys(self.store), clock_us)
         self.live = Live.load(self.store)
-        self.worker = Worker(self.drainer, self._retain)
+        self.worker = Worker(self.drainer, self._retain, self._look)
         self.local = LocalModels(settings.models_dir, data / "logs")
         self.providers = all_providers(clock_us)
         self.upstreams = Upstreams(
@@ -180,7 +183,7 @@ class Waterline:
         counting = CountTokens(self.find, self.deps, settings.max_body_bytes)
         plane.add("POST", "/v1/messages/count_tokens", Action.DATA_CALL, counting, MessagesSink)
         plane.add("GET", "/v1/models", Action.DATA_CALL, ModelList(self.find))
-        plane.add("POST", "/v1/feedback", Action.DATA_FEEDBACK, Feedback(self._feedback))
+        self._add_feedback(plane)
         mcp = Mcp(
             systems=self._systems, apps=self.deps.apps, store=self.store, clock_us=clock_us,
             digest_key=self.deps.digest_key, count=self.metrics.count,
@@ -190,6 +193,13 @@ class Waterline:
         plane.open_routes["/healthz"] = healthz
         plane.open_routes["/readyz"] = Readyz(self._trouble)
         return plane
+
+    def _add_feedback(self, plane: DataPlane) -> None:
+        take, tokens = self.plane.feedback.take, FeedbackTokens(self.settings.master_key, clock_us)
+        plane.add("POST", "/v1/feedback", Action.DATA_FEEDBACK, Feedback(take))
+        plane.add("POST", "/v1/feedback/tokens", Action.DATA_FEEDBACK, FeedbackTokenRoute(tokens))
+        plane.open_routes["/v1/feedback.js"] = FeedbackScript()
+        plane.doors.add(EVENTS, Door(FeedbackDoor(tokens, self.keys.principal, take), LARGEST))
 
     def _completions(self, kind: str) -> Completions:
         return Completions(
@@ -264,12 +274,6 @@ class Waterline:
         asked = [(ledger.scope, window.start_us, ledger.most_names + 1) for ledger, window in made.asked]
         return [traces.spent_by(tx, app, *one, made.ids.copy, self.settings.purpose) for one in asked]
 
-    async def _feedback(self, said: FeedbackBody, principal: Principal) -> str:
-        try:
-            return await self.plane.feedback(principal, said.trace, said.kind, said.comment, said.edit)
-        except Refused as error:
-            raise InvalidRequest(str(error), status=error.status) from error
-
     async def _answered_before(self, ident: Ident, since_us: int) -> Answered | None:
         if clock_us() - self.started_us < SETTLED_US:
             await self._drain()  # what the process before us has left
@@ -278,6 +282,10 @@ class Waterline:
     async def _drain(self) -> None:
         """What is in the spool now is in the store when this returns."""
         await asyncio.to_thread(self.drainer.drain_all)
+
+    def _look(self) -> bool:
+        """What the worker does with what was stored, a bounded batch of it."""
+        return self.plane.feedback.join_waiting()
 
     def _retain(self) -> bool:
         more = False

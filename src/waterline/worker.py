@@ -1,4 +1,4 @@
-"""What happens between requests: drain the spool into the store, forget what is past its time."""
+"""What happens between requests: drain the spool into the store, look at what came, forget what is past its time."""
 
 import logging
 import threading
@@ -14,14 +14,16 @@ IDLE_S = 0.2
 BATCH = 2000
 TROUBLE_S = 1.0
 RETAIN_EVERY_S = 600.0
+LOOK_EVERY_S = 1.0
 
 
 class Worker:
     """One thread. A slow or locked database makes it late, never lossy: the spool keeps what it has not stored."""
 
-    def __init__(self, drainer: Drainer, retain: Callable[[], bool]) -> None:
+    def __init__(self, drainer: Drainer, retain: Callable[[], bool], look: Callable[[], bool] = lambda: False) -> None:
         self._drainer = drainer
         self._retain = retain  # deletes a bounded batch; True: there is more
+        self._look = look  # at a bounded batch of what was stored; True: there is more
         self._stopping = threading.Event()
         self._wake = threading.Event()
         self._thread = threading.Thread(target=self._run, name="worker", daemon=True)
@@ -45,7 +47,7 @@ class Worker:
         self._thread.join(timeout=30)
 
     def _run(self) -> None:
-        retained_s = time.monotonic()
+        retained_s = looked_s = time.monotonic()
         while True:
             stopping = self._stopping.is_set()
             try:
@@ -53,6 +55,9 @@ class Worker:
                 self.trouble = ""
                 if not stopping and time.monotonic() - retained_s > RETAIN_EVERY_S and not self._retain():
                     retained_s = time.monotonic()
+                due = moved < BATCH and time.monotonic() - looked_s > LOOK_EVERY_S
+                if not stopping and due and not self._look():
+                    looked_s = time.monotonic()
             except (WaterlineError, OSError) as error:
                 moved = 0
                 if str(error) != self.trouble:

@@ -84,6 +84,7 @@ ROUTES = [
     ("POST", "/v1/messages/count_tokens", {}, A.DATA_CALL),
     ("POST", "/mcp", {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}, A.TOOLS_CALL),
     ("POST", "/v1/feedback", {"trace": "{trace}", "kind": "accepted"}, A.DATA_FEEDBACK),
+    ("POST", "/v1/feedback/tokens", {"traces": ["{trace}"]}, A.DATA_FEEDBACK),
 ]  # fmt: skip
 
 

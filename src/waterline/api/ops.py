@@ -1,16 +1,13 @@
-"""Small data-plane routes: liveness, readiness, metrics, the list of routes, users' feedback."""
+"""Small data-plane routes: liveness, readiness, metrics, the list of routes."""
 
 from collections.abc import Awaitable, Callable
-from typing import Literal
 
 import msgspec
-from msgspec import Struct
 
 from waterline.access.roles import Principal
 from waterline.api.http import Exchange
 from waterline.api.sink import HttpSink
-from waterline.core.errors import InvalidRequest, Overloaded
-from waterline.core.ids import is_trace_id
+from waterline.core.errors import Overloaded
 from waterline.gateway.route import Served
 
 JSON = b"application/json"
@@ -69,30 +66,3 @@ class ModelList:
             for name, plan in sorted(served.plans.items())
         ]
         await reply(exchange.sink, _encode({"object": "list", "data": rows}))
-
-
-class FeedbackBody(Struct, forbid_unknown_fields=True):
-    """What became of an answer. `edit`: the text that the user made of it."""
-
-    trace: str
-    kind: Literal["accepted", "edited", "rejected", "copied", "retried", "abandoned"]
-    comment: str = ""
-    edit: str = ""
-
-
-class Feedback:
-    """POST /v1/feedback. The trace must be the key's own app's; it is stored before we answer."""
-
-    def __init__(self, store: Callable[[FeedbackBody, Principal], Awaitable[str]]) -> None:
-        self._store = store
-
-    async def __call__(self, exchange: Exchange, principal: Principal) -> None:
-        body = await exchange.body(64 * 1024)
-        try:
-            said = msgspec.json.decode(body, type=FeedbackBody)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise InvalidRequest(f"The feedback does not fit: {error}.") from None
-        if not is_trace_id(said.trace):
-            raise InvalidRequest("`trace` is the id from the x-waterline-trace header (24 hex digits).", param="trace")
-        made = await self._store(said, principal)
-        await reply(exchange.sink, _encode({"id": made, "trace": said.trace, "kind": said.kind}), status=201)

@@ -7,7 +7,7 @@ from waterline.core.errors import InvalidRequest, RequestError
 from waterline.core.web import Door, Page, Visit
 
 log = logging.getLogger("waterline.api")
-TREES = ("/webhooks/", "/chat/")
+TREES = ("/webhooks/", "/chat/", "/feedback/")
 
 
 class Doors:

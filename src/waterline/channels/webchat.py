@@ -136,7 +136,7 @@ class Webchat:
             return pages.problem(403, "This conversation is not known here. Begin a new one.")
         if not said.text.strip() and not said.choice:
             return pages.problem(400, "Write something first.")
-        trouble = await self._take(site, policy, visitor, _from(visit), new, said)
+        trouble = await self._take(site, policy, visitor, visit.address, new, said)
         if trouble is not None:
             return trouble
         token = said.token or self._token(site, visitor)
@@ -155,7 +155,7 @@ class Webchat:
             return pages.error(403, "This conversation is not known here. Open the chat again.")
         said = Said(token, given.get("text", ""), given.get("choice", ""), given.get("id", ""))
         if said.text.strip() or said.choice:
-            trouble = await self._take(site, policy, visitor, _from(visit), new, said)
+            trouble = await self._take(site, policy, visitor, visit.address, new, said)
             if trouble is not None:
                 return pages.error(trouble.status, msgspec.json.decode(trouble.body)["error"])
         # The token is in the page, not in its address: no history and no referrer holds it.
@@ -273,12 +273,6 @@ class Webchat:
             return True
         times.append(now)
         return False
-
-
-def _from(visit: Visit) -> str:
-    """The visitor's network address: behind a proxy on this machine, the one that it says."""
-    told = visit.header(b"x-forwarded-for").decode("latin-1").rpartition(",")[2].strip()
-    return told if told and visit.peer in ("127.0.0.1", "::1") else visit.peer
 
 
 async def _within(event: asyncio.Event, seconds: float) -> None:

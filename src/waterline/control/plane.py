@@ -23,6 +23,7 @@ from waterline.control.cases import CaseDesk
 from waterline.control.channels import ChannelsView, FeesView, LineState, channels_view, fees_view
 from waterline.control.conversations import ConversationDesk
 from waterline.control.experiments import ExperimentBody, ExperimentPage, ExperimentView, ItemPage
+from waterline.control.feedback import FeedbackDesk
 from waterline.control.providers import AppProviders, app_providers
 from waterline.control.views import (
     AppView,
@@ -47,7 +48,6 @@ from waterline.core.ids import is_trace_id, sha256_hex
 from waterline.core.prices import PriceTable
 from waterline.core.release import Release, StoredRelease, parse_release, release_id
 from waterline.core.rollout import Move
-from waterline.core.verdict import JudgeRef, Outcome, Ref, Verdict
 from waterline.evals.experiment import Item
 from waterline.evals.forecast import Forecast
 from waterline.gateway.deps import App, Deps
@@ -63,7 +63,6 @@ from waterline.store.experiments import ExperimentHead, ItemFilter
 
 T = TypeVar("T")
 SEAWORTHY, EXPERIMENTAL = "seaworthy", "experimental"
-FEEDBACK_PASSES = {"accepted": Outcome.PASS, "copied": Outcome.PASS, "edited": Outcome.FAIL, "rejected": Outcome.FAIL}
 MAX_MANIFEST_BYTES = 8 << 20
 
 
@@ -113,6 +112,7 @@ class Plane:
         self.line_state: Callable[[], LineState] = LineState  # set when channels are opened
         self.conversations = ConversationDesk(store, deps.clock_us, woken)
         self.cases = CaseDesk(store, deps.clock_us, self._known_app)
+        self.feedback = FeedbackDesk(store, deps.apps, deps.clock_us, drain, self._release_of)
 
     # --- views -------------------------------------------------------------------------------------------------
 
@@ -585,24 +585,6 @@ class Plane:
         require(who, Action.EXPERIMENT_WRITE)
         return await self._store.write(lambda tx: experiments.add_items(tx, experiment, items))
 
-    async def feedback(self, who: Principal, trace_id: str, kind: str, comment: str, edit: str) -> str:
-        """From the data plane: the trace must be of the key's own app."""
-        require(who, Action.DATA_FEEDBACK)
-        await self._stored(trace_id)
-
-        def write(tx: Tx) -> str:
-            found = traces.get(tx, trace_id)
-            if found is None or found[0].app != who.app:
-                raise Refused(f'App "{who.app}" has no trace {trace_id}.', 404)
-            verdict = Verdict(
-                Ref("trace", trace_id), f"feedback.{kind}", FEEDBACK_PASSES.get(kind, Outcome.INCONCLUSIVE), None,
-                comment[:2000], JudgeRef(verdicts.USER),
-            )  # fmt: skip
-            said = verdicts.Feedback(trace_id, kind, comment, edit, who.key_id, self._deps.clock_us(), verdict)
-            return str(verdicts.add_feedback(tx, said))
-
-        return await self._store.write(write)
-
     async def _put_into_force(self, spec: AppSpec, write: Callable[[Tx], None] | None = None) -> None:
         async with self._preparing(spec) as put_into_force:
             if write is not None:
@@ -615,6 +597,13 @@ class Plane:
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
         return await asyncio.shield(task)
+
+    def _release_of(self, app: str, env: str, session: str) -> str:
+        """The release that a session gets now. Raises Refused, UnknownModel."""
+        found = self._live.pick(app, env, session, session)
+        if found is None:
+            raise Refused(f'App "{app}" has no live release in "{env}".', 404)
+        return found.id
 
     # --- parts -------------------------------------------------------------------------------------------------
 

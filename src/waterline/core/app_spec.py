@@ -104,6 +104,13 @@ class Retention(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=T
     on_trace_failure: Literal["refuse", "answer"] = "refuse"  # when a trace cannot be written
 
 
+class Funnel(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """What a session is to come to, in this order, as the app reports it."""
+
+    steps: tuple[str, ...] = ()
+    quiet_minutes: float = 30.0  # after an answer, without a next step: abandoned
+
+
 class Command(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """How a trial starts and addresses the team's own code; without it drills speak to the release's route."""
 
@@ -158,6 +165,7 @@ class AppSpec(Struct, frozen=True, omit_defaults=True):
     shadow: Shadow = Shadow()
     judges: dict[str, Judge] = {}
     offered: tuple[str, ...] = ()  # operations of connectors that are tools at /mcp: "crm.note"
+    funnel: Funnel = Funnel()
 
 
 def encode_spec(spec: AppSpec) -> bytes:

@@ -18,6 +18,12 @@ class Visit(Struct, frozen=True):
         """The first value, or b""."""
         return next((value for key, value in self.headers if key == name), b"")
 
+    @property
+    def address(self) -> str:
+        """The visitor's network address: behind a proxy on this machine, the one that it says."""
+        told = self.header(b"x-forwarded-for").decode("latin-1").rpartition(",")[2].strip()
+        return told if told and self.peer in ("127.0.0.1", "::1") else self.peer
+
     def asked(self) -> dict[str, str]:
         """The query's parameters; of a repeated one the last."""
         return dict(parse_qsl(self.query.decode("latin-1"), keep_blank_values=True, max_num_fields=100))

@@ -103,6 +103,7 @@ def check(
             canary=read_canary(app),
             shadow=read_shadow(app),
             judges=read_judges(found, app, routes, model_digests),
+            funnel=app.funnel(),
         )
         cache = read_cache(app)
         routing = read_routing(app, routes, declared)

@@ -8,6 +8,7 @@ from waterline.core.app_spec import (
     UNLIMITED,
     Command,
     Expected,
+    Funnel,
     Limits,
     Objectives,
     PriceOverride,
@@ -146,6 +147,16 @@ class AppToml:
 
     def retention(self) -> Retention:
         return Retention(**self.read("retention"))
+
+    def funnel(self) -> Funnel:
+        found = Funnel(**self.read("funnel"))
+        for number, step in enumerate(found.steps):
+            line = self.lines.line_of("funnel", "steps", number)
+            if not NAME.match(step):
+                self.folder.wrong(FILE, line, f'"{step}" is not a good name for a step', NAME_RULE)
+            elif step in found.steps[:number]:
+                self.folder.wrong(FILE, line, f'[funnel] steps: "{step}" is there twice', "Remove one of them")
+        return found
 
     def conversations(self) -> Conversing:
         values = self.read("conversations")

@@ -2,6 +2,7 @@
 
 from msgspec import Struct
 
+from waterline.store import behaviour
 from waterline.store.db import Tx
 
 AT_ONCE = 500
@@ -26,4 +27,4 @@ def sweep(tx: Tx, app: str, bodies_before_us: int, rows_before_us: int) -> Swept
     for name in ("delete_trace_bodies", "delete_text", "delete_trace"):
         tx.many(f"retention.{name}", [{"n": row["n"]} for row in old])
     bodies = tx.run("retention.delete_bodies", app=app, before_us=bodies_before_us, limit=AT_ONCE)
-    return Swept(bodies, len(old))
+    return Swept(bodies, max(len(old), behaviour.sweep(tx, app, bodies_before_us, rows_before_us, AT_ONCE)))

@@ -28,6 +28,11 @@ class Feedback(Struct, frozen=True):
     who: str
     at_us: int
     verdict: Verdict
+    app: str = ""
+    event: str = ""  # the client's own name of it: the same again is the same
+    spent_ms: int | None = None  # how long the user was with the answer
+    words_bp: int | None = None  # of an edit: what was changed, in ten-thousandths of the longer text
+    characters_bp: int | None = None
 
 
 def add(tx: Tx, verdict: Verdict, at_us: int) -> int:
@@ -68,8 +73,24 @@ def add_feedback(tx: Tx, feedback: Feedback) -> int:
         edit=feedback.edit,
         who=feedback.who,
         at_us=feedback.at_us,
+        app=feedback.app,
+        event=feedback.event,
+        spent_ms=feedback.spent_ms,
+        words_bp=feedback.words_bp,
+        characters_bp=feedback.characters_bp,
     )
     return seq
+
+
+def known_feedback(tx: Tx, trace_id: str, kind: str, event: str) -> int | None:
+    """The number of the verdict that this very feedback made before."""
+    row = tx.one("verdicts.known_feedback", trace_id=trace_id, kind=kind, event=event) if event else None
+    return row["verdict_seq"] if row is not None else None
+
+
+def feedback_kinds(tx: Tx, trace_id: str) -> list[str]:
+    """What was said of a trace, oldest first, each as often as it was said."""
+    return [row["kind"] for row in tx.all("verdicts.feedback_kinds", trace_id=trace_id)]
 
 
 def feedback_of(tx: Tx, trace_id: str) -> list[Feedback]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from app_folders import checked, write
 
-from waterline.core.app_spec import Limits, Objectives, Retention, Trial
+from waterline.core.app_spec import Funnel, Limits, Objectives, Retention, Trial
 from waterline.core.canary import Canary, Shadow
 from waterline.core.channels import EmailPolicy, WebchatPolicy, WhatsAppPolicy
 from waterline.core.conversing import Conversing
@@ -30,6 +30,7 @@ KNOWN = {
     "`[retention]`": keys.RETENTION,
     "`[canary]`": keys.CANARY,
     "`[shadow]`": keys.SHADOW,
+    "`[funnel]`": keys.FUNNEL,
     "`[cache]`": keys.CACHE,
     "`[routing]`": keys.ROUTING,
     "`[[routing.rules]]`": keys.RULE,
@@ -85,6 +86,7 @@ def test_the_page_says_the_defaults_that_the_code_has() -> None:
         "`[retention]`": Retention(),
         "`[canary]`": Canary(),
         "`[shadow]`": Shadow(),
+        "`[funnel]`": Funnel(),
         "`[cache]`": Cache(),
         "`[routing]`": Routing(),
         "`[history]`": History(),
