@@ -145,6 +145,7 @@ SHADOW: Keys = {
     "usd_per_day": Key("usd", above=0, high=LARGEST_USD),
     "max_concurrency": Key("whole", low=1, high=1000),
     "queue": Key("whole", low=1, high=100_000),
+}
 FUNNEL: Keys = {
     "steps": Key("texts"),
     "quiet_minutes": Key("number", low=1, high=10_080),
