@@ -1,15 +1,14 @@
 """Case sets as people use them: imported, listed, compared, exported, evaluated, held to rights."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 from whole_app import App, Server, Sim, send
 
+from waterline.cli import app as cli
 from waterline.core.case import Case, Expect, case_set_id
 from waterline.providers.simulated_script import Answer, Target
 
@@ -27,20 +26,15 @@ def lines(cases: tuple[Case, ...]) -> str:
 
 
 class Command:
-    """The command line, against one server."""
+    """The command line in this process, against one server."""
 
-    def __init__(self, server: Server, folder: Path, **environ: str) -> None:
-        self.folder = folder
-        self.environ = {**os.environ, "WATERLINE_URL": server.url, "WATERLINE_KEY": server.key, **environ}
+    def __init__(self, server: Server, **environ: str) -> None:
+        self.environ = {"WATERLINE_URL": server.url, "WATERLINE_KEY": server.key, **environ}
 
     def __call__(self, *words: str, status: int = 0) -> str:
-        done = subprocess.run(
-            [sys.executable, "-m", "waterline", *words], capture_output=True, text=True, env=self.environ,
-            cwd=self.folder, check=False,
-        )  # fmt: skip
-        assert done.returncode == status, (done.stdout, done.stderr)
-        assert "Traceback" not in done.stderr
-        return done.stdout if status == 0 else done.stdout + done.stderr
+        done = CliRunner().invoke(cli, list(words), env=self.environ)
+        assert done.exit_code == status, done.output
+        return done.stdout if status == 0 else done.output
 
 
 @pytest.fixture(scope="module")
@@ -54,17 +48,19 @@ def shop(server: Server, sim: Sim) -> App:
 def test_a_set_is_imported_changed_compared_exported_and_has_the_digest_of_its_file(
     server: Server, shop: App, tmp_path: Path
 ) -> None:
-    run = Command(server, tmp_path)
+    run = Command(server)
     (tmp_path / "a.jsonl").write_text(lines(CASES))
-    made = json.loads(run("cases", "import", shop.name, "front", "a.jsonl", "--json"))
+    made = json.loads(run("cases", "import", shop.name, "front", str(tmp_path / "a.jsonl"), "--json"))
     assert (made["version"], made["cases"], made["digest"]) == (1, 30, case_set_id(CASES))
-    assert json.loads(run("cases", "import", shop.name, "front", "a.jsonl", "--json")) == made  # nothing to change
+    assert (
+        json.loads(run("cases", "import", shop.name, "front", str(tmp_path / "a.jsonl"), "--json")) == made
+    )  # nothing to change
     fewer = CASES[:20]
     (tmp_path / "b.jsonl").write_text(lines(fewer))
-    later = json.loads(run("cases", "import", shop.name, "front", "b.jsonl", "--replace", "--json"))
+    later = json.loads(run("cases", "import", shop.name, "front", str(tmp_path / "b.jsonl"), "--replace", "--json"))
     assert (later["version"], later["digest"]) == (2, case_set_id(fewer))
     assert run("cases", "diff", shop.name, "front", "1", "2").count("- case-") == 10
-    run("cases", "export", shop.name, "front@1", "--to", "out.jsonl")
+    run("cases", "export", shop.name, "front@1", "--to", str(tmp_path / "out.jsonl"))
     assert sorted((tmp_path / "out.jsonl").read_text().splitlines()) == sorted(lines(CASES).splitlines())
     assert "front" in run("cases", "list", shop.name)
     told = run("cases", "show", shop.name, "front@1", "--split", "held_out", "--search", "HAZEL number", "--limit", "1")
@@ -100,13 +96,14 @@ def test_what_is_no_case_is_refused_with_its_reason(server: Server, shop: App, b
     assert says in reply.json["error"]["message"]
 
 
+@pytest.mark.slow
 def test_an_evaluation_asks_one_side_of_a_stored_version_and_its_report_names_it(
     server: Server, sim: Sim, shop: App, tmp_path: Path
 ) -> None:
     sim.play(main=Target(answer=Answer(echo=True)))
-    run = Command(server, tmp_path, WATERLINE_REDIRECT_PROVIDERS=f"{sim.address}/{{route}}")
+    run = Command(server, WATERLINE_REDIRECT_PROVIDERS=f"{sim.address}/{{route}}")
     (tmp_path / "c.jsonl").write_text(lines(CASES))
-    made = json.loads(run("cases", "import", shop.name, "judged", "c.jsonl", "--json"))
+    made = json.loads(run("cases", "import", shop.name, "judged", str(tmp_path / "c.jsonl"), "--json"))
     out = run(
         "eval",
         shop.name,
