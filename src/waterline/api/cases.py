@@ -8,7 +8,10 @@ from starlette.routing import Route
 
 from waterline.access.roles import Principal
 from waterline.control.cases import VersionBody
+from waterline.control.harvest import HarvestBody
 from waterline.control.plane import Plane
+from waterline.control.review import DecisionBody
+from waterline.store.candidates import Where
 from waterline.store.cases import Filter
 
 Whole = Callable[[str | None, str], int | None]
@@ -39,6 +42,26 @@ def case_routes(plane: Plane, route: Callable[..., Route], whole: Whole, body: B
     async def add_version(who: Principal, r: Request) -> Any:
         return await plane.cases.add_version(who, *place(r), await body(r, VersionBody))
 
+    async def harvest(who: Principal, r: Request) -> Any:
+        return await plane.harvest.run(who, r.path_params["app"], await body(r, HarvestBody))
+
+    async def queue(who: Principal, r: Request) -> Any:
+        q = r.query_params
+        where = Where(q.get("app", ""), q.get("set", ""), q.get("found", ""))
+        after, limit = whole(q.get("after"), "after") or 0, min(whole(q.get("limit"), "limit") or 50, 200)
+        state: Any = q.get("state") or "waiting"
+        return await plane.review.queue(who, where, state, after, limit)
+
+    def number(r: Request) -> int:
+        text = str(r.path_params["candidate"])
+        return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else 0  # there is no candidate 0
+
+    async def claim(who: Principal, r: Request) -> Any:
+        return await plane.review.claim(who, number(r))
+
+    async def decide(who: Principal, r: Request) -> Any:
+        return await plane.review.decide(who, number(r), await body(r, DecisionBody))
+
     sets = "/apps/{app}/case-sets"
     return [
         route(sets, lambda who, r: plane.cases.sets(who, r.path_params["app"])),
@@ -47,4 +70,9 @@ def case_routes(plane: Plane, route: Callable[..., Route], whole: Whole, body: B
         route(f"{sets}/{{set}}/cases/{{case}}", case),
         route(f"{sets}/{{set}}/diff/{{a}}/{{b}}", diff),
         route(f"{sets}/{{set}}/versions", add_version, "POST", status=201),
+        route("/apps/{app}/harvest", harvest, "POST"),
+        route("/candidates", queue),
+        route("/candidates/{candidate}", lambda who, r: plane.review.one(who, number(r))),
+        route("/candidates/{candidate}/claim", claim, "POST"),
+        route("/candidates/{candidate}/decision", decide, "POST"),
     ]

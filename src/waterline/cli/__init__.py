@@ -9,6 +9,7 @@ from waterline.cli import (
     cases,
     cost,
     evaluate,
+    harvest,
     keys,
     mcp,
     models,
@@ -44,6 +45,7 @@ app.command("limits")(releases.limits)
 app.command("replay")(traces.replay)
 app.command("trial")(trial.trial)
 app.command("eval")(evaluate.evaluate)
+app.command("harvest")(harvest.harvest)
 app.add_typer(traces.app, name="traces", help="List, show, search and follow traces.")
 app.add_typer(cases.app, name="cases", help="Sets of cases: list, show, import, export, compare.")
 app.add_typer(cost.app, name="cost", help="What it costs.")

@@ -24,7 +24,9 @@ from waterline.control.channels import ChannelsView, FeesView, LineState, channe
 from waterline.control.conversations import ConversationDesk
 from waterline.control.experiments import ExperimentBody, ExperimentPage, ExperimentView, ItemPage
 from waterline.control.feedback import FeedbackDesk
+from waterline.control.harvest import Harvest
 from waterline.control.providers import AppProviders, app_providers
+from waterline.control.review import Review
 from waterline.control.views import (
     AppView,
     CostRow,
@@ -50,6 +52,7 @@ from waterline.core.release import Release, StoredRelease, parse_release, releas
 from waterline.core.rollout import Move
 from waterline.evals.experiment import Item
 from waterline.evals.forecast import Forecast
+from waterline.evals.near import embedder
 from waterline.gateway.deps import App, Deps
 from waterline.gateway.ledger import KINDS
 from waterline.gateway.upstreams import Upstreams
@@ -113,6 +116,8 @@ class Plane:
         self.conversations = ConversationDesk(store, deps.clock_us, woken)
         self.cases = CaseDesk(store, deps.clock_us, self._known_app)
         self.feedback = FeedbackDesk(store, deps.apps, deps.clock_us, drain, self._release_of)
+        self.harvest = Harvest(store, deps.clock_us, self._known_app, drain, embedder)
+        self.review = Review(store, deps.clock_us, self.cases)
 
     # --- views -------------------------------------------------------------------------------------------------
 

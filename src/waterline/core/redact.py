@@ -5,6 +5,8 @@ A coarse net, on purpose: a search index needs no personal data at all. The guar
 
 import re
 
+from msgspec import Struct
+
 _EMAIL = re.compile(r"[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63})+")
 _DIGITS = re.compile(r"\+?\d(?:[ .()/-]{0,3}\d){6,}")
 _NOT_DIGITS = bytes(i for i in range(256) if not 48 <= i <= 57)
@@ -17,3 +19,24 @@ def redact(text: str) -> str:
     if not text.isascii() or len(text.encode().translate(None, _NOT_DIGITS)) >= 7:
         text = _DIGITS.sub("[number]", text)
     return text
+
+
+class Redaction(Struct):
+    """What was taken out of some texts."""
+
+    emails: int = 0
+    numbers: int = 0
+
+    def take(self, text: str) -> str:
+        """`redact`, and counted. Names of people stay: nothing here knows a name from another word."""
+        text, emails = _EMAIL.subn("[email]", text)
+        text, numbers = _DIGITS.subn("[number]", text)
+        self.emails += emails
+        self.numbers += numbers
+        return text
+
+    @property
+    def told(self) -> str:
+        """`"2 e-mail addresses, 1 number"`; "" if there was nothing."""
+        found = ((self.emails, "e-mail address", "es"), (self.numbers, "number", "s"))
+        return ", ".join(f"{n} {name}{end if n > 1 else ''}" for n, name, end in found if n)

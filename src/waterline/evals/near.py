@@ -1,0 +1,179 @@
+"""Which texts are alike: by what is written (shingles), and by meaning where an embedder is installed.
+
+A text has a sketch, its smallest shingle hashes; texts that share one are compared exactly. That misses few pairs
+above the threshold, and of a crowd that shares one hash only some are compared: enough to join them all.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any
+
+from msgspec import Struct
+
+from waterline.core.nearness import jaccard, normal, shingles, sketch
+
+Embed = Callable[[Sequence[str]], Any]  # texts -> a float32 matrix with rows of length 1
+
+SAME_COSINE, SAME_JACCARD = 0.9, 0.6  # from here on two texts are one question for leak control
+COVERED_COSINE, COVERED_JACCARD = 0.6, 0.3  # from here on a case speaks of what was asked
+MOST_COMPARED = 24  # of those that share a hash
+BLOCK = 512  # rows of a comparison by meaning
+
+
+class Hit(Struct, frozen=True):
+    """`row`: which of the index's texts. `likeness` 0 to 1: a cosine, or the share of shingles."""
+
+    row: int
+    likeness: float
+
+
+class Index:
+    """Texts to be compared with. Memory: about a kilobyte a text, one more with an embedder."""
+
+    def __init__(self, texts: Sequence[str], embed: Embed | None = None) -> None:
+        self._normal: list[str] = []
+        self._exact: dict[str, int] = {}
+        self._sketches: dict[int, list[int]] = {}
+        self._embed = embed
+        self._vectors: list[Any] = []
+        self.add(texts)
+
+    def __len__(self) -> int:
+        return len(self._normal)
+
+    @property
+    def by_meaning(self) -> bool:
+        return self._embed is not None
+
+    def add(self, texts: Sequence[str]) -> None:
+        for text in texts:
+            row, plain = len(self._normal), normal(text)
+            self._normal.append(plain)
+            self._exact.setdefault(plain, row)
+            for mark in sketch(shingles(plain)):
+                self._sketches.setdefault(mark, []).append(row)
+        if self._embed is not None and texts:
+            self._vectors.append(self._embed(list(texts)))
+            if len(self._vectors) > 16:
+                self._vectors = [self._matrix()]
+
+    def exact(self, text: str) -> int | None:
+        return self._exact.get(normal(text))
+
+    def same(self, text: str) -> list[Hit]:
+        """Every text that is the same question, the most alike first."""
+        best: dict[int, float] = {}
+        mine = shingles(normal(text))
+        for row in self._sharing(mine):
+            found = jaccard(mine, shingles(self._normal[row]))
+            if found >= SAME_JACCARD:
+                best[row] = found
+        if self._embed is not None and self._normal:
+            cosines = self._matrix() @ self._embed([text])[0]
+            for row in (cosines >= SAME_COSINE).nonzero()[0]:
+                best[int(row)] = max(best.get(int(row), 0.0), float(cosines[row]))
+        return [Hit(row, value) for row, value in sorted(best.items(), key=lambda pair: (-pair[1], pair[0]))]
+
+    def nearest(self, texts: Sequence[str]) -> list[Hit | None]:
+        """For each text the most alike one; None where there is nothing to compare with."""
+        if not self._normal:
+            return [None] * len(texts)
+        if self._embed is None:
+            return [self._nearest_written(text) for text in texts]
+        out: list[Hit | None] = []
+        matrix = self._matrix()
+        for at in range(0, len(texts), BLOCK):
+            cosines = self._embed(list(texts[at : at + BLOCK])) @ matrix.T
+            rows = cosines.argmax(axis=1)
+            out += [Hit(int(row), float(cosines[i, row])) for i, row in enumerate(rows)]
+        return out
+
+    def clusters(self, covered: bool = False) -> list[list[int]]:
+        """The texts in groups, so that no two of different groups are the same question (or, `covered`: speak of the
+        same). The largest first."""
+        joined = _Joined(len(self._normal))
+        least = COVERED_JACCARD if covered else SAME_JACCARD
+        for crowd in self._sketches.values():
+            for i, row in enumerate(crowd[1:], 1):
+                others = crowd[max(0, i - MOST_COMPARED) : i]
+                if joined.all_one([row, *others]):
+                    continue
+                mine = shingles(self._normal[row])
+                for other in others:
+                    if not joined.one(row, other) and jaccard(mine, shingles(self._normal[other])) >= least:
+                        joined.join(row, other)
+        if self._embed is not None and self._normal:
+            self._join_by_meaning(joined, COVERED_COSINE if covered else SAME_COSINE)
+        return joined.groups()
+
+    def _join_by_meaning(self, joined: "_Joined", least: float) -> None:
+        matrix = self._matrix()
+        for at in range(0, len(matrix), BLOCK):
+            block = matrix[at : at + BLOCK]
+            near = (block @ matrix[: at + len(block)].T) >= least
+            for i in range(len(block)):
+                for other in near[i, : at + i].nonzero()[0]:
+                    joined.join(at + i, int(other))
+
+    def _nearest_written(self, text: str) -> Hit:
+        mine = shingles(normal(text))
+        found = [(jaccard(mine, shingles(self._normal[row])), -row) for row in self._sharing(mine)]
+        likeness, row = max(found, default=(0.0, 0))
+        return Hit(-row, likeness)
+
+    def _sharing(self, mine: frozenset[int]) -> list[int]:
+        rows: dict[int, None] = {}
+        for mark in sketch(mine):
+            crowd = self._sketches.get(mark, [])
+            rows.update(dict.fromkeys((*crowd[:MOST_COMPARED], *crowd[-MOST_COMPARED:])))
+        return list(rows)
+
+    def _matrix(self) -> Any:
+        if len(self._vectors) != 1:
+            import numpy as np
+
+            self._vectors = [np.concatenate(self._vectors)]
+        return self._vectors[0]
+
+
+class _Joined:
+    """Groups that grow together (Tarjan 1975, with path halving)."""
+
+    def __init__(self, n: int) -> None:
+        self._parent = list(range(n))
+
+    def find(self, a: int) -> int:
+        parent = self._parent
+        while parent[a] != a:
+            parent[a] = parent[parent[a]]
+            a = parent[a]
+        return a
+
+    def one(self, a: int, b: int) -> bool:
+        return self.find(a) == self.find(b)
+
+    def all_one(self, rows: list[int]) -> bool:
+        first = self.find(rows[0])
+        return all(self.find(row) == first for row in rows[1:])
+
+    def join(self, a: int, b: int) -> None:
+        a, b = self.find(a), self.find(b)
+        if a != b:
+            self._parent[max(a, b)] = min(a, b)
+
+    def groups(self) -> list[list[int]]:
+        found: dict[int, list[int]] = {}
+        for row in range(len(self._parent)):
+            found.setdefault(self.find(row), []).append(row)
+        return sorted(found.values(), key=lambda rows: (-len(rows), rows[0]))
+
+
+@lru_cache(1)
+def embedder() -> Embed | None:
+    """Sentence embeddings, None where the extra `semantic` is missing. Loading them takes about a second."""
+    from waterline.providers import embedder as installed
+
+    try:
+        return installed.load().embed_many
+    except installed.NoEmbedder:
+        return None
