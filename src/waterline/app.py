@@ -38,6 +38,7 @@ from waterline.api.ops import MetricsPage, ModelList, Readyz, healthz
 from waterline.api.responses import TREE, Responses, ResponsesSink, ResponseTree
 from waterline.console.pages import console_app
 from waterline.control.budgets import Alerts
+from waterline.control.canary_watch import note_sessions
 from waterline.control.plane import Plane
 from waterline.control.responses import StoredResponses
 from waterline.control.views import Shed, StatusView
@@ -96,6 +97,7 @@ class Waterline:
         data = settings.data
         self.store = Store.open(data / "waterline.db", on_error=log.error)
         self.drainer = Drainer(self.store, data / "spool", self.boot, on_error=log.error)
+        self.drainer.watchers.append(lambda tx, rows: note_sessions(tx, rows, settings.purpose))
         self.drainer.recover()
         self.spool = Spool.open(data / "spool", self.boot, settings.min_free_mb << 20, on_error=log.error)
         self.drainer.spool = self.spool
@@ -285,7 +287,12 @@ class Waterline:
 
     def _look(self) -> bool:
         """What the worker does with what was stored, a bounded batch of it."""
-        return self.plane.feedback.join_waiting()
+        more = self.plane.feedback.join_waiting()
+        try:
+            return self.plane.canaries.watch.round() or more
+        except Exception:
+            log.exception("canaries are not looked at; traces are stored all the same")
+            return more
 
     def _retain(self) -> bool:
         more = False
@@ -396,6 +403,7 @@ class Waterline:
         return known.spec.connectors if known is not None else {}
 
     async def start(self) -> None:
+        self.plane.canaries.watch.begin(asyncio.get_running_loop())
         self.worker.start()
         self._converse()
         gc.collect()

@@ -6,6 +6,7 @@ from waterline.cli import (
     app_folder,
     audit,
     cache,
+    canary,
     cases,
     cost,
     evaluate,
@@ -41,6 +42,7 @@ app.add_typer(releases.app, name="release", help="Build, list, show and compare 
 app.command("promote")(releases.promote)
 app.command("rollback")(releases.rollback)
 app.command("pin")(releases.pin)
+app.add_typer(canary.app, name="canary", help="A release takes over step by step, and its figures decide.")
 app.command("limits")(releases.limits)
 app.command("replay")(traces.replay)
 app.command("trial")(trial.trial)

@@ -19,6 +19,7 @@ from waterline.access.roles import PERSON_ROLES, Action, Principal, Role, allowe
 from waterline.access.stored import AuditRows
 from waterline.control import costs, experiments, replaying, responses
 from waterline.control.budgets import BudgetView, budget_views
+from waterline.control.canaries import Canaries
 from waterline.control.cases import CaseDesk
 from waterline.control.channels import ChannelsView, FeesView, LineState, channels_view, fees_view
 from waterline.control.conversations import ConversationDesk
@@ -118,6 +119,10 @@ class Plane:
         self.feedback = FeedbackDesk(store, deps.apps, deps.clock_us, drain, self._release_of)
         self.harvest = Harvest(store, deps.clock_us, self._known_app, drain, embedder)
         self.review = Review(store, deps.clock_us, self.cases)
+        self.canaries = Canaries(
+            store=store, moves=moves, live=live, clock_us=deps.clock_us, purpose=deps.purpose, promote=self.promote,
+            resolve=self._resolved, spec_of=lambda app: self._known_app(app).spec,
+        )  # fmt: skip
 
     # --- views -------------------------------------------------------------------------------------------------
 

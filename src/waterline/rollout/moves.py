@@ -62,6 +62,7 @@ class Moves:
         self._clock_us = clock_us
         self._one_at_a_time = asyncio.Lock()
         self._under_way: set[asyncio.Task[Move]] = set()
+        self.noticed: Callable[[Tx, Move], None] = _nobody  # told of each move, in its transaction
 
     async def promote(
         self,
@@ -97,7 +98,9 @@ class Moves:
 
         return await self._run(act, apply)
 
-    async def rollback(self, who: Principal, *, app: str, env: str, to: str | None = None, why: str = "") -> Move:
+    async def rollback(
+        self, who: Principal, *, app: str, env: str, to: str | None = None, why: str = "", evidence: str = ""
+    ) -> Move:
         """Back to the previous release that had all the traffic, or to `to`. Drops every pin.
 
         Raises Refused: nothing live, nothing to roll back to, unknown release, already there."""
@@ -118,7 +121,7 @@ class Moves:
                 raise _already(app, env, target, FULL_BP)
             at_us = self._clock_us()
             salt = _salt(app, env, at_us)
-            move = Move(app, env, "rollback", shares, salt, who.name, why[:LONGEST_WHY], "", at_us)
+            move = Move(app, env, "rollback", shares, salt, who.name, why[:LONGEST_WHY], evidence, at_us)
             return self._record(tx, who, Action.ROLLOUT_ROLLBACK, move)
 
         return await self._run(act)
@@ -183,6 +186,7 @@ class Moves:
         self, tx: Tx, who: Principal, action: Action, move: Move, more: Mapping[str, str] = MappingProxyType({})
     ) -> _Done:
         move = msgspec.structs.replace(move, seq=rollouts.append(tx, move))
+        self.noticed(tx, move)
         detail = {
             "env": move.env,
             "kind": move.kind,
@@ -274,6 +278,10 @@ def _already(app: str, env: str, release: str, weight_bp: int) -> Refused:
     return Refused(
         f'Release {short(release)} has {weight_bp / 100:g} % of app "{app}" in "{env}" already. Nothing was changed.'
     )
+
+
+def _nobody(tx: Tx, move: Move) -> None:
+    """Nobody asked to be told."""
 
 
 def _nothing_live(app: str, env: str) -> Refused:

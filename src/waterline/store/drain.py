@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct
 
-from waterline.core.trace import SpooledRow, admitted_id
+from waterline.core.trace import SpooledRow, TraceRow, admitted_id
 from waterline.store import text_search, traces
 from waterline.store.db import Store, StoreConflict, Tx
 from waterline.store.spool import Segment, SegmentReader, Spool, SpoolRecord, segments
@@ -163,6 +163,7 @@ class Drainer:
         self._done: list[str] = []  # segments deleted, whose offsets can be forgotten
         self._loaded = False
         self._one = threading.Lock()
+        self.watchers: list[Callable[[Tx, list[TraceRow]], None]] = []  # told of what is stored, in its transaction
 
     def recover(self) -> Recovered:
         """Stores everything earlier processes left in the spool, then marks their open traces as interrupted.
@@ -283,6 +284,8 @@ class Drainer:
         requests, answers = batch.requests, batch.answers
         traces.insert_bodies(tx, [(n, requests.get(i, b""), answers.get(i, b"")) for i, n in at.items()])
         text_search.index_batch(tx, [(at[i], text, session, tags) for i, text, session, tags in batch.texts if i in at])
+        for watch in self.watchers:
+            watch(tx, [write.row for write in batch.rows.values()])
         name = segment.path.name
         tx.run("drain.set_offset", segment=name, boot=segment.boot, bytes=offset, damaged=damaged)
         self._count(tx, segment.boot, batch.last_seq, batch.stored, batch.rejected, batch.lost)
