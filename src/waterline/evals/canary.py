@@ -22,6 +22,7 @@ Decision = Literal["promote", "wait", "roll back"]
 Side = Literal["baseline", "candidate"]
 State = Literal["worse", "no worse", "open"]
 ERRORS, SLOW, FIRST, COST, QUALITY = "errors", "slow", "first_token", "cost", "quality:"
+UNREACHED = ("provider_unavailable", "provider_timeout")
 SEEN = "signal."  # verdicts of behaviour: 1 is bad, and a session without one has none
 WORDS = {
     ERRORS: "failed requests", SLOW: "answers slower than declared", FIRST: "first tokens later than declared",
@@ -91,6 +92,7 @@ class Asked(Struct, frozen=True):
     """One request of a session. `outcome` "open": it has not ended although the time to look has come."""
 
     outcome: TraceOutcome
+    code: str
     duration_us: int
     first_token_us: int | None
     stream: bool
@@ -100,10 +102,12 @@ class Asked(Struct, frozen=True):
 def measured(plan: Plan, asked: Sequence[Asked]) -> dict[str, float]:
     """A session's value of each signal that it says something of: 0 good, 1 bad.
 
-    Refused by us, left by the caller or ended by our own stop is nobody's error. Left or still open after the time that
-    was declared is slow. Without a known price there is no cost."""
+    Refused by us, left by the caller or ended by our own stop is nobody's error; refused because its providers are left
+    alone for a while is one. Left or still open after the time that was declared is slow. Without a known price there
+    is no cost."""
     found: dict[str, float] = {}
-    _put(found, ERRORS, [a.outcome == "failed" for a in asked if a.outcome in ("answered", "failed")])
+    failed = [a.outcome == "failed" or a.code in UNREACHED for a in asked]
+    _put(found, ERRORS, [bad for a, bad in zip(asked, failed, strict=True) if bad or a.outcome == "answered"])
     if plan.answer_us is not None:
         _put(found, SLOW, [slow for a in asked if (slow := _slow(a, plan.answer_us)) is not None])
     if plan.first_us is not None:

@@ -19,8 +19,8 @@ PLAN = plan_of(SPEC)
 ONLY_ERRORS = plan_of(AppSpec("school"))
 
 
-def ask(outcome="answered", ms=100, first=None, cost=None) -> Asked:
-    return Asked(outcome, ms * 1000, None if first is None else first * 1000, first is not None, cost)
+def ask(outcome="answered", ms=100, first=None, cost=None, code="") -> Asked:
+    return Asked(outcome, code, ms * 1000, None if first is None else first * 1000, first is not None, cost)
 
 
 def sums(baseline: tuple[int, float], candidate: tuple[int, float]) -> Sums:
@@ -49,6 +49,11 @@ def test_a_session_is_one_value_however_many_requests_it_had() -> None:
 
 def test_what_we_refused_or_the_caller_left_is_no_error_and_no_figure_is_no_zero() -> None:
     assert measured(PLAN, [ask("refused"), ask("interrupted"), ask("cancelled")]) == {}
+
+
+def test_a_release_whose_providers_are_left_alone_fails_although_nothing_was_attempted() -> None:
+    assert measured(PLAN, [ask("refused", code="provider_unavailable")]) == {"errors": 1.0}
+    assert measured(PLAN, [ask("refused", code="rate_limited")]) == {}
 
 
 def test_who_leaves_after_the_declared_time_or_waits_still_was_answered_slowly() -> None:

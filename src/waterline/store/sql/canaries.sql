@@ -57,14 +57,14 @@ SELECT COUNT(*) AS n FROM canary_units WHERE canary = :canary AND stage = 0
 DELETE FROM canary_units WHERE canary = :canary
 
 -- name: asked_in_session
-SELECT outcome, duration_us, first_token_us, stream, cost_nano_usd FROM traces
+SELECT outcome, code, duration_us, first_token_us, stream, cost_nano_usd FROM traces
 WHERE session = :session AND session <> '' AND started_us >= :since_us AND started_us <= :until_us
     AND app = :app AND env = :env AND release = :release AND purpose = :purpose
 ORDER BY started_us
 LIMIT :limit
 
 -- name: asked_once
-SELECT outcome, duration_us, first_token_us, stream, cost_nano_usd FROM traces WHERE id = :id
+SELECT outcome, code, duration_us, first_token_us, stream, cost_nano_usd FROM traces WHERE id = :id
 
 -- name: said_in_session
 SELECT v.name, v.verdict
@@ -95,7 +95,7 @@ ORDER BY seq
 LIMIT :limit
 
 -- name: recorded
-SELECT id, session, outcome, duration_us, first_token_us, stream, cost_nano_usd, started_us FROM traces
+SELECT id, session, outcome, code, duration_us, first_token_us, stream, cost_nano_usd, started_us FROM traces
 WHERE app = :app AND env = :env AND release = :release AND purpose = :purpose AND outcome <> 'open'
     AND started_us >= :since_us
 ORDER BY started_us DESC
