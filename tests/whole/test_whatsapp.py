@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 from phones import ANA, NUMBER, WhatsAppSim, until
 from whole_app import App, Server, request, send
 
@@ -56,10 +57,17 @@ def connect(whatsapp: WhatsAppSim, server: Server) -> None:
     whatsapp.do("settings", webhook=f"{server.url}/webhooks/whatsapp")
 
 
-def install(server: Server, branches: tuple[Branch, ...] = BRANCHES, **policy: Any) -> App:
+def install(server: Server, branches: tuple[Branch, ...] = BRANCHES, reopen: str = "", **policy: Any) -> App:
     routes = {"main": Route(provider="simulated", model="small", total_s=30.0)}
     channels = Channels(whatsapp=WhatsAppPolicy(**policy))
-    return App(server, "school", routes, branches=branches, conversations=QUICK, channels=channels)
+    return App(
+        server,
+        "school",
+        routes,
+        branches=branches,
+        conversations=structs.replace(QUICK, reopen=reopen),
+        channels=channels,
+    )
 
 
 def answered(whatsapp: WhatsAppSim, count: int, who: str = ANA, number: str = NUMBER) -> bool:

@@ -17,12 +17,14 @@ from test_whatsapp_health import (
     query,
     reminded,
 )
+from whole_app import Server
 
 from waterline.core.branch import Branch
 from waterline.core.conversation import Choice, Outbound, Template
 from waterline.providers.simulated_script import Answer, Target
 
 __all__ = ["make"]
+NEWS = "Hello! We have news for you. Write to us, and we tell you."
 
 
 def test_a_web_hook_is_answered_before_the_model_has_thought(sim: Any, make: Make) -> None:
@@ -47,6 +49,49 @@ def test_after_a_day_a_template_is_sent_and_a_text_is_handed_to_a_person(make: M
     assert len(whatsapp.sent()) == 1  # WhatsApp was not even asked
     plan(server, "reminder", Outbound("Your visit is tomorrow.", template=REMINDER))
     assert until(lambda: len(reminded(whatsapp)) == 1, 90), server.log()[-3000:]
+
+
+def held(server: Server) -> list[str]:
+    return [state for (state,) in query(server, "SELECT state FROM effects WHERE name = 'news'")]
+
+
+def test_a_declared_template_asks_a_silent_user_to_write_and_the_text_follows_when_they_do(make: Make) -> None:
+    """131047: use a template. Once for each silence, and nobody in the office has to do anything."""
+    whatsapp, server = begun(make, reopen="we_have_news")
+    day_later(whatsapp, server)
+    plan(server, "news", Outbound("A place is free on Tuesday."))
+    assert until(lambda: reminded(whatsapp) == [NEWS], 90), server.log()[-3000:]
+    assert held(server) == ["held"]
+    plan(server, "more", Outbound("And one on Friday."))
+    assert until(lambda: len(query(server, "SELECT 1 FROM effects WHERE state = 'held'")) == 2, 90)
+    whatsapp.say("what is it?")
+    assert until(lambda: len(whatsapp.replies()) == 5, 90), server.log()[-3000:]
+    assert [t for t in whatsapp.replies() if "on " in t] == ["A place is free on Tuesday.", "And one on Friday."]
+    assert reminded(whatsapp) == [NEWS]
+    assert not query(server, "SELECT 1 FROM handoffs")
+
+
+def test_a_window_that_closed_unseen_is_reopened_too(make: Make) -> None:
+    """We thought it open, WhatsApp took the message and said 131047 later."""
+    whatsapp, server = begun(make, reopen="we_have_news")
+    whatsapp.do("clock", add_s=25 * 3600)  # only for WhatsApp
+    plan(server, "news", Outbound("A place is free on Tuesday."))
+    assert until(lambda: reminded(whatsapp) == [NEWS], 90), server.log()[-3000:]
+    whatsapp.say("what is it?")
+    assert until(lambda: "A place is free on Tuesday." in whatsapp.replies(), 90), server.log()[-3000:]
+    assert held(server) == ["done"]
+    assert not query(server, "SELECT 1 FROM handoffs")
+
+
+def test_what_was_to_be_said_days_ago_is_not_said_when_the_user_writes_at_last(make: Make) -> None:
+    whatsapp, server = begun(make, reopen="we_have_news")
+    day_later(whatsapp, server)
+    plan(server, "news", Outbound("Tomorrow at ten?"))
+    assert until(lambda: held(server) == ["held"] and reminded(whatsapp) == [NEWS], 90)
+    query(server, "UPDATE effects SET planned_us = planned_us - 4 * 86400000000 WHERE name = 'news'")
+    whatsapp.say("hello again")
+    assert until(lambda: held(server) == ["dropped"], 90)
+    assert "Tomorrow at ten?" not in whatsapp.replies()
 
 
 def test_stop_is_respected_until_the_person_says_start(make: Make) -> None:

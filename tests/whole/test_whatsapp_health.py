@@ -42,7 +42,7 @@ def plan(server: Server, name: str, message: Outbound, who: str = ANA) -> None:
     assert sql is not None
     [(conversation,)] = query(server, "SELECT id FROM conversations WHERE sender = :who", who=who)
     values = {
-        "app": "school", "env": "prod", "conversation": conversation, "turn": 99, "name": name, "lane": "reply",
+        "app": "school", "env": "production", "conversation": conversation, "turn": 99, "name": name, "lane": "reply",
         "quiet": 0, "body": msgspec.json.encode(Effect(name, message=message)), "author": "",
         "key": f"{conversation}/99/{name}", "now_us": time.time_ns() // 1000,
     }  # fmt: skip

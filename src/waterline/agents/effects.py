@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
-from waterline.agents.handoff import asked, summary
+from waterline.agents.handoff import asked, reopened, summary
 from waterline.agents.inbox import put_outcome
 from waterline.agents.places import Place, Places
 from waterline.agents.tools import Systems, scope_of
@@ -193,6 +193,10 @@ class Performer:
                 await self._store.write(lambda tx: _send_again(tx, row, at, fault.message, now))
             case "opted_out":  # they do not want to hear from us: that is no trouble
                 await self._store.write(lambda tx: effects.finish(tx, row.n, "refused", now, reason=fault.message))
+            case "window_closed" if await self._store.write(
+                lambda tx: reopened(tx, conversation, place, row, fault.message, now)
+            ):
+                pass
             case _:
                 await self._lost(row, conversation, place, fault.message)
 

@@ -9,10 +9,11 @@ import msgspec
 from waterline.agents import sentences
 from waterline.agents.places import Place
 from waterline.core.branch import Branch
-from waterline.core.conversation import Effect, Handoff, Inbound, Outbound, Said
+from waterline.core.conversation import Effect, Handoff, Inbound, Outbound, Said, Template
 from waterline.store import conversations, effects, handoffs
 from waterline.store.conversations import Conversation
 from waterline.store.db import Tx
+from waterline.store.effects import EffectRow
 from waterline.store.handoffs import HandoffRow
 
 STAGE = "handed_over"
@@ -64,6 +65,22 @@ def say(tx: Tx, at: Conversation, name: str, text: str, now_us: int, author: str
     """A reply that is no agent's."""
     key = f"{at.id}/{(author and 'person') or 'platform'}/{name}"
     effects.plan(tx, at.app, at.env, at.id, at.turn, Effect(name, Outbound(text), key=key), now_us, author)
+
+
+def reopened(tx: Tx, at: Conversation, place: Place, row: EffectRow, why: str, now_us: int) -> bool:
+    """A text may not be sent, because its user has been silent for too long: it waits until they write, and a template
+    asks them to, once for each silence. False: no template is declared, or the message was one."""
+    message = row.effect.message
+    if not place.rules.reopen or message is None or message.template is not None:
+        return False
+    if not effects.until_heard(tx, row, why):
+        return False
+    ask = Effect(
+        "reopen", Outbound(template=Template(place.rules.reopen, language(at, place.branch))),
+        key=f"{at.id}/platform/reopen-{at.window_until_us}",
+    )  # fmt: skip
+    effects.plan(tx, at.app, at.env, at.id, at.turn, ask, now_us, row.author)
+    return True
 
 
 def language(at: Conversation, branch: Branch) -> str:

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Iterable, Sequence
 
-from waterline.agents.handoff import asked
+from waterline.agents.handoff import asked, reopened
 from waterline.agents.places import Place, Places
 from waterline.core.conversation import Alias, Handoff, Inbound, Outcome, Status
 from waterline.store import conversations, effects, identities
@@ -13,6 +13,8 @@ log = logging.getLogger("waterline.conversations")
 
 FIRST_STAGE = "first_message"
 WINDOW_US = {"whatsapp": 24 * 3600 * 1_000_000}  # for so long after a user's message a free text may be sent
+HELD_US = 3 * 24 * 3600 * 1_000_000  # what was to be said so long ago is not said any more
+WINDOW_CLOSED = 131047
 SETTLED_BY_USERS = (131049, 131050)  # WhatsApp: the user's own choice; nobody in the office can do anything
 
 
@@ -79,6 +81,7 @@ def receive(tx: Tx, messages: Iterable[Inbound], places: Places, now_us: int, ne
         conversations.put(tx, conversation, message, now_us)
         window = WINDOW_US.get(message.channel, 0)
         conversations.heard(tx, conversation, message, now_us, message.at_us + window if window else 0)
+        effects.heard(tx, conversation, now_us - HELD_US, now_us)
         woken[conversation] = None
     return list(woken)
 
@@ -134,9 +137,14 @@ def _status(tx: Tx, status: Status, places: Places, now_us: int) -> None:
     if status.state != "failed" or not news or not about or status.code in SETTLED_BY_USERS:
         return
     conversation = conversations.get(tx, about)
-    if conversation is not None and place is not None:
-        why = f"{status.reason} (code {status.code})" if status.code else status.reason
-        asked(tx, conversation, place, Handoff("failed_effect", f"A message did not reach the user: {why}"), now_us)
+    if conversation is None or place is None:
+        return
+    row = row or effects.by_key(tx, place.app, place.env, known.key if known is not None else "")
+    late = status.code == WINDOW_CLOSED  # it looked open when the message left
+    if late and row is not None and reopened(tx, conversation, place, row, status.reason, now_us):
+        return
+    why = f"{status.reason} (code {status.code})" if status.code else status.reason
+    asked(tx, conversation, place, Handoff("failed_effect", f"A message did not reach the user: {why}"), now_us)
 
 
 def in_order(waiting: Sequence[conversations.Waiting]) -> tuple[Inbound, ...]:

@@ -61,7 +61,7 @@ class Bubble(Struct, frozen=True):
     text: str
     kind: str
     turn: int
-    state: str = ""  # of what we sent: planned, sending, sent, delivered, read, failed, dropped
+    state: str = ""  # of what we sent: planned, sending, held, sent, delivered, read, failed, dropped
     reason: str = ""
 
 

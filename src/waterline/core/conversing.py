@@ -13,4 +13,5 @@ class Conversing(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=
     excuse_s: float = 30.0  # turns have failed for so long: an honest sentence, and a person is told
     give_up_s: float = 21_600.0  # for so long something is tried again while a system is down
     remind_s: float = 900.0  # nobody took a conversation that asks for a person: the team is reminded
+    reopen: str = ""  # a template without parameters that asks the user to write, where a free text may not be sent
     notify: str = ""  # "<connector>.<operation>" that reminds the team

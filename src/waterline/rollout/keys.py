@@ -209,6 +209,7 @@ CONVERSATIONS: Keys = {
     "excuse_s": Key("number", low=1, high=3600),
     "give_up_s": Key("number", low=1, high=604_800),
     "remind_s": Key("number", low=10, high=604_800),
+    "reopen": TEXT,
     "notify": TEXT,
 }
 CONNECTOR: Keys = {

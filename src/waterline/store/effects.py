@@ -8,7 +8,8 @@ from msgspec import Struct
 from waterline.core.conversation import Effect, Status
 from waterline.store.db import Tx
 
-State = Literal["planned", "sending", "done", "refused", "failed", "dropped"]
+# held: a text that may leave when the user writes again
+State = Literal["planned", "sending", "held", "done", "refused", "failed", "dropped"]
 REPLY = "reply"  # the lane of everything that is said to a user
 RANK = {"sent": 1, "delivered": 2, "read": 3, "failed": 9}
 
@@ -149,6 +150,18 @@ def hold(tx: Tx, row: EffectRow, next_us: int) -> None:
     """Nothing of its lane is tried before then."""
     tx.run("effects.postpone", n=row.n, next_us=next_us)
     tx.run("effects.hold_lane", conversation=row.conversation, lane=row.lane, next_us=next_us)
+
+
+def until_heard(tx: Tx, row: EffectRow, reason: str) -> bool:
+    """A reply that could not leave, or did not arrive, because its user was silent for too long: kept until they write.
+    False: it is kept already, or gone."""
+    return tx.run("effects.until_heard", n=row.n, reason=reason[:500]) > 0
+
+
+def heard(tx: Tx, conversation: str, since_us: int, now_us: int) -> None:
+    """The user wrote: what was kept for that leaves, unless it was planned before `since_us`."""
+    tx.run("effects.too_late", conversation=conversation, since_us=since_us, now_us=now_us)
+    tx.run("effects.heard", conversation=conversation, now_us=now_us)
 
 
 def late(tx: Tx, n: int, now_us: int) -> bool:

@@ -104,6 +104,9 @@ def default_script() -> Script:
         TemplateScript("visit_reminder", "Hello {{1}}, your visit is on {{2}}. Is that still good?", "en"),
         TemplateScript("visit_reminder", "Olá {{1}}, a sua visita é em {{2}}. Continua a dar-lhe jeito?", "pt_PT"),
         TemplateScript("visit_reminder", "Hola {{1}}, su visita es el {{2}}. ¿Le sigue viniendo bien?", "es"),
+        TemplateScript("we_have_news", "Hello! We have news for you. Write to us, and we tell you.", "en"),
+        TemplateScript("we_have_news", "Olá! Temos novidades para si. Escreva-nos, e contamos.", "pt_PT"),
+        TemplateScript("we_have_news", "¡Hola! Tenemos novedades. Escríbanos y se las contamos.", "es"),
         TemplateScript("follow_up", "Hello {{1}}, do you still have questions for us?", "en"),
         TemplateScript("open_day", "Open day on {{1}}! Bring your children.", "en", "MARKETING"),
     ]

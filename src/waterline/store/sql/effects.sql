@@ -71,13 +71,25 @@ UPDATE effects SET state = 'planned', next_us = :next_us, reason = :reason WHERE
 UPDATE effects SET next_us = :next_us
 WHERE conversation = :conversation AND lane = :lane AND state = 'planned' AND next_us < :next_us
 
+-- name: until_heard
+UPDATE effects SET state = 'held', attempts = 0, ended_us = 0, message_id = '', reason = :reason
+WHERE n = :n AND state IN ('planned', 'sending', 'done')
+
+-- name: too_late
+UPDATE effects SET state = 'dropped', ended_us = :now_us, reason = 'the user wrote too late for it'
+WHERE conversation = :conversation AND lane = 'reply' AND state = 'held' AND planned_us < :since_us
+
+-- name: heard
+UPDATE effects SET state = 'planned', next_us = :now_us, reason = ''
+WHERE conversation = :conversation AND lane = 'reply' AND state = 'held'
+
 -- name: late
 UPDATE effects SET late_us = :now_us
 WHERE n = :n AND late_us = 0 AND quiet = 0 AND state IN ('planned', 'sending')
 
 -- name: drop_replies
 UPDATE effects SET state = 'dropped', ended_us = :now_us, reason = :reason
-WHERE conversation = :conversation AND lane = 'reply' AND author = '' AND state = 'planned'
+WHERE conversation = :conversation AND lane = 'reply' AND author = '' AND state IN ('planned', 'held')
 
 -- name: drop
 UPDATE effects SET state = 'dropped', ended_us = :now_us, reason = :reason
