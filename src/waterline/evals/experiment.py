@@ -6,6 +6,7 @@ one.
 """
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Literal
 
 import msgspec
@@ -13,7 +14,9 @@ from msgspec import Struct
 
 from waterline.core.ids import sha256_hex
 from waterline.core.verdict import Estimate, Outcome
+from waterline.evals.judged import Bench, Opinion, Standing, Use, gate_judged
 from waterline.evals.statistics import (
+    Judged,
     clustered_mean,
     gate_clustered,
     holm,
@@ -49,6 +52,7 @@ class Plan(Struct, frozen=True, omit_defaults=True):
     score_min: float | None = None
     seed: int = 1
     cases_from: str = ""  # "front@3 3b8a45e9f0c1, held_out": the set, version and side; "": a file
+    judges: dict[str, str] = {}  # their ids, by name
 
     @property
     def arms(self) -> tuple[Arm, ...]:
@@ -80,6 +84,8 @@ class Answer(Struct, frozen=True, omit_defaults=True):
     tokens_out: int = 0
     trace: str = ""
     provider: str = ""
+    held: bool = False  # where judges were asked: everything but what they say
+    judged: tuple[Opinion, ...] = ()
 
 
 class Side(Struct):
@@ -91,6 +97,8 @@ class Side(Struct):
     unpriced: int = 0
     missing: int = 0
     ms: float = 0.0  # the sum over whole answers
+    judged: int = 0  # of those asked: judges were asked too
+    plain: int = 0  # passed, of those that no judge was asked about
 
 
 class Tally:
@@ -101,11 +109,17 @@ class Tally:
         self.tags = tags
         self.sides: dict[Arm, dict[str, Side]] = {"first": {}, "second": {}}
         self.latencies: dict[Arm, list[float]] = {"first": [], "second": []}
+        self.bench = Bench()
 
     def add(self, answer: Answer) -> None:
         side = self.sides[answer.arm].setdefault(answer.case, Side())
         side.asked += 1
         side.passed += answer.passed
+        if answer.judged:
+            self.bench.add(answer.case, answer.arm, answer.held, answer.judged)
+            side.judged += 1
+        else:
+            side.plain += answer.passed
         if answer.ms is None:
             side.missing += 1
         else:
@@ -165,6 +179,7 @@ class Result(Struct, frozen=True):
     slices: tuple[Slice, ...]
     slices_left_out: int
     provider: Literal["real", "simulated", "none"]
+    judges: tuple[Use, ...] = ()
 
     @property
     def exit_status(self) -> int:
@@ -175,8 +190,15 @@ def change(first: float, second: float) -> Change:
     return "same" if first == second else ("lost" if second < first else "won")
 
 
-def judge(plan: Plan, tally: Tally, provider: Literal["real", "simulated", "none"] = "real") -> Result:
-    """The verdict on everything that was asked. Cases are the clusters: repeats of one are no new ones."""
+def judge(
+    plan: Plan,
+    tally: Tally,
+    provider: Literal["real", "simulated", "none"] = "real",
+    standings: Mapping[str, Standing] = MappingProxyType({}),
+) -> Result:
+    """The verdict on everything that was asked. Cases are the clusters: repeats of one are no new ones. `standings`:
+    of the plan's judges; one that is not there has not been calibrated."""
+    uses = tally.bench.uses({name: standings.get(name, Standing(name, made)) for name, made in plan.judges.items()})
     cases = list(tally.tags)
     second = [tally.score("second", case, plan.repeats) for case in cases]
     first = [tally.score("first", case, plan.repeats) for case in cases] if plan.against else []
@@ -185,13 +207,19 @@ def judge(plan: Plan, tally: Tally, provider: Literal["real", "simulated", "none
         resamples = max(200, min(RESAMPLES, DRAWS // max(1, len(cases))))
         difference = paired_difference(first, second, seed=plan.seed, resamples=resamples)
         gate = non_inferiority(difference, plan.margin if plan.margin is not None else 0.0)
-        word = _word(gate.outcome, difference)
+        if uses:
+            gate = gate_judged(
+                _unjudged(plan, tally, cases), tally.bench, uses, margin=plan.margin or 0.0, threshold=None
+            )
+        word = _word(gate.outcome, gate.estimate if uses else difference)
         deltas = [b - a for a, b in zip(first, second, strict=True)]
         p, smallest = sign_test(deltas), _smallest(deltas)
     else:
         scores = [float(i < round(s * plan.repeats)) for s in second for i in range(plan.repeats)]
         clusters = [case for case in cases for _ in range(plan.repeats)]
         gate = gate_clustered(scores, clusters, plan.score_min if plan.score_min is not None else 1.0)
+        if uses:
+            gate = gate_judged(_unjudged(plan, tally, cases), tally.bench, uses, margin=None, threshold=plan.score_min)
         words: dict[Outcome, Word] = {Outcome.PASS: "passed", Outcome.FAIL: "failed"}
         word, p, smallest = words.get(gate.outcome, "unknown"), None, None
     outcome, reason = gate.outcome, gate.reason
@@ -207,8 +235,20 @@ def judge(plan: Plan, tally: Tally, provider: Literal["real", "simulated", "none
         lost=sum(b < a for a, b in zip(first, second, strict=False)),
         won=sum(b > a for a, b in zip(first, second, strict=False)),
         same=sum(b == a for a, b in zip(first, second, strict=False)),
-        slices=slices, slices_left_out=left_out, provider=provider,
+        slices=slices, slices_left_out=left_out, provider=provider, judges=uses,
     )  # fmt: skip
+
+
+def _unjudged(plan: Plan, tally: Tally, cases: Sequence[str]) -> list[Judged]:
+    """The answers that no judge was asked about, those that never came included."""
+    found: list[Judged] = []
+    for arm in plan.arms:
+        weight = -1.0 if arm == "first" else 1.0
+        for case in cases:
+            side = tally.sides[arm].get(case, Side())
+            missing = plan.repeats - side.judged - side.plain
+            found += [Judged(case, True, (), weight)] * side.plain + [Judged(case, False, (), weight)] * missing
+    return found
 
 
 def _word(outcome: Outcome, difference: Estimate | None) -> Word:

@@ -30,6 +30,7 @@ class Call(Struct):
     total_s: float = 0.0
     text: str = ""
     finish_reason: str = ""
+    model: str = ""  # that says it answered; of a plain answer
     trace: str = ""
     release: str = ""
     tokens_in: int = 0
@@ -78,6 +79,7 @@ class _Usage(Struct):
 
 
 class _Answer(Struct):
+    model: str | None = None
     choices: list[_Choice] = []
     usage: _Usage | None = None
     error: _Error | None = None
@@ -171,6 +173,7 @@ class Caller:
         if read.error is not None:
             call.code, call.message = str(read.error.code), read.error.message
             return
+        call.model = read.model or ""
         first = read.choices[0] if read.choices else None
         call.text = (first.message.content or "") if first else ""
         called = (first.message.tool_calls or []) if first else []

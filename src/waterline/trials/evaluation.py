@@ -8,7 +8,7 @@ with: an hour's outage says nothing about a release.
 
 import asyncio
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +17,17 @@ from msgspec import Struct
 
 from waterline.core.app_spec import AppSpec, Limits, encode_spec
 from waterline.core.case import Case, case_set_id
+from waterline.core.judge import judge_id
 from waterline.core.release import parse_release, release_id
 from waterline.evals.experiment import Answer, Arm, Plan, Result, Tally, judge
+from waterline.evals.judged import Standing
 from waterline.evals.scorers import VERSION, Given, Score, python, score, score_given, similar
-from waterline.evals.scorers.base import Function, ToolCalled
+from waterline.evals.scorers.base import Function, Said, ToolCalled
 from waterline.trials.asking import AT_ONCE, AT_ONCE_LOCAL, CouldNotRun
 from waterline.trials.calls import Call, Caller
 from waterline.trials.instance import Instance
 from waterline.trials.journal import Journal
+from waterline.trials.judge_calls import Judges, install, nano
 from waterline.trials.progress import Teller
 
 ENVIRONMENTS: dict[Arm, str] = {"first": "first", "second": "second"}
@@ -52,6 +55,7 @@ class Work(Struct, frozen=True):
     redirect: str = ""
     patience_s: float = PATIENCE_S
     scorers: Path | None = None  # the folder of the app's own functions
+    standings: Mapping[str, Standing] = {}  # of judges: who may gate
 
     def plan(self, functions: str = "") -> Plan:
         """`functions`: the digest of the app's own scorers.
@@ -64,6 +68,9 @@ class Work(Struct, frozen=True):
                 "No margin was declared: how much worse may it be? Write [objectives.quality] regression_max = 0.05 in "
                 "app.toml, or give --margin 0.05."
             )
+        named = sorted({name for case in self.cases for name in case.expect.judge})
+        if lost := [name for name in named if name not in self.spec.judges]:
+            raise CouldNotRun(f'Cases name the judge "{lost[0]}", but there is no judges/{lost[0]}.md. Write it.')
         return Plan(
             app=self.spec.name, release=release_id(self.manifest), case_set=case_set_id(self.cases),
             cases=len(self.cases), cases_from=self.cases_from, repeats=self.repeats,
@@ -71,6 +78,7 @@ class Work(Struct, frozen=True):
             against=release_id(self.against) if self.against is not None else "",
             margin=self.margin if self.against is not None else None,
             score_min=self.score_min if self.against is None else None, seed=self.seed,
+            judges={name: judge_id(self.spec.judges[name]) for name in named},
         )  # fmt: skip
 
 
@@ -114,11 +122,16 @@ async def evaluate(work: Work, folder: Path, tell: Teller) -> Done:
                 q for q in questions(plan, work.cases) if (q.case.id, q.arm, q.repeat) not in asked
             )
         simulated = bool(work.redirect) or _simulated(work)
-        result = judge(plan, tally, "simulated" if simulated else "real")
+        result = judge(plan, tally, "simulated" if simulated else "real", _held_to(plan, work.standings))
         if left:
             tell.end(f"{result.word}: {result.reason}")
         journal.finish()
         return Done(journal.id, result, journal.path, left)
+
+
+def _held_to(plan: Plan, standings: Mapping[str, Standing]) -> dict[str, Standing]:
+    """A standing is of one id: another wording or model of the same name has none."""
+    return {name: one for name, one in standings.items() if plan.judges.get(name) == one.id}
 
 
 def _scorers(work: Work) -> tuple[dict[str, Function], str]:
@@ -145,6 +158,7 @@ class _Asker:
         self._functions = functions
         self._offered = {arm: _tools(m) for arm, m in (("second", work.manifest), ("first", work.against)) if m}
         self._work, self._plan, self._journal, self._tally, self._tell = work, plan, journal, tally, tell
+        self._judges: Judges | None = None
         self._paused_until = 0.0
         self._starved = ""
         self._answered_at: dict[Arm, float] = {}
@@ -155,17 +169,21 @@ class _Asker:
             environ = {"WATERLINE_PURPOSE": "eval"}
             async with Instance(Path(folder), redirect=self._work.redirect, environ=environ) as instance:
                 callers = await self._install(instance)
+                judging = await self._install_judges(instance)
+                every = [*callers.values(), *([judging] if judging else [])]
                 try:
-                    for caller in callers.values():
+                    for caller in every:
                         await caller.__aenter__()
                     for arm, caller in callers.items():
                         await self._probe(arm, caller)
+                    if self._judges is not None:
+                        await self._judges.probe()
                     self._answered_at = dict.fromkeys(callers, asyncio.get_running_loop().time())
                     async with asyncio.TaskGroup() as group:
                         for _ in range(self._at_once()):
                             group.create_task(self._one_after_the_other(todo, callers))
                 finally:
-                    for caller in callers.values():
+                    for caller in every:
                         await caller.__aexit__()
         if self._starved:
             raise CouldNotRun(f"{self._starved} What was asked is kept; run it again to go on.")
@@ -185,6 +203,14 @@ class _Asker:
             key = await instance.app_key(self._plan.app, ENVIRONMENTS[arm])
             callers[arm] = instance.caller(key, self._at_once())
         return callers
+
+    async def _install_judges(self, instance: Instance) -> Caller | None:
+        judges = {name: self._work.spec.judges[name] for name in self._plan.judges}
+        if not judges:
+            return None
+        caller = instance.caller(await install(instance, self._work.spec, judges), self._at_once())
+        self._judges = Judges(judges, caller, self._patiently, GIVE_UP_S)
+        return caller
 
     def _at_once(self) -> int:
         if self._work.at_once:
@@ -214,7 +240,7 @@ class _Asker:
             if call.code == "budget_exceeded":
                 self._starved = f"The app's budget ended: {call.message}"
                 return
-            answer = _answer(question, call, self._functions)
+            answer = await self._judged(question, call, _answer(question, call, self._functions))
             if call.code in PROVIDERS_FAULT:
                 if self._gone(question.arm):
                     self._starved = f"The provider stopped answering: {call.message or call.code}"
@@ -224,6 +250,17 @@ class _Asker:
                 self._answered_at[question.arm] = asyncio.get_running_loop().time()
                 self._keep_held(question.arm)
                 self._keep(answer)
+
+    async def _judged(self, question: Question, call: Call, answer: Answer) -> Answer:
+        """What holds otherwise is shown to its judges; the rest has failed without them."""
+        if self._judges is None or not question.case.expect.judge or not call.complete:
+            return answer
+        if not _scored(_without_judges(question.case), call, answer.ms, answer.cost_nano_usd, self._functions).passed:
+            return answer
+        opinions = await self._judges.opinions(question.case, answer.text)
+        said = {one.judge: Said(one.said, one.reason) for one in opinions}
+        found = _scored(question.case, call, answer.ms, answer.cost_nano_usd, self._functions, said)
+        return msgspec.structs.replace(answer, passed=found.passed, reason=found.reason, held=True, judged=opinions)
 
     def _keep(self, answer: Answer) -> None:
         self._journal.add(answer)
@@ -240,18 +277,26 @@ class _Asker:
         return asyncio.get_running_loop().time() - self._answered_at[arm] > self._work.patience_s
 
     async def _ask(self, question: Question, caller: Caller) -> Call:
-        case, loop = question.case, asyncio.get_running_loop()
+        case = question.case
         turns = [{"role": m.role, "content": m.content} for m in case.turns()]
         extra: dict[str, Any] = {"waterline": {"variables": case.variables}} if case.variables else {}
         if case.expect.tool is not None and (tools := self._offered[question.arm]):
             extra["tools"] = tools
+        return await self._patiently(
+            lambda: caller.chat(turns, model=case.route, extra=extra, give_up_s=GIVE_UP_S),
+            lambda: self._gone(question.arm),
+        )
+
+    async def _patiently(self, ask: Callable[[], Awaitable[Call]], gone: Callable[[], bool] = lambda: False) -> Call:
+        """Asks again while the provider says later."""
+        loop = asyncio.get_running_loop()
         for attempt in range(ATTEMPTS):
             while (pause := self._paused_until - loop.time()) > 0.0:  # noqa: ASYNC110  another's 429 may make it longer
                 await asyncio.sleep(pause)
-            call = await caller.chat(turns, model=case.route, extra=extra, give_up_s=GIVE_UP_S)
+            call = await ask()
             # A route that cools down after a 429 is unavailable, and says for how long.
             later = call.code in LATER or (call.code in PROVIDERS_FAULT and call.retry_after_s is not None)
-            if not later or attempt == ATTEMPTS - 1 or self._gone(question.arm):
+            if not later or attempt == ATTEMPTS - 1 or gone():
                 return call
             # Everybody waits: one caller's 429 is the provider's answer to all of them.
             wait = call.retry_after_s if call.retry_after_s is not None else 2.0**attempt
@@ -260,7 +305,7 @@ class _Asker:
 
 
 def _answer(question: Question, call: Call, functions: Mapping[str, Function]) -> Answer:
-    cost, ms = _nano(call.cost_usd), round(1000.0 * call.total_s, 1)
+    cost, ms = nano(call.cost_usd), round(1000.0 * call.total_s, 1)
     found = _scored(question.case, call, ms, cost, functions)
     called = "\n".join(f"{name}({arguments})" for name, arguments in call.tools)
     return Answer(
@@ -271,11 +316,22 @@ def _answer(question: Question, call: Call, functions: Mapping[str, Function]) -
     )  # fmt: skip
 
 
-def _scored(case: Case, call: Call, ms: float, cost: int | None, functions: Mapping[str, Function]) -> Score:
+def _scored(
+    case: Case,
+    call: Call,
+    ms: float | None,
+    cost: int | None,
+    functions: Mapping[str, Function],
+    judged: Mapping[str, Said] | None = None,
+) -> Score:
     if not call.complete:
         return score(case, None, None)
     tools = tuple(ToolCalled(name, arguments) for name, arguments in call.tools)
-    return score_given(case, Given(call.text, call.finish_reason, tools, ms, cost, functions))
+    return score_given(case, Given(call.text, call.finish_reason, tools, ms, cost, functions, judged))
+
+
+def _without_judges(case: Case) -> Case:
+    return msgspec.structs.replace(case, expect=msgspec.structs.replace(case.expect, judge={}))
 
 
 def _tools(manifest: bytes) -> list[dict[str, Any]]:
@@ -283,13 +339,6 @@ def _tools(manifest: bytes) -> list[dict[str, Any]]:
     told = ("name", "description", "parameters")
     tools = parse_release(manifest).tools.values()
     return [{"type": "function", "function": {key: tool[key] for key in told if key in tool}} for tool in tools]
-
-
-def _nano(usd: str) -> int | None:
-    """The header's decimal, exactly; None: the gateway named no price."""
-    whole, _, rest = usd.partition(".")
-    digits = whole + (rest + "000000000")[:9]
-    return int(digits) if digits.isdigit() and whole else None
 
 
 def _tags(case: Case) -> tuple[str, ...]:

@@ -8,9 +8,13 @@ import pytest
 from waterline.core.case import Case, Expect, Judged
 from waterline.core.judge import Judge
 from waterline.core.release import Route
+from waterline.core.verdict import Outcome
+from waterline.evals.experiment import Answer, Plan, Result, Tally, judge
+from waterline.evals.judged import Bench, Opinion, Standing
 from waterline.evals.judges import MOST_CHARS, Completed, Material, ask, compare, messages, preference, schema
 from waterline.evals.scorers import Given, score_given
 from waterline.evals.scorers.base import Said
+from waterline.evals.statistics import JudgeErrors
 
 MODEL = "gpt-4o-mini-2024-07-18"
 JUDGE = Judge(
@@ -115,3 +119,50 @@ def test_a_case_passes_with_its_judges_yes_and_fails_without_a_verdict_or_a_judg
         assert not failed.passed
         assert said.reason in failed.reason
     assert "waterline eval only" in score_given(case, Given("8:00", "stop")).reason
+
+
+# --- in an evaluation ------------------------------------------------------------------------------------------------
+
+ERRORS = JudgeErrors((97, 100), (95, 100))
+
+
+def evaluated(yes: float, standing: Standing | None, against: str = "", before: float = 1.0, plain: int = 0) -> Result:
+    """200 cases of which a share gets a yes; `plain`: further cases that no judge sees, all passed."""
+    plan = Plan(app="a", release="new", case_set="0", cases=200 + plain, repeats=1, scorer="1", against=against,
+                margin=0.05 if against else None, score_min=0.8, judges={"right": "id1"})  # fmt: skip
+    tally = Tally({str(n): () for n in range(200 + plain)})
+    for arm, share in (("first", before), ("second", yes)):
+        if arm not in plan.arms:
+            continue
+        for n in range(200 + plain):
+            said = "yes" if n >= 200 or (n * 7919) % 200 < 200 * share else "no"
+            opinions = (Opinion("right", said),) if n < 200 else ()
+            tally.add(Answer(str(n), arm, 0, said == "yes", held=True, judged=opinions, ms=1.0, cost_nano_usd=1))  # type: ignore[arg-type]
+    return judge(plan, tally, standings={"right": standing} if standing else {})
+
+
+def test_no_pass_without_a_calibrated_judge_and_no_verdict_of_better_or_worse() -> None:
+    for found in (evaluated(1.0, None), evaluated(0.5, None), evaluated(0.5, None, against="old")):
+        assert found.outcome is Outcome.INCONCLUSIVE
+        assert "may not gate" in found.reason
+
+
+def test_with_a_calibrated_judge_the_verdict_is_of_the_corrected_rate() -> None:
+    standing = Standing("right", "id1", True, "", ERRORS)
+    passed, failed = evaluated(0.93, standing), evaluated(0.5, standing)
+    assert (passed.outcome, failed.outcome) == (Outcome.PASS, Outcome.FAIL)
+    assert passed.estimate is not None
+    assert passed.estimate.value == pytest.approx((0.93 + 0.95 - 1) / (0.97 + 0.95 - 1), abs=0.005)
+    assert evaluated(0.7, standing, against="old").word == "worse"
+    assert evaluated(1.0, standing, against="old").word == "non-inferior"
+    mixed = evaluated(0.5, standing, plain=800)
+    assert mixed.estimate is not None
+    assert mixed.estimate.value == pytest.approx(0.8 + 0.2 * (0.5 + 0.95 - 1) / (0.97 + 0.95 - 1), abs=0.005)
+
+
+def test_a_judge_whose_model_changed_under_way_gates_no_more() -> None:
+    bench = Bench()
+    bench.add("c", "second", True, (Opinion("right", "yes", changed="another-2026"),))
+    use = bench.uses({"right": Standing("right", "id1", True, "", ERRORS)})[0]
+    assert not use.standing.may_gate
+    assert "another-2026" in use.standing.why
