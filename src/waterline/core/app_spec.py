@@ -14,6 +14,7 @@ from waterline.core.canary import Canary, Shadow
 from waterline.core.channels import Channels
 from waterline.core.conversing import Conversing
 from waterline.core.defaults import with_default_objects
+from waterline.core.gates import NONE, Gates
 from waterline.core.ids import sha256_hex
 from waterline.core.judge import Judge
 
@@ -166,6 +167,18 @@ class AppSpec(Struct, frozen=True, omit_defaults=True):
     judges: dict[str, Judge] = {}
     offered: tuple[str, ...] = ()  # operations of connectors that are tools at /mcp: "crm.note"
     funnel: Funnel = Funnel()
+    gates: dict[str, Gates] = {}  # by environment
+
+    def gates_of(self, env: str) -> Gates:
+        """With its margin filled in."""
+        gates = self.gates.get(env, NONE)
+        if gates.evaluation_margin is not None or "evaluation" not in gates.requires:
+            return gates
+        return msgspec.structs.replace(gates, evaluation_margin=self.objectives.quality.regression_max or 0.0)
+
+    @property
+    def all_gates(self) -> dict[str, Gates]:
+        return {env: self.gates_of(env) for env in self.gates}
 
 
 def encode_spec(spec: AppSpec) -> bytes:

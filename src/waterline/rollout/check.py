@@ -83,13 +83,15 @@ def check(
         name, purpose = top.get("name", ""), top.get("purpose", "")
         routes, declared = read_routes(found, app.table.get("models"), app.lines, prompts, model_digests)
         connections, contracts = read_connectors(app)
+        environments, objectives = app.environments(), app.objectives()
         spec = AppSpec(
             name=name,
             purpose=purpose,
             owner=top.get("owner", ""),
-            environments=app.environments(),
+            environments=environments,
             limits=app.limits(),
-            objectives=app.objectives(),
+            objectives=objectives,
+            gates=app.gates(environments, objectives),
             forecast=app.forecast(),
             trial=app.trial(known_drills),
             retention=app.retention(),

@@ -18,9 +18,11 @@ from waterline.core.app_spec import (
     Trial,
 )
 from waterline.core.conversing import Conversing
+from waterline.core.gates import Gates
 from waterline.core.prices import first_us
 from waterline.rollout import keys
 from waterline.rollout.folder import Folder
+from waterline.rollout.gates import read_gates
 from waterline.rollout.reading import Place, did_you_mean, read_table
 from waterline.rollout.routes import FILE, NAME, NAME_RULE, is_http_url
 from waterline.rollout.toml_lines import TomlLines
@@ -64,7 +66,7 @@ class AppToml:
         return Command(**values)
 
     def environments(self) -> tuple[str, ...]:
-        values = self.read("environments")
+        values = self.read("environments", also=self._gated())
         names: tuple[str, ...] = values.get("names", ("production",))
         place = self.place("environments")
         if not names:
@@ -76,6 +78,22 @@ class AppToml:
             elif name in names[:number]:
                 self.folder.wrong(FILE, line, f'the environment "{name}" is there twice', "Remove one of them")
         return names
+
+    def _gated(self) -> tuple[str, ...]:
+        """The environments that have a table of their own."""
+        table = self.table.get("environments", {})
+        return tuple(k for k, v in table.items() if isinstance(v, dict)) if isinstance(table, dict) else ()
+
+    def gates(self, names: Collection[str], objectives: Objectives) -> dict[str, Gates]:
+        """What each environment asks of a release."""
+        found = {}
+        for env in self._gated():
+            place = self.place("environments", env)
+            if env not in names:
+                place.wrong("", f"[environments.{env}] is of no environment", did_you_mean(env, names))
+                continue
+            found[env] = read_gates(place, self.table["environments"][env], objectives.quality)
+        return found
 
     def limits(self) -> Limits:
         values = self.read("limits", also=(*EACH, "branches"))

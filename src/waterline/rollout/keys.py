@@ -47,6 +47,15 @@ TOP: Keys = {
 }
 APP: Keys = {"command": TEXT, "url": TEXT}
 ENVIRONMENTS: Keys = {"names": Key("texts")}
+GATES: Keys = {
+    "requires": Key("texts", required=True),
+    "load_line_days": Key("whole", low=1, high=CENTURY_DAYS),
+    "evaluation_days": Key("whole", low=1, high=CENTURY_DAYS),
+    "evaluation_against": TEXT,
+    "evaluation_margin": Key("number", low=0, high=1),
+    "evaluation_cases": TEXT,
+    "approvals": Key("whole", low=1, high=10),
+}
 PROVIDERS = ("openai", "anthropic", "gemini", "local", "simulated")
 ROUTE: Keys = {
     "provider": Key("text", choices=PROVIDERS, required=True),
@@ -224,6 +233,7 @@ TABLES: Mapping[str, Keys] = {
     "": TOP,
     "app": APP,
     "environments": ENVIRONMENTS,
+    "environments.<env>": GATES,
     "models.<route>": ROUTE,
     "limits": LIMITS,
     "limits.branch": SPENDING,

@@ -10,6 +10,7 @@ from waterline.core.app_spec import Funnel, Limits, Objectives, Retention, Trial
 from waterline.core.canary import Canary, Shadow
 from waterline.core.channels import EmailPolicy, WebchatPolicy, WhatsAppPolicy
 from waterline.core.conversing import Conversing
+from waterline.core.gates import Gates
 from waterline.core.release import Route
 from waterline.core.savings import Cache, History, Routing
 from waterline.rollout import keys
@@ -19,6 +20,7 @@ KNOWN = {
     "Top of the file": keys.TOP,
     "`[app]`": keys.APP,
     "`[environments]`": keys.ENVIRONMENTS,
+    "`[environments.<env>]`": keys.GATES,
     "`[models.<route>]`": keys.ROUTE,
     "`[limits]`": keys.LIMITS,
     "`[limits.branch]`, `[limits.key]`, `[limits.subject]`": keys.SPENDING,
@@ -80,6 +82,7 @@ def test_the_page_says_which_keys_are_required_and_what_can_be_chosen() -> None:
 def test_the_page_says_the_defaults_that_the_code_has() -> None:
     defaults: dict[str, object] = {
         "`[models.<route>]`": Route(provider="openai", model="m"),
+        "`[environments.<env>]`": Gates(),
         "`[limits]`": Limits(),
         "`[objectives]`": Objectives(),
         "`[trial]`": Trial(),
@@ -98,7 +101,7 @@ def test_the_page_says_the_defaults_that_the_code_has() -> None:
     compared = 0
     for name, of in defaults.items():
         for key, told in re.findall(r"^\| `(\w+)` \| [^|]+ \| ([^|]*?) ?\| ", sections()[name], flags=re.MULTILINE):
-            if told not in ("", "required", "the provider's"):
+            if told not in ("", "required", "the provider's", "`regression_max`"):
                 value = tomllib.loads(f"v = {told.strip('`')}")["v"]
                 meant = getattr(of, key) or False if key == "semantic" else getattr(of, key)
                 assert value == (list(meant) if isinstance(meant, tuple) else meant), (name, key)

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from app_folders import AGENT, APP, CASES, DIGESTS, GOOD, TOOL, checked, good, mistakes, write
 
-from waterline.core.app_spec import PriceOverride, Spending
+from waterline.core.app_spec import PriceOverride, Spending, encode_spec, parse_spec
 from waterline.core.errors import AppFolderError
+from waterline.core.gates import GATE_NAMES, Gates
 from waterline.core.release import Route
 from waterline.rollout.check import check
 
@@ -57,6 +58,20 @@ def test_budgets_of_branches_keys_and_subjects_are_in_the_environment_record(tmp
     assert limits.money
 
 
+def test_what_an_environment_requires_is_in_the_environment_record(tmp_path: Path) -> None:
+    more = (
+        'names = ["staging", "production"]\n[environments.production]\n'
+        'requires = ["load_line", "evaluation", "no_open_incident", "approval"]\nload_line_days = 14\n'
+    )
+    quality = "score_min = 0.8\nregression_max = 0.05"
+    text = APP.replace('names = ["staging", "production"]\n', more).replace("score_min = 0.8", quality)
+    spec = checked(good(tmp_path, **{"app.toml": text})).spec
+    assert spec.gates == {"production": Gates(GATE_NAMES, load_line_days=14)}
+    assert spec.gates_of("production").evaluation_margin == 0.05
+    assert spec.gates_of("staging") == Gates()
+    assert parse_spec(encode_spec(spec)) == spec
+
+
 def test_a_response_schema_goes_into_the_release_by_value(tmp_path: Path) -> None:
     schema = (
         '{"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"], "additionalProperties": false}'
@@ -85,6 +100,11 @@ class Spoilt:
 def app(name: str, old: str, new: str, line: int, says: str, remedy: str) -> Spoilt:
     assert old in APP, old
     return Spoilt(name, "app.toml", line, says, remedy, {"app.toml": APP.replace(old, new, 1)})
+
+
+def gated(name: str, env: str, lines: str, line: int, says: str, remedy: str) -> Spoilt:
+    table = f'names = ["staging", "production"]\n[environments.{env}]\n{lines}'
+    return app(name, 'names = ["staging", "production"]\n', f"{table}\n", line - 1, says, remedy)
 
 
 def cheaper(name: str, table: str, line: int, says: str, remedy: str) -> Spoilt:
@@ -211,6 +231,47 @@ SPOILT = [
     app("environment_name", '"staging"', '"Staging env"', 6, "not a good name for an environment", "lower-case"),
     app("environment_twice", '"staging"', '"production"', 6, "twice", "Remove"),
     app("environment_none", '["staging", "production"]', "[]", 6, "no environment", "production"),
+    gated("gate_environment", "prodution", 'requires = ["load_line"]', 8, "is of no environment", '"production"?'),
+    gated("gate_name", "production", 'requires = ["load_lin"]', 9, 'no gate "load_lin"', 'Did you mean "load_line"?'),
+    gated("gate_twice", "production", 'requires = ["load_line", "load_line"]', 9, "twice", "Remove one"),
+    gated("gate_none", "production", "requires = []", 9, "nothing is required", "load_line"),
+    gated("gate_missing", "production", "", 8, 'has no "requires"', 'requires = ["..."]'),
+    gated("gate_key", "production", 'requires = ["approval"]\nload_days = 3', 10, "unknown key", '"load_line_days"?'),
+    gated(
+        "gate_option",
+        "production",
+        'requires = ["approval"]\nload_line_days = 3',
+        10,
+        "not required",
+        'Add "load_line"',
+    ),
+    gated("gate_margin", "production", 'requires = ["evaluation"]', 9, "has no margin", "evaluation_margin = 0.05"),
+    gated(
+        "gate_against",
+        "production",
+        'requires = ["evaluation"]\nevaluation_margin = 0.1\nevaluation_against = "old"',
+        11,
+        "neither",
+        '"live"',
+    ),
+    gated(
+        "gate_cases",
+        "production",
+        'requires = ["evaluation"]\nevaluation_margin = 0.1\nevaluation_cases = "cases/"',
+        11,
+        "not the digest of a case set",
+        "--plan --json",
+    ),
+    gated(
+        "gate_threshold",
+        "production",
+        'requires = ["evaluation"]\nevaluation_margin = 0.1\nevaluation_against = "score_min"',
+        10,
+        "is of a comparison",
+        "Remove it",
+    ),
+    gated("gate_approvals", "production", 'requires = ["approval"]\napprovals = 0', 10, "at least 1", "approvals"),
+    gated("gate_days", "production", 'requires = ["load_line"]\nload_line_days = 0', 10, "at least 1", "days"),
     app(
         "guard", "[retention]", "[guard]\npii = true\n[retention]", 39, "not available yet in this version", "Remove it"
     ),
