@@ -443,7 +443,8 @@ class Waterline:
         record = parse_spec(spec)
         env = record.environments[0]
         if not self.live.state(record.name, env)[0]:
-            await self.plane.promote(SYSTEM, record.name, view.id, env, "100%", "first release, by waterline up")
+            why = "first release, by waterline up"
+            await self.plane.promote(SYSTEM, record.name, view.id, env, "100%", why, override=why)
         elif release_id(manifest) not in {s.release for s in self.live.state(record.name, env)[0]}:
             log.warning(
                 "the folder of app %s differs from what is live; to change it: waterline promote %s %s --to %s",

@@ -63,11 +63,12 @@ class StoredKey(Struct, frozen=True):
     nano_usd_per_day: int | None = None  # the key's own hard budget
     nano_usd_per_month: int | None = None
     priority: Priority | Literal[""] = ""  # a request may lower it; "": what the request or the app says
+    person: str = ""  # who it belongs to; "": who it is named after
 
     def principal(self) -> Principal:
         return Principal(
             self.id, self.kind, self.name, self.app, self.env, self.role, self.assert_identity, self.branch,
-            self.priority or None,
+            self.priority or None, self.person,
         )  # fmt: skip
 
     def usable(self, now_us: int) -> bool:
@@ -305,9 +306,10 @@ class KeyRing:
         return new
 
     async def create_personal_key(
-        self, by: Principal, *, name: str, role: Role, expires_us: int | None = None, branch: str = ""
+        self, by: Principal, *, name: str, role: Role, expires_us: int | None = None, branch: str = "", person: str = ""
     ) -> NewKey:
-        """`branch`: whoever is at the desk of one branch sees that branch's conversations and no other.
+        """`branch`: whoever is at the desk of one branch sees that branch's conversations and no other. `person`: who
+        it belongs to, if its name does not say: all keys of a person are that person where two must differ.
 
         Raises PermissionDenied, or Refused for a bad name, role, branch or expiry."""
         require(by, Action.KEY_CREATE_PERSON)
@@ -317,8 +319,9 @@ class KeyRing:
         if branch and not _SLUG.fullmatch(branch):
             raise Refused(f"{branch!r} is not a name of a branch. Use lower-case letters, digits, - _ and .", 400)
         async with self._changing:
-            new = self._make(by, "person", name, role=role, expires_us=expires_us, branch=branch)
-            detail = {"kind": "person", "name": name, "role": role} | ({"branch": branch} if branch else {})
+            new = self._make(by, "person", name, role=role, expires_us=expires_us, branch=branch, person=person)
+            more = {"branch": branch, "person": person}
+            detail = {"kind": "person", "name": name, "role": role} | {k: v for k, v in more.items() if v}
             await self._store.add(new.stored, self._act(by, Action.KEY_CREATE_PERSON, new.stored, detail))
             self._put(new.stored)
         return new
@@ -390,11 +393,14 @@ class KeyRing:
         branch: str = "",
         budget: Spending = UNLIMITED,
         priority: Priority | Literal[""] = "",
+        person: str = "",
     ) -> NewKey:
         now_us = self._clock_us()
+        if person and (not person.strip() or len(person) > 80 or not person.isprintable() or set(person) & set("()")):
+            raise Refused("A person is 1 to 80 printable characters, without parentheses.", 400)
         if not name.strip() or len(name) > 80 or not name.isprintable() or set(name) & set("()"):
             raise Refused("A key needs a name of 1 to 80 printable characters, without parentheses.", 400)
-        if hide_keys(name) != name:
+        if hide_keys(name) != name or hide_keys(person) != person:
             raise Refused("The name holds a key. Name the person or the program instead.", 400)
         if kind == "person" and role not in PERSON_ROLES:
             raise Refused(f"{role!s} is not a role of a person. One of: {', '.join(PERSON_ROLES)}.", 400)
@@ -420,6 +426,7 @@ class KeyRing:
             nano_usd_per_day=budget.nano_usd_per_day,
             nano_usd_per_month=budget.nano_usd_per_month,
             priority=priority,
+            person=person,
         )
         return NewKey(text, stored)
 

@@ -5,6 +5,7 @@ The duties are kept apart: whoever changes behaviour (developer) does not decide
 (operator) does not read what users wrote, and only an owner gives people rights.
 """
 
+import unicodedata
 from collections.abc import Mapping
 from enum import StrEnum
 from types import MappingProxyType
@@ -46,6 +47,11 @@ class Action(StrEnum):
     ROLLOUT_PROMOTE = "rollout.promote"
     ROLLOUT_ROLLBACK = "rollout.rollback"
     ROLLOUT_PIN = "rollout.pin"
+    ROLLOUT_APPROVE = "rollout.approve"
+    GATE_OVERRIDE = "gate.override"
+    INCIDENT_READ = "incident.read"
+    INCIDENT_OPEN = "incident.open"
+    INCIDENT_CLOSE = "incident.close"
     LIMITS_WRITE = "limits.write"
     LOAD_LINE_READ = "load_line.read"
     LOAD_LINE_WRITE = "load_line.write"
@@ -100,6 +106,11 @@ _DECLARED: dict[Action, Rule] = {
     Action.ROLLOUT_PROMOTE: _rule("Make a release live, wholly or by weight", _O, _P),
     Action.ROLLOUT_ROLLBACK: _rule("Go back to an earlier release", _O, _P),
     Action.ROLLOUT_PIN: _rule("Pin a session to a release, or unpin it", _O, _P),
+    Action.ROLLOUT_APPROVE: _rule("Approve a release that somebody else built, or take that back", _O, _D, _P),
+    Action.GATE_OVERRIDE: _rule("Promote past the gates of an environment, or ask less of releases", _O),
+    Action.INCIDENT_READ: _rule("See incidents", _O, _D, _P, _V),
+    Action.INCIDENT_OPEN: _rule("Open an incident", _O, _D, _P),
+    Action.INCIDENT_CLOSE: _rule("Close an incident", _O, _P),
     Action.LIMITS_WRITE: _rule("Change an app's limits and budgets", _O, _P),
     Action.LOAD_LINE_READ: _rule("Read load lines", _O, _D, _P, _V),
     Action.LOAD_LINE_WRITE: _rule("Record the load line of a trial", _O, _D, _P),
@@ -150,6 +161,7 @@ class Principal(Struct, frozen=True):
     assert_identity: bool = False
     branch: str = ""  # of the organisation
     priority: Priority | None = None  # the highest that its requests may have; None: they say
+    owned_by: str = ""  # the person, where the key's name is not one
 
     @property
     def acts_as(self) -> Role | None:
@@ -157,6 +169,16 @@ class Principal(Struct, frozen=True):
         if self.kind == "app":
             return Role.APP if self.role is None else None
         return self.role if self.role in PERSON_ROLES else None
+
+    @property
+    def person(self) -> str:
+        """Who it is, whichever key is used. Only an owner says so, when the key is made."""
+        return person_id(self.owned_by or self.name)
+
+
+def person_id(text: str) -> str:
+    """The same for all spellings that a reader would take for one name."""
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
 def allowed(role: Role | None, action: Action) -> bool:

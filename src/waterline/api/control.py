@@ -13,6 +13,7 @@ from waterline.access.roles import Principal
 from waterline.api.canaries import canary_routes
 from waterline.api.cases import case_routes
 from waterline.api.conversations import conversation_routes
+from waterline.api.gates import gate_routes
 from waterline.api.sink import error_body
 from waterline.control.experiments import ExperimentBody, ItemsBody
 from waterline.control.plane import LoadLineBody, Plane
@@ -45,6 +46,7 @@ class MoveBody(msgspec.Struct, forbid_unknown_fields=True):
     reason: str = ""
     session: str = ""
     evidence: str = ""
+    override: str = ""
 
 
 class KeyBody(msgspec.Struct, forbid_unknown_fields=True):
@@ -59,6 +61,7 @@ class KeyBody(msgspec.Struct, forbid_unknown_fields=True):
     nano_usd_per_day: int | None = None
     nano_usd_per_month: int | None = None
     priority: str = ""
+    person: str = ""
 
 
 class ReplayBody(msgspec.Struct, forbid_unknown_fields=True):
@@ -167,7 +170,9 @@ def control_routes(plane: Plane, authenticate: Callable[[Any, str], Principal]) 
         app, body = r.path_params["app"], await _body(r, MoveBody)
         match body.kind:
             case "promote":
-                return await plane.promote(who, app, body.release, body.env, body.weight, body.reason, body.evidence)
+                return await plane.promote(
+                    who, app, body.release, body.env, body.weight, body.reason, body.evidence, body.override
+                )
             case "rollback":
                 return await plane.rollback(who, app, body.release, body.env, body.reason)
             case "pin" | "unpin":
@@ -185,7 +190,7 @@ def control_routes(plane: Plane, authenticate: Callable[[Any, str], Principal]) 
         budget = Spending(b.nano_usd_per_day, b.nano_usd_per_month)
         return await plane.create_key(
             who, b.kind, b.name, b.app, b.env, b.role, b.hours, b.assert_identity, b.branch, budget,
-            b.priority,
+            b.priority, b.person,
         )  # fmt: skip
 
     async def revoke_key(who: Principal, r: Request) -> Any:
@@ -274,6 +279,7 @@ def control_routes(plane: Plane, authenticate: Callable[[Any, str], Principal]) 
         *canary_routes(plane, route, _whole, _body),
         *conversation_routes(plane, route, _whole, _body),
         *case_routes(plane, route, _whole, _body),
+        *gate_routes(plane, route, _whole, _body),
     ]
 
 

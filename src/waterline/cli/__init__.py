@@ -11,6 +11,8 @@ from waterline.cli import (
     cost,
     evaluate,
     harvest,
+    gates,
+    incidents,
     keys,
     mcp,
     models,
@@ -41,6 +43,9 @@ app.command("check")(app_folder.check)
 app.add_typer(releases.app, name="release", help="Build, list, show and compare releases.")
 app.command("promote")(releases.promote)
 app.command("rollback")(releases.rollback)
+app.command("gates")(gates.gates)
+app.command("approve")(gates.approve)
+app.add_typer(incidents.app, name="incident", help="What went wrong: open, list and close.")
 app.command("pin")(releases.pin)
 app.add_typer(canary.app, name="canary", help="A release takes over step by step, and its figures decide.")
 app.command("limits")(releases.limits)

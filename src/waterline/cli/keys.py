@@ -31,6 +31,9 @@ def create(
             "--branch", help="The branch of the organisation that uses it; with --role desk: all that this person sees."
         ),
     ] = "",
+    person: Annotated[
+        str, typer.Option("--person", help="Whose it is, where --name does not say: all keys of a person count as one.")
+    ] = "",
     usd_per_day: Annotated[str, typer.Option("--usd-per-day", help="A hard budget of its own, as 2.50.")] = "",
     usd_per_month: Annotated[str, typer.Option("--usd-per-month", help="A hard budget of its own, as 20.")] = "",
     priority: Annotated[
@@ -44,6 +47,8 @@ def create(
         die("say for whom: --app APP for a program, or --role ROLE --name NAME for a person.", 2)
     if role and (usd_per_day or usd_per_month or priority):
         die("a budget and a priority are of an app's key (--app): a person's key asks no models.", 2)
+    if app_name and person:
+        die("--person is of a person's key (--role).", 2)
     body = {
         "kind": "app" if app_name else "person",
         "app": app_name,
@@ -56,6 +61,7 @@ def create(
         "nano_usd_per_day": _nano(usd_per_day),
         "nano_usd_per_month": _nano(usd_per_month),
         "priority": priority,
+        "person": person,
     }
     made = Server.find(data).ask("POST", "/api/keys", body)
     if json:
@@ -85,8 +91,9 @@ def list_(json: Json = False, data: Data = None) -> None:
         state = f"revoked {when(r['revoked_us'])}" if r["revoked_us"] else "valid"
         if r["expires_us"] and not r["revoked_us"]:
             state = f"until {when(r['expires_us'])}"
+        named = r["name"] + (f" ({r['person']})" if r["person"] else "")
         table.add_row(
-            r["id"], r["kind"], r["name"], whose + (" +identity" if r["assert_identity"] else ""), r["branch"],
+            r["id"], r["kind"], named, whose + (" +identity" if r["assert_identity"] else ""), r["branch"],
             r["priority"], _budget(r), when(r["created_us"]), state,
         )  # fmt: skip
     out.print(table)

@@ -96,11 +96,14 @@ def promote(
     to: Annotated[str, typer.Option("--to", help="Environment.")],
     weight: Annotated[str, typer.Option("--weight", help="Share of the sessions, as 10%.")] = "100%",
     reason: Reason = "",
+    override: Annotated[
+        str, typer.Option("--override", metavar="REASON", help="Past gates that it does not pass; an owner may.")
+    ] = "",
     json: Json = False,
     data: Data = None,
 ) -> None:
-    """Make a release live: wholly, or for a share of the sessions."""
-    body = {"kind": "promote", "env": to, "release": release, "weight": weight, "reason": reason}
+    """Make a release live: wholly, or for a share of the sessions. What its environment requires must be passed."""
+    body = {"kind": "promote", "env": to, "release": release, "weight": weight, "reason": reason, "override": override}
     _moved(Server.find(data).ask("POST", f"/api/apps/{name}/moves", body), json)
 
 
@@ -140,3 +143,5 @@ def _moved(move: dict[str, Any], json: bool) -> None:
     if not shares:
         die("nothing is live now")
     out.print(f"{move['kind']}: {move['app']} in {move['env']} is now on {shares}", markup=False)
+    if move["kind"] == "promote":
+        out.print(f"evidence: {move['evidence']}", markup=False, soft_wrap=True)

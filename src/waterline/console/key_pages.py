@@ -23,6 +23,7 @@ async def create_personal_key(ask: Ask) -> View:
     made = await ask.plane.create_key(
         ask.who, "person", ask.form.get("name", ""), "", "", ask.form.get("role", ""),
         _hours(ask.form.get("hours", "")), False, ask.form.get("branch", "").strip(),
+        person=ask.form.get("person", "").strip(),
     )  # fmt: skip
     return await _page(ask, made)
 

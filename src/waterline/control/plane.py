@@ -26,6 +26,9 @@ from waterline.control.conversations import ConversationDesk
 from waterline.control.experiments import ExperimentBody, ExperimentPage, ExperimentView, ItemPage
 from waterline.control.feedback import FeedbackDesk
 from waterline.control.harvest import Harvest
+from waterline.control.gates import in_force, record_stays
+from waterline.control.incidents import IncidentDesk
+from waterline.control.promotion import Gatekeeper
 from waterline.control.providers import AppProviders, app_providers
 from waterline.control.review import Review
 from waterline.control.views import (
@@ -47,6 +50,7 @@ from waterline.control.views import (
 from waterline.core.app_spec import UNLIMITED, AppSpec, Priority, Spending, parse_spec, spec_id
 from waterline.core.channel_prices import month_of
 from waterline.core.errors import NotReplayable, Refused
+from waterline.core.gates import loosened
 from waterline.core.ids import is_trace_id, sha256_hex
 from waterline.core.prices import PriceTable
 from waterline.core.release import Release, StoredRelease, parse_release, release_id
@@ -60,7 +64,7 @@ from waterline.gateway.upstreams import Upstreams
 from waterline.providers.base import Provider
 from waterline.rollout.diff import diff
 from waterline.rollout.live import Live
-from waterline.rollout.moves import Moves, parse_weight
+from waterline.rollout.moves import LONGEST_WHY, Moves, parse_weight
 from waterline.store import audit_log, load_lines, releases, rollouts, traces, verdicts
 from waterline.store.db import Store, StoreConflict, Tx
 from waterline.store.experiments import ExperimentHead, ItemFilter
@@ -123,6 +127,8 @@ class Plane:
             store=store, moves=moves, live=live, clock_us=deps.clock_us, purpose=deps.purpose, promote=self.promote,
             resolve=self._resolved, spec_of=lambda app: self._known_app(app).spec,
         )  # fmt: skip
+        self.gates = Gatekeeper(store, deps.clock_us, self._resolved)
+        self.incidents = IncidentDesk(store, deps.clock_us, self._environments)
 
     # --- views -------------------------------------------------------------------------------------------------
 
@@ -402,7 +408,9 @@ class Plane:
         except (ValueError, KeyError) as error:  # ZoneInfoNotFoundError is a KeyError
             raise Refused(f"This release cannot be served: {error}.", 400) from None
         now = self._deps.clock_us()
-        made = StoredRelease(release_id(manifest), release.app, manifest, now, who.name, message[:500], spec_id(spec))
+        made = StoredRelease(
+            release_id(manifest), release.app, manifest, now, who.name, message[:500], spec_id(spec), who.owned_by
+        )
 
         def write(tx: Tx) -> bool:
             releases.add_spec(tx, release.app, spec, now, who.name)
@@ -420,24 +428,31 @@ class Plane:
         return msgspec.structs.replace(view, new=new)
 
     async def promote(
-        self, who: Principal, app: str, wanted: str, env: str, weight: str, why: str, evidence: str = ""
-    ) -> Move:
-        """The release's environment record (limits, prices, objectives) becomes the one in force."""
+        self, who: Principal, app: str, wanted: str, env: str, weight: str, why: str, evidence: str = "",
+        override: str = "",
+    ) -> Move:  # fmt: skip
+        """The release's environment record (limits, prices, objectives) becomes the one in force, unless it asks less
+        of releases. `override`: why it may go past the gates that it does not pass."""
         require(who, Action.ROLLOUT_PROMOTE)
+        if override:
+            require(who, Action.GATE_OVERRIDE)
         known = self._known_app(app)
         stored, good = await self._store.read(lambda tx: (self._resolved(tx, wanted, app), self._seaworthy(tx)))
         record = await self._store.read(lambda tx: releases.get_spec(tx, stored.spec))
-        spec = parse_spec(record.bytes) if record is not None else known.spec
+        brought = parse_spec(record.bytes) if record is not None else known.spec
+        stays = record_stays(known.spec, brought)
+        spec = known.spec if stays else brought
         if env not in spec.environments:
             names = ", ".join(spec.environments)
             raise Refused(f'App "{app}" has no environment "{env}". It has: {names}.', 404)
+        admit = self.gates.admit(who, app, env, None if stays else spec, stays, override.strip()[:LONGEST_WHY])
 
         async def _step() -> Move:
             async with self._preparing(spec) as put_into_force:
                 return await self._moves.promote(
                     who, app=app, env=env, release=stored.id, weight_bp=parse_weight(weight), why=why,
                     evidence=evidence or (SEAWORTHY if stored.id in good else EXPERIMENTAL),
-                    spec=stored.spec, apply=put_into_force,
+                    spec="" if stays else stored.spec, apply=put_into_force, admit=admit,
                 )  # fmt: skip
 
         move = await self._to_the_end(_step())
@@ -445,7 +460,8 @@ class Plane:
         return move
 
     async def put_into_force(self, who: Principal, record: bytes, why: str) -> AppSpec:
-        """An environment record (limits, prices, objectives) on its own: the live release stays as it is."""
+        """An environment record (limits, prices, objectives) on its own: the live release stays as it is. Only an owner
+        puts one into force that asks less of releases than the one before."""
         require(who, Action.LIMITS_WRITE)
         try:
             spec = parse_spec(record)
@@ -455,10 +471,16 @@ class Plane:
         self._known_app(spec.name)
 
         def write(tx: Tx) -> None:
+            less = "; ".join(loosened(in_force(tx, spec.name).all_gates, spec.all_gates))
+            if less:
+                require(who, Action.GATE_OVERRIDE)
+                if not why.strip():
+                    raise Refused(f"This record asks less of releases ({less}). Say why: --reason TEXT.", 400)
             now = self._deps.clock_us()
             made = releases.add_spec(tx, spec.name, record, now, who.name)
             releases.set_current_spec(tx, spec.name, made, now, who.name)
-            self._audit(tx, who, Action.LIMITS_WRITE, spec.name, {"environment_record": made, "why": why[:500]})
+            detail = {"environment_record": made, "why": why[:500]} | ({"asks_less": less} if less else {})
+            self._audit(tx, who, Action.LIMITS_WRITE, spec.name, detail)
 
         await self._to_the_end(self._put_into_force(spec, write))
         self._status_changed(spec.name)
@@ -482,7 +504,7 @@ class Plane:
 
     async def create_key(
         self, who: Principal, kind: str, name: str, app: str, env: str, role: str, hours: int, assert_identity: bool,
-        branch: str = "", budget: Spending = UNLIMITED, priority: str = "",
+        branch: str = "", budget: Spending = UNLIMITED, priority: str = "", person: str = "",
     ) -> KeyView:  # fmt: skip
         """The key itself is in the answer, this once."""
         require(who, Action.KEY_CREATE_PERSON if kind == "person" else Action.KEY_CREATE_APP)
@@ -495,7 +517,7 @@ class Plane:
                     f'No app has a branch "{branch}". Branches are declared in branches.toml or a sheet.', 404
                 )
             made = await self.keys.create_personal_key(
-                who, name=name, role=Role(role), expires_us=expires_us, branch=branch
+                who, name=name, role=Role(role), expires_us=expires_us, branch=branch, person=person
             )
         else:
             spec = self._known_app(app).spec
@@ -543,15 +565,17 @@ class Plane:
         """Record a trial's report, signed with this server's key. It makes the release seaworthy if it may sail."""
         require(who, Action.LOAD_LINE_WRITE)
         data = said.json.encode()
-        spec = self._known_app(said.app).spec
+        measured = _measured_under(said, self._known_app(said.app).spec)
 
         def write(tx: Tx) -> LoadLineView:
             stored = self._resolved(tx, said.release, said.app)
+            if measured.release not in ("", stored.id):
+                raise Refused(f"This load line is of release {measured.release[:12]}, not of {stored.id[:12]}.", 400)
             line = load_lines.LoadLine(
                 id=sha256_hex(data),
                 app=said.app,
                 release=stored.id,
-                spec=sha256_hex(msgspec.json.encode(spec.objectives, order="deterministic")),
+                spec=measured.objectives_id,
                 exit_status=said.exit_status,
                 at_us=self._deps.clock_us(),
                 expires_us=None,
@@ -675,6 +699,10 @@ class Plane:
             f'There is no release "{wanted[:70]}"{whose}. List them: waterline release list {app or "APP"}.', 404
         )
 
+    def _environments(self, app: str) -> tuple[str, ...] | None:
+        found = self._deps.apps.get(app)
+        return found.spec.environments if found is not None else None
+
     def _known_app(self, app: str) -> App:
         found = self._deps.apps.get(app)
         if found is None:
@@ -703,6 +731,27 @@ def _parsed(stored: StoredRelease) -> Release:
         raise Refused(f"Release {stored.id[:12]} can no longer be read: {error}.") from None
 
 
+class _Measured(msgspec.Struct):
+    """What a load line says of itself. Both "": it was written by something else than `waterline trial`."""
+
+    release: str = ""
+    objectives_id: str = ""
+    exit_status: int | None = None
+
+
+def _measured_under(said: LoadLineBody, spec: AppSpec) -> _Measured:
+    """A load line holds for the objectives that it was measured under, whichever are in force when it is recorded."""
+    try:
+        found = msgspec.json.decode(said.json.encode(), type=_Measured)
+    except msgspec.DecodeError as error:
+        raise Refused(f"This is no load line: {error}.", 400) from None
+    if found.exit_status not in (None, said.exit_status):
+        raise Refused(f"It ended with {found.exit_status}, not with {said.exit_status}.", 400)
+    if not found.objectives_id:
+        found.objectives_id = sha256_hex(msgspec.json.encode(spec.objectives, order="deterministic"))
+    return found
+
+
 def _priority(said: str) -> Priority | Literal[""]:
     match said:
         case "" | "low" | "normal" | "high":
@@ -719,5 +768,5 @@ def _key_view(k: StoredKey) -> KeyView:
     return KeyView(
         k.id, k.kind, k.name, k.app, k.env, k.role or "", k.assert_identity, k.created_us, k.created_by,
         k.expires_us, k.revoked_us, branch=k.branch, nano_usd_per_day=k.nano_usd_per_day,
-        nano_usd_per_month=k.nano_usd_per_month, priority=k.priority,
+        nano_usd_per_month=k.nano_usd_per_month, priority=k.priority, person=k.person,
     )  # fmt: skip

@@ -151,6 +151,7 @@ class KeyView(Struct, frozen=True):
     nano_usd_per_day: int | None = None
     nano_usd_per_month: int | None = None
     priority: str = ""  # "": none of its own
+    person: str = ""  # "": who it is named after
 
 
 class LoadLineView(Struct, frozen=True):

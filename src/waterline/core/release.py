@@ -85,6 +85,7 @@ class StoredRelease(Struct, frozen=True):
     who: str
     message: str
     spec: str  # digest of the environment record built beside it
+    person: str = ""  # who built it, whatever the key was called; "": who it says
 
 
 def encode_release(release: Release) -> bytes:

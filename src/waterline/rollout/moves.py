@@ -48,6 +48,17 @@ def parse_weight(text: str) -> int:
     return int(bp)
 
 
+class Admitted(Struct, frozen=True):
+    """What is kept with a move that was let through. `keep` is called in its transaction, with its number."""
+
+    evidence: str = ""  # "": as the caller says
+    detail: Mapping[str, str] = MappingProxyType({})  # for the audit log
+    keep: Callable[[Tx, Move], None] = lambda tx, move: None
+
+
+Admit = Callable[[Tx, tuple[str, ...]], Admitted]
+
+
 class _Done(Struct, frozen=True):
     move: Move
     stored: dict[str, StoredRelease]  # the releases that the move names
@@ -76,25 +87,32 @@ class Moves:
         evidence: str = "",
         spec: str = "",
         apply: Callable[[], None] = lambda: None,
+        admit: Admit | None = None,
     ) -> Move:
         """Give a release all of the traffic, or a share of it beside what is live.
 
         `spec`: the environment record that comes into force with it, in the same transaction; `apply` puts it into
-        force in memory, just before Live is moved.
+        force in memory, just before Live is moved. `admit` is asked in the transaction, with the releases that get more
+        of the traffic than before (`rising`), and lets the move through or raises.
 
-        Raises Refused: unknown release or environment, already live like this, nothing live to share with."""
+        Raises Refused: unknown release or environment, already live like this, nothing live to share with; and what
+        `admit` raises."""
 
         def act(tx: Tx) -> _Done:
             stored = _stored(tx, app, release)
             _known_environment(tx, stored, env)
             now = rollouts.latest(tx, app, env)
             shares = _promoted(app, env, now.shares if now else (), release, weight_bp)
+            admitted = admit(tx, rising(tx, app, env, now, shares)) if admit is not None else Admitted()
             at_us = self._clock_us()
             salt = now.salt if now is not None and len(shares) > 1 else _salt(app, env, at_us)
-            move = Move(app, env, "promote", shares, salt, who.name, why[:LONGEST_WHY], evidence, at_us)
+            said = admitted.evidence or evidence
+            move = Move(app, env, "promote", shares, salt, who.name, why[:LONGEST_WHY], said, at_us)
             if spec:
                 releases.set_current_spec(tx, app, spec, at_us, who.name)
-            return self._record(tx, who, Action.ROLLOUT_PROMOTE, move, {"environment_record": spec})
+            done = self._record(tx, who, Action.ROLLOUT_PROMOTE, move, {"environment_record": spec, **admitted.detail})
+            admitted.keep(tx, done.move)
+            return done
 
         return await self._run(act, apply)
 
@@ -103,19 +121,27 @@ class Moves:
     ) -> Move:
         """Back to the previous release that had all the traffic, or to `to`. Drops every pin.
 
+        No gate is asked, so where there are gates only a release that had all of the traffic before may be named.
+
         Raises Refused: nothing live, nothing to roll back to, unknown release, already there."""
 
         def act(tx: Tx) -> _Done:
             now = rollouts.latest(tx, app, env)
             if now is None:
                 raise _nothing_live(app, env)
-            target = to or before(_history(tx, app, env), now.shares)
+            history = moves_of(tx, app, env)
+            target = to or before(history, now.shares)
             if target is None:
                 raise Refused(
                     f'App "{app}" has nothing to roll back to in "{env}": {short(now.shares[0].release)} is the only '
                     f"release that ever had all of its traffic. Name one: waterline rollback {app} --to RELEASE"
                 )
             _stored(tx, app, target)
+            if target not in _had_all(history) and _gated(tx, app, env):
+                raise Refused(
+                    f'Release {short(target)} never had all the traffic of "{env}", so this would be no way back, and '
+                    f"the gates of the environment are asked: waterline promote {app} {short(target)} --to {env}"
+                )
             shares = (Share(target, FULL_BP),)
             if shares == now.shares and not rollouts.pins(tx, app, env):
                 raise _already(app, env, target, FULL_BP)
@@ -127,7 +153,8 @@ class Moves:
         return await self._run(act)
 
     async def pin(self, who: Principal, *, app: str, env: str, session: str, release: str, why: str = "") -> Move:
-        """Keep one session on one release, whatever the weights say, until it is unpinned or a rollback."""
+        """Keep one session on one release, whatever the weights say, until it is unpinned or a rollback. Where there
+        are gates, on one that is live or had all of the traffic: a session is somebody too."""
 
         def act(tx: Tx) -> _Done:
             if not session or len(session) > LONGEST_SESSION:
@@ -136,6 +163,12 @@ class Moves:
             now = rollouts.latest(tx, app, env)
             if now is None:
                 raise _nothing_live(app, env)
+            known = {*_had_all(moves_of(tx, app, env)), *(share.release for share in now.shares)}
+            if stored.id not in known and _gated(tx, app, env):
+                raise Refused(
+                    f'Release {short(stored.id)} was never live in "{env}", and its gates hold for one session too. '
+                    f"Promote it, if only by --weight 0.01%: waterline promote {app} {short(stored.id)} --to {env}"
+                )
             pinned = {m.session: m.shares[0].release for m in rollouts.pins(tx, app, env)}
             if pinned.get(session) == stored.id:
                 raise Refused(f'Session "{session[:60]}" is pinned to {short(release)} already. Nothing was changed.')
@@ -260,7 +293,24 @@ def _known_environment(tx: Tx, stored: StoredRelease, env: str) -> None:
         )
 
 
-def _history(tx: Tx, app: str, env: str) -> list[Move]:
+def rising(tx: Tx, app: str, env: str, now: Move | None, shares: tuple[Share, ...]) -> tuple[str, ...]:
+    """The releases that would get more of the traffic than they have. Not the one that a rollback would go to: more for
+    it is a way back."""
+    had = {share.release: share.weight_bp for share in now.shares} if now is not None else {}
+    back = before(moves_of(tx, app, env), now.shares) if now is not None and len(now.shares) > 1 else None
+    return tuple(s.release for s in shares if s.weight_bp > had.get(s.release, 0) and s.release != back)
+
+
+def _had_all(moves: Iterable[Move]) -> set[str]:
+    return {m.shares[0].release for m in moves if m.kind in ("promote", "rollback") and len(m.shares) == 1}
+
+
+def _gated(tx: Tx, app: str, env: str) -> bool:
+    record = releases.current_spec(tx, app)
+    return record is not None and bool(parse_spec(record.bytes).gates_of(env).requires)
+
+
+def moves_of(tx: Tx, app: str, env: str) -> list[Move]:
     """All moves, oldest first."""
     found: list[Move] = []
     page = rollouts.history(tx, app, env)

@@ -27,6 +27,7 @@ class KeyRow(Struct, frozen=True):
     nano_usd_per_day: int | None = None  # the key's own hard budget
     nano_usd_per_month: int | None = None
     priority: str = ""  # who is refused first; "": none of its own
+    person: str = ""  # who it belongs to; "": who it is named after
 
 
 class SessionRow(Struct, frozen=True):

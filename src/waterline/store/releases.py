@@ -32,6 +32,7 @@ def add(tx: Tx, release: StoredRelease) -> bool:
             who=release.who,
             message=release.message,
             spec=release.spec,
+            person=release.person,
         )
         > 0
     )

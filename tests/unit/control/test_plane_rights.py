@@ -5,15 +5,18 @@ import inspect
 import textwrap
 
 from waterline.access.roles import Action
+from waterline.control.incidents import IncidentDesk
 from waterline.control.plane import Plane
+from waterline.control.promotion import Gatekeeper
 
 
 def public_methods() -> dict[str, ast.AsyncFunctionDef]:
-    tree = ast.parse(textwrap.dedent(inspect.getsource(Plane)))
     found = {}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.AsyncFunctionDef) and not node.name.startswith("_"):
-            found[node.name] = node
+    for desk in (Plane, Gatekeeper, IncidentDesk):
+        tree = ast.parse(textwrap.dedent(inspect.getsource(desk)))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.AsyncFunctionDef) and not node.name.startswith("_"):
+                found[f"{desk.__name__}.{node.name}"] = node
     return found
 
 

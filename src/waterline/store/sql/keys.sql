@@ -1,20 +1,20 @@
 -- name: add
 INSERT INTO access_keys (
     id, digest, kind, name, app, env, role, assert_identity, created_us, created_by, expires_us, revoked_us,
-    branch, nano_usd_per_day, nano_usd_per_month, priority
+    branch, nano_usd_per_day, nano_usd_per_month, priority, person
 ) VALUES (
     :id, :digest, :kind, :name, :app, :env, :role, :assert_identity, :created_us, :created_by, :expires_us, :revoked_us,
-    :branch, :nano_usd_per_day, :nano_usd_per_month, :priority
+    :branch, :nano_usd_per_day, :nano_usd_per_month, :priority, :person
 )
 
 -- name: all
 SELECT id, digest, kind, name, app, env, role, assert_identity, created_us, created_by, expires_us, revoked_us,
-    branch, nano_usd_per_day, nano_usd_per_month, priority
+    branch, nano_usd_per_day, nano_usd_per_month, priority, person
 FROM access_keys ORDER BY created_us, id
 
 -- name: get
 SELECT id, digest, kind, name, app, env, role, assert_identity, created_us, created_by, expires_us, revoked_us,
-    branch, nano_usd_per_day, nano_usd_per_month, priority
+    branch, nano_usd_per_day, nano_usd_per_month, priority, person
 FROM access_keys WHERE id = :id
 
 -- name: revoke

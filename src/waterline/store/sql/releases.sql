@@ -1,13 +1,13 @@
 -- name: add
-INSERT INTO releases (id, app, manifest, at_us, who, message, spec)
-VALUES (:id, :app, :manifest, :at_us, :who, :message, :spec)
+INSERT INTO releases (id, app, manifest, at_us, who, message, spec, person)
+VALUES (:id, :app, :manifest, :at_us, :who, :message, :spec, :person)
 ON CONFLICT (id) DO NOTHING
 
 -- name: get
-SELECT id, app, manifest, at_us, who, message, spec FROM releases WHERE id = :id
+SELECT id, app, manifest, at_us, who, message, spec, person FROM releases WHERE id = :id
 
 -- name: list
-SELECT id, app, manifest, at_us, who, message, spec FROM releases
+SELECT id, app, manifest, at_us, who, message, spec, person FROM releases
 WHERE 1 = 1
     AND app = :app --? app
 ORDER BY at_us DESC, id

@@ -1,0 +1,184 @@
+"""Gates, approvals and incidents as people use them: over HTTP and from the command line."""
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+from whole_app import App, Route, Server, send
+
+from waterline.cli import app as cli
+from waterline.core.app_spec import AppSpec, Objectives, encode_spec
+from waterline.core.gates import Gates
+from waterline.core.release import Release
+from waterline.providers.simulated_script import Target
+
+APPROVED = {"production": Gates(("no_open_incident", "approval"))}
+
+
+class Port:
+    """A server with an app whose production asks for a second person."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.keys = {
+            name: self.person(name, role)
+            for name, role in (("Dev", "developer"), ("Olga", "operator"), ("Vic", "viewer"))
+        }
+        self.app = App(server, "gated", {"main": Route(provider="simulated", model="small")},
+                       environments=("production", "staging"))  # fmt: skip
+        self.app.spec = AppSpec("gated", environments=("production", "staging"), gates=APPROVED)
+        self.put(self.app.spec)
+
+    def person(self, name: str, role: str, **more: str) -> str:
+        body = {"kind": "person", "role": role, "name": name, **more}
+        return str(self.server.ask("POST", "/api/keys", body)["key"])
+
+    def put(self, spec: AppSpec, key: str = "", reason: str = "because") -> Any:
+        body = {"spec": encode_spec(spec).decode(), "reason": reason}
+        return self.send("POST", "/api/environment-records", body, key or self.server.key)
+
+    def build(self, model: str, who: str = "Dev") -> str:
+        """By a developer."""
+        from waterline.core.release import encode_release
+
+        release = Release(app="gated", routes={"main": Route(provider="simulated", model=model)})
+        body = {"manifest": encode_release(release).decode(), "spec": encode_spec(self.app.spec).decode()}
+        return str(self.server.ask("POST", "/api/releases", body, key=self.keys[who])["id"])
+
+    def send(self, method: str, path: str, body: Any, key: str) -> Any:
+        return send(self.server.url, method, path, json.dumps(body).encode(), {"authorization": f"Bearer {key}"})
+
+    def run(self, *words: str, who: str = "Olga") -> Any:
+        """A command, in this process."""
+        environ = {"WATERLINE_URL": self.server.url, "WATERLINE_KEY": self.keys[who] if who else self.server.key}
+        return CliRunner().invoke(cli, list(words), env=environ)
+
+
+@pytest.fixture(scope="module")
+def port(sim, tmp_path_factory):
+    sim.play(main=Target())
+    server = Server(tmp_path_factory.mktemp("gates") / "d", f"{sim.address}/{{route}}")
+    yield Port(server)
+    assert server.stop() == 0, server.log()[-3000:]
+
+
+def test_a_release_needs_a_second_person_from_the_command_line(port):
+    made = port.build("second")
+    refused = port.run("promote", "gated", made[:12], "--to", "production")
+    assert refused.exit_code == 1
+    assert "approval: NOT PASSED: 0 of 1; its author, Dev, cannot" in refused.stderr
+    assert f"next: waterline approve gated {made[:12]} --to production" in refused.stderr
+
+    own = port.run("approve", "gated", made[:12], "--to", "production", who="Dev")
+    assert own.exit_code == 1
+    assert "the same person" in own.stderr
+
+    looked = port.run("gates", "gated", made[:12], "--to", "production", "--json", who="Vic")
+    assert looked.exit_code == 1
+    assert json.loads(looked.stdout)["not_passed"] == ["approval"]
+
+    said = port.run("approve", "gated", made[:12], "--to", "production", "--note", "read the prompts")
+    assert said.exit_code == 0, said.stderr
+    assert f"next: waterline promote gated {made[:12]} --to production" in said.stdout
+    moved = port.run("promote", "gated", made[:12], "--to", "production")
+    assert moved.exit_code == 0, moved.stderr
+    assert "evidence: approval olga" in moved.stdout
+    audit = [e["action"] for e in port.server.ask("GET", "/api/audit", limit=2)]
+    assert audit == ["rollout.promote", "rollout.approve"]
+
+
+def test_an_incident_blocks_until_it_is_closed_from_the_command_line(port):
+    made = port.build("third")
+    assert port.run("approve", "gated", made, "--to", "production").exit_code == 0
+    trace = port.app.chat().trace
+    opened = port.run("incident", "open", "gated", "It swears", "--severity", "critical", "--trace", trace, "--json",
+                      who="Dev")  # fmt: skip
+    one = json.loads(opened.stdout)
+    assert one["links"] == [{"kind": "trace", "id": trace}]
+    assert f"no_open_incident: NOT PASSED: open: {one['id']}" in port.run(
+        "promote", "gated", made, "--to", "production"
+    ).stderr  # fmt: skip
+    assert one["id"] in port.run("incident", "list", "gated", who="Vic").stdout
+    closed = port.run("incident", "close", one["id"], "--resolution", "the word list was empty")
+    assert closed.exit_code == 0, closed.stderr
+    assert port.run("promote", "gated", made, "--to", "production").exit_code == 0
+
+
+def test_only_an_owner_goes_past_the_gates_and_it_stays_on_record(port):
+    made = port.build("fourth")
+    tried = port.run("promote", "gated", made, "--to", "production", "--override", "now")
+    assert tried.exit_code == 1
+    assert 'may not do "gate.override"' in tried.stderr
+    done = port.run("promote", "gated", made, "--to", "production", "--override", "the live one leaks", who="")
+    assert done.exit_code == 0, done.stderr
+    past = port.server.ask("GET", f"/api/releases/{made}/gates")
+    assert (past[0]["override"], past[0]["report"]["not_passed"]) == ("the live one leaks", ["approval"])
+
+
+def test_only_an_owner_asks_less_of_releases(port):
+    less = AppSpec("gated", environments=("production", "staging"))
+    key = port.keys["Olga"]
+    assert port.put(less, key).status == 403
+    assert "say why" in port.put(less, "", " ").json["error"]["message"].lower()
+    assert port.server.ask("GET", "/api/apps/gated/spec")["gates"], "nothing was put into force"
+    more = AppSpec(
+        "gated", environments=("production", "staging"), gates=APPROVED, objectives=Objectives(availability=0.9)
+    )
+    assert port.put(more, key).status == 201
+    assert port.put(port.app.spec, key).status == 201
+
+
+def test_a_release_that_brings_no_gates_does_not_take_them_away(port):
+    """Promoted to an environment that asks for nothing, it would otherwise open all the others."""
+    kept = port.app.spec
+    port.app.spec = AppSpec("gated", environments=("production", "staging"))
+    made = port.build("sly")
+    port.app.spec = kept
+    moved = port.run("promote", "gated", made, "--to", "staging")
+    assert moved.exit_code == 0, moved.stderr
+    assert "approval" in str(port.server.ask("GET", "/api/apps/gated/spec")["gates"])
+    last = port.server.ask("GET", "/api/audit", limit=1)[0]
+    assert "asks less" in last["detail"]["record_in_force_stays"]
+
+
+def test_two_keys_of_one_person_are_one_person(port):
+    port.keys["Dev's other key"] = port.person("night shift", "operator", person="Dev")
+    made = port.build("fifth")
+    said = port.run("approve", "gated", made, "--to", "production", who="Dev's other key")
+    assert said.exit_code == 1
+    assert "built by Dev, and night shift is the same person" in said.stderr
+
+
+@pytest.mark.slow
+def test_up_starts_the_first_release_and_says_which_gates_nobody_passed(port, tmp_path, sim):
+    folder = tmp_path / "first"
+    folder.mkdir()
+    (folder / "app.toml").write_text(
+        'name = "first"\n[environments]\nnames = ["production"]\n[environments.production]\n'
+        'requires = ["load_line", "approval"]\n[models.main]\nprovider = "simulated"\nmodel = "small"\n'
+    )
+    command = [
+        sys.executable,
+        "-m",
+        "waterline",
+        "up",
+        str(folder),
+        "--data",
+        str(tmp_path / "d"),
+        "--port",
+        "0",
+        "--json",
+    ]
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=port.server.environ)
+    try:
+        ready = json.loads(child.stdout.readline())
+        reply = send(ready["url"], "GET", "/api/apps/first/rollout", None, {"authorization": f"Bearer {ready['key']}"})
+        assert reply.json["history"][0]["evidence"] == (
+            "OVERRIDE (first release, by waterline up); not passed: approval, load_line"
+        )
+    finally:
+        child.terminate()
+        child.wait(timeout=60)
