@@ -25,8 +25,8 @@ from waterline.control.channels import ChannelsView, FeesView, LineState, channe
 from waterline.control.conversations import ConversationDesk
 from waterline.control.experiments import ExperimentBody, ExperimentPage, ExperimentView, ItemPage
 from waterline.control.feedback import FeedbackDesk
-from waterline.control.harvest import Harvest
 from waterline.control.gates import in_force, record_stays
+from waterline.control.harvest import Harvest
 from waterline.control.incidents import IncidentDesk
 from waterline.control.promotion import Gatekeeper
 from waterline.control.providers import AppProviders, app_providers
