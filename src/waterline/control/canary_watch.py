@@ -9,7 +9,7 @@ and repeats nothing.
 import asyncio
 import hashlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Literal
 
 import msgspec
@@ -22,7 +22,7 @@ from waterline.core.errors import Refused, RequestError
 from waterline.core.rollout import FULL_BP, Move
 from waterline.core.trace import Purpose, TraceRow
 from waterline.evals.canary import Asked, Look, Plan, Sums, judged, look, measured, sentence
-from waterline.rollout.moves import Moves
+from waterline.rollout.moves import Admit, Moves
 from waterline.store import canaries, rollouts
 from waterline.store.canaries import CanaryHead, CanaryRow, LookRow, Unit
 from waterline.store.db import Store, Tx
@@ -36,8 +36,6 @@ ACT_S = 60.0
 _encode = msgspec.json.Encoder(order="deterministic").encode
 _plan = msgspec.json.Decoder(Plan).decode
 _sums = msgspec.json.Decoder(Sums).decode
-
-Gate = Callable[[CanaryHead, int], Awaitable[None]]  # the canary, the weight that it goes on to; raises Refused
 
 
 class Act(Struct, frozen=True):
@@ -78,8 +76,8 @@ class CanaryWatch:
         self._purpose = purpose
         self._loop: asyncio.AbstractEventLoop | None = None
         self.starting: dict[str, CanaryRow] = {}  # by id: added in the transaction of their first move
-        self.gate: Gate = _open
-        self.rolled_back: Callable[[CanaryHead, str], None] = _nobody
+        self.admit: Callable[[Principal, str, str], Admit | None] = _open  # for which app and environment
+        self.rolled_back: Callable[[Tx, Principal, CanaryHead, Move], None] = _nobody  # in the transaction of the move
         moves.noticed = self.moved
 
     def begin(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -179,16 +177,14 @@ class CanaryWatch:
         row = act.canary
         if act.kind == "promote":
             weight_bp = _plan(row.plan).steps_bp[row.step + 1]
-            await self.gate(row, weight_bp)
             await self._moves.promote(
                 CANARY, app=row.app, env=row.env, release=row.candidate, weight_bp=weight_bp, why=act.why,
-                evidence=row.id,
+                evidence=row.id, admit=self.admit(CANARY, row.app, row.env),
             )  # fmt: skip
             return
         await self._moves.rollback(
             CANARY, app=row.app, env=row.env, to=row.baseline, why=act.why, evidence=row.id
         )  # fmt: skip
-        self.rolled_back(row, act.why)
 
     def stopped(self, tx: Tx, canary: str, who: Principal, text: str) -> None:
         """By a person who leaves the weights as they are."""
@@ -214,8 +210,11 @@ class CanaryWatch:
             begun = self.starting[move.evidence]
             canaries.add(tx, msgspec.structs.replace(begun, started_us=move.at_us, step_us=move.at_us))
         elif row is not None:
-            canaries.update(tx, _after(row, move))
+            after = _after(row, move)
+            canaries.update(tx, after)
             canaries.forget_units(tx, row.id)
+            if after.state == "rolled back":
+                self.rolled_back(tx, CANARY, row, move)
 
 
 def unit_key(session: str, trace: str) -> str:
@@ -273,9 +272,10 @@ def _one_already(row: CanaryHead) -> str:
     )
 
 
-async def _open(head: CanaryHead, weight_bp: int) -> None:
+def _open(who: Principal, app: str, env: str) -> Admit | None:
     """No gate."""
+    return None
 
 
-def _nobody(head: CanaryHead, why: str) -> None:
+def _nobody(tx: Tx, who: Principal, head: CanaryHead, move: Move) -> None:
     """Nobody is told."""

@@ -10,7 +10,10 @@ from waterline.access import audit
 from waterline.access.roles import Action, Principal, require
 from waterline.access.stored import AuditRows
 from waterline.core.errors import Refused
+from waterline.core.ids import short
+from waterline.core.rollout import Move
 from waterline.store import incidents, releases
+from waterline.store.canaries import CanaryHead
 from waterline.store.db import Store, Tx
 from waterline.store.incidents import Incident, Link
 
@@ -124,6 +127,15 @@ def opened(tx: Tx, by: Principal, said: IncidentBody, at_us: int) -> Incident:
               "blocking": "yes" if said.blocking else "no", "release": said.release}  # fmt: skip
     _audit(tx, by, Action.INCIDENT_OPEN, incident.id, detail, at_us)
     return _found(tx, incident.id)
+
+
+def canary_rolled_back(tx: Tx, by: Principal, canary: CanaryHead, move: Move) -> None:
+    """Together with the rollback. It blocks: what a canary found is looked at by somebody before the next release."""
+    said = IncidentBody(
+        canary.app, f"Canary {canary.id} rolled {short(canary.candidate)} back", "high", True, canary.env,
+        move.why[:LONGEST_NOTES], canary.candidate, [Link("canary", canary.id)],
+    )  # fmt: skip
+    opened(tx, by, said, move.at_us)
 
 
 def closed(tx: Tx, by: Principal, incident: str, resolution: str, at_us: int) -> Incident:

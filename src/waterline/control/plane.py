@@ -27,7 +27,7 @@ from waterline.control.experiments import ExperimentBody, ExperimentPage, Experi
 from waterline.control.feedback import FeedbackDesk
 from waterline.control.gates import in_force, record_stays
 from waterline.control.harvest import Harvest
-from waterline.control.incidents import IncidentDesk
+from waterline.control.incidents import IncidentDesk, canary_rolled_back
 from waterline.control.promotion import Gatekeeper
 from waterline.control.providers import AppProviders, app_providers
 from waterline.control.review import Review
@@ -129,6 +129,8 @@ class Plane:
         )  # fmt: skip
         self.gates = Gatekeeper(store, deps.clock_us, self._resolved)
         self.incidents = IncidentDesk(store, deps.clock_us, self._environments)
+        self.canaries.watch.admit = lambda who, app, env: self.gates.admit(who, app, env, None, "", "")
+        self.canaries.watch.rolled_back = canary_rolled_back
 
     # --- views -------------------------------------------------------------------------------------------------
 
@@ -445,13 +447,15 @@ class Plane:
         if env not in spec.environments:
             names = ", ".join(spec.environments)
             raise Refused(f'App "{app}" has no environment "{env}". It has: {names}.', 404)
-        admit = self.gates.admit(who, app, env, None if stays else spec, stays, override.strip()[:LONGEST_WHY])
+        status = SEAWORTHY if stored.id in good else EXPERIMENTAL
+        past = override.strip()[:LONGEST_WHY]
+        admit = self.gates.admit(who, app, env, None if stays else spec, stays, past, otherwise=status)
 
         async def _step() -> Move:
             async with self._preparing(spec) as put_into_force:
                 return await self._moves.promote(
                     who, app=app, env=env, release=stored.id, weight_bp=parse_weight(weight), why=why,
-                    evidence=evidence or (SEAWORTHY if stored.id in good else EXPERIMENTAL),
+                    evidence="" if past else evidence,
                     spec="" if stays else stored.spec, apply=put_into_force, admit=admit,
                 )  # fmt: skip
 

@@ -92,9 +92,11 @@ class Gatekeeper:
 
     # --- at a promotion ------------------------------------------------------------------------------------------
 
-    def admit(self, who: Principal, app: str, env: str, brings: AppSpec | None, stays: str, override: str) -> Admit:
+    def admit(
+        self, who: Principal, app: str, env: str, brings: AppSpec | None, stays: str, override: str, otherwise: str = ""
+    ) -> Admit:
         """What `Moves.promote` asks in its transaction. `brings`: the environment record that comes into force; None:
-        the one in force stays, for the reason in `stays`."""
+        the one in force stays, for the reason in `stays`. `otherwise`: the evidence where nothing is required."""
 
         def admit(tx: Tx, rising: tuple[str, ...]) -> Admitted:
             spec = gates.in_force(tx, app)
@@ -102,7 +104,7 @@ class Gatekeeper:
                 raise Refused("The environment record was changed at this moment. Nothing was promoted; try again.")
             detail = {"record_in_force_stays": stays} if stays else {}
             if not spec.gates_of(env).requires or not rising:
-                return Admitted(detail=detail)
+                return Admitted(otherwise, detail)
             found = [self._report(tx, app, release, env) for release in rising]
             refused = [one for one in found if not one.passed]
             if refused and not override:

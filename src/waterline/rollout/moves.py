@@ -51,7 +51,7 @@ def parse_weight(text: str) -> int:
 class Admitted(Struct, frozen=True):
     """What is kept with a move that was let through. `keep` is called in its transaction, with its number."""
 
-    evidence: str = ""  # "": as the caller says
+    evidence: str = ""  # where the caller of the promotion names none
     detail: Mapping[str, str] = MappingProxyType({})  # for the audit log
     keep: Callable[[Tx, Move], None] = lambda tx, move: None
 
@@ -106,7 +106,7 @@ class Moves:
             admitted = admit(tx, rising(tx, app, env, now, shares)) if admit is not None else Admitted()
             at_us = self._clock_us()
             salt = now.salt if now is not None and len(shares) > 1 else _salt(app, env, at_us)
-            said = admitted.evidence or evidence
+            said = evidence or admitted.evidence
             move = Move(app, env, "promote", shares, salt, who.name, why[:LONGEST_WHY], said, at_us)
             if spec:
                 releases.set_current_spec(tx, app, spec, at_us, who.name)

@@ -12,6 +12,7 @@ from waterline.access.roles import Principal, Role
 from waterline.access.stored import AuditRows
 from waterline.control.canaries import Canaries, CanaryBody, CanaryView, EndBody
 from waterline.control.canary_watch import CanaryWatch, note_sessions
+from waterline.control.incidents import canary_rolled_back
 from waterline.core.app_spec import AppSpec, Objectives, encode_spec
 from waterline.core.canary import Canary
 from waterline.core.errors import PermissionDenied, Refused
@@ -21,8 +22,8 @@ from waterline.core.trace import TraceRow
 from waterline.core.verdict import Estimate, JudgeRef, Outcome, Ref, Verdict
 from waterline.evals.canary import Plan
 from waterline.rollout.live import Live
-from waterline.rollout.moves import Moves, parse_weight
-from waterline.store import audit_log, releases, rollouts, traces, verdicts
+from waterline.rollout.moves import Admitted, Moves, parse_weight
+from waterline.store import audit_log, incidents, releases, rollouts, traces, verdicts
 from waterline.store.db import Store, Tx
 
 ANA = Principal(key_id="wl-1a2b3c4d", kind="person", name="ana", role=Role.OWNER)
@@ -176,16 +177,19 @@ def test_a_release_that_fails_is_rolled_back_by_itself_with_its_evidence_in_the_
     ship: Ship,
 ) -> None:
     begun = ship.start()
-    told: list[str] = []
-    ship.watch.rolled_back = lambda head, why: told.append(head.id)
+    ship.watch.rolled_back = canary_rolled_back
     ended = ship.sail(fails(ship, ship.new, 0.4))
     assert ended.head.state == "rolled back"
     assert "Failed requests" in ended.head.reason
     assert ship.live.state("school", ENV)[0][0].release == ship.old
     move = ship.history()[-1]
     assert (move.kind, move.who, move.evidence) == ("rollback", "canary", begun.head.id)
-    assert told == [begun.head.id]
-    entry = AuditRows.read(ship.store.read_sync(lambda tx: audit_log.newest(tx, 1, None))[0]).entry
+    incident = ship.store.read_sync(lambda tx: incidents.blocking(tx, "school", ENV))[0]
+    assert (incident.release, incident.opened_by) == (ship.new, "canary")
+    assert incident.links == (incidents.Link("canary", begun.head.id),)
+    newest = ship.store.read_sync(lambda tx: audit_log.newest(tx, 2, None))
+    assert [AuditRows.read(row).entry.action for row in newest] == ["rollout.rollback", "incident.open"]
+    entry = AuditRows.read(newest[0]).entry
     assert entry.who.startswith("canary")
     assert (entry.detail["kind"], entry.detail["evidence"]) == ("rollback", begun.head.id)
 
@@ -401,10 +405,11 @@ def test_after_the_longest_wait_it_goes_back_where_that_is_declared(tmp_path: Pa
 
 
 def test_a_gate_that_refuses_a_step_is_told_and_the_weight_stays(ship: Ship) -> None:
-    async def closed(head: Any, weight_bp: int) -> None:
+    def closed(tx: Tx, rising: tuple[str, ...]) -> Admitted:
+        assert rising == (ship.new,)
         raise Refused("an incident is open")
 
-    ship.watch.gate = closed
+    ship.watch.admit = lambda who, app, env: closed
     ship.start()
     seen = ship.sail(lambda of: {}, rounds=6)
     assert seen.head.state == "running"
