@@ -65,6 +65,12 @@ def waterline(server: Server, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, env=environ, check=False)
 
 
+def read(server: Server, path: str) -> str:
+    reply = send(server.url, "GET", path, None, {"authorization": f"Bearer {server.key}", "accept": "text/html"})
+    assert reply.status == 200, reply.body
+    return reply.body.decode()
+
+
 def counted(app: App, sessions: int) -> bool:
     found = status(app)
     return found["head"]["ended_us"] is not None or (sum(found["now"]["sessions"]) >= sessions)
@@ -94,6 +100,11 @@ def test_a_bad_release_is_rolled_back_by_itself_and_the_next_request_is_on_the_o
     assert set(ask(app, 8)) == {app.id}
     last = app.server.ask("GET", f"/api/apps/{app.name}/rollout")["history"][0]
     assert (last["kind"], last["who"], last["evidence"]) == ("rollback", "canary", begun["head"]["id"])
+    page = read(server, f"/canaries/{begun['head']['id']}")
+    assert "it is worse, by" in page
+    assert '<polygon class="band s1"' in page
+    assert "Harm was shown at 50 % of the sessions" in page
+    assert "rolled back" in read(server, f"/canaries?app={app.name}")
 
 
 @pytest.mark.slow
@@ -132,6 +143,7 @@ def test_a_good_release_gets_all_of_the_traffic_by_itself(server: Server, sim: A
     assert set(ask(app, 4)) == {good}
 
 
+@pytest.mark.slow
 def test_an_a_a_run_says_how_often_it_would_have_been_wrong(server: Server, sim: Any) -> None:
     app, _ = app_with(server, "aacanary", sim)
     ask(app, 24)
@@ -147,7 +159,9 @@ def test_what_cannot_be_started_says_why(server: Server, sim: Any) -> None:
     assert "live for all" in refused(app, app.id)
     assert "no share" in refused(app, new, weight="a lot")
     assert "less than all" in refused(app, new, weight="100%")
+    assert "No canary yet" in read(server, "/canaries?app=twocanaries")
     made = begin(app, new, weight="10%")
+    assert "It waits for 20 more sessions" in read(server, f"/canaries/{made['head']['id']}")
     assert "2 releases are live" in refused(app, new)
     ended = server.ask("POST", f"/api/canaries/{made['head']['id']}/end", {"reason": "enough"})
     assert (ended["head"]["state"], ended["head"]["reason"]) == ("stopped", "enough")

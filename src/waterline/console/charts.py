@@ -77,7 +77,7 @@ def stacked(title: str, unit: str, series: Sequence[Series], axis: Axis, say: Sa
     if not legend:
         return Chart(title, unit, None, [])
     totals = {at: sum(s.values.get(at, 0) for s in legend) for at in axis.buckets}
-    scale = _Scale(max(totals.values()))
+    scale = Scale(max(totals.values()))
     gap = 1 if axis.width > 3 else 0
     parts = [_axes(scale, axis, tick)]
     for at in axis.buckets:
@@ -100,7 +100,7 @@ def lines(title: str, unit: str, series: Sequence[Series], axis: Axis, say: Say,
     legend = [s for s in series if s.values]
     if not legend:
         return Chart(title, unit, None, [])
-    scale = _Scale(max(max(s.values.values()) for s in legend))
+    scale = Scale(max(max(s.values.values()) for s in legend))
     parts = [_axes(scale, axis, tick)]
     for s in legend:
         for run in _runs(s, axis):
@@ -163,7 +163,7 @@ def month(title: str, outlook: Outlook, axis: Axis, say: Say, tick: Say) -> Char
         return Chart(title, "USD", None, [])
     legend += [Series(name, "limit", {}, say(limit)) for name, limit in outlook.limits]
     drawn = [(name, limit) for name, limit in outlook.limits if limit <= 3 * max(tops)]
-    scale = _Scale(max(tops + [limit for _, limit in drawn]))
+    scale = Scale(max(tops + [limit for _, limit in drawn]))
     parts = [_axes(scale, axis, tick)]
     x_now, y_now = axis.x(outlook.now_us), scale.y(so_far)
     if outlook.end is not None:
@@ -236,7 +236,7 @@ def timeline_bar(start: float, end: float, mark: float | None, style: str, title
 # --- parts -------------------------------------------------------------------------------------------------------
 
 
-class _Scale:
+class Scale:
     """From 0 to a round number at or above the largest value, in at most five round steps (1, 2 or 5 times 10^n)."""
 
     def __init__(self, largest: float) -> None:
@@ -253,7 +253,7 @@ class _Scale:
         return [i * self.step for i in range(round(self.top / self.step) + 1)]
 
 
-def _axes(scale: _Scale, axis: Axis, say: Say) -> str:
+def _axes(scale: Scale, axis: Axis, say: Say) -> str:
     parts = []
     for tick in scale.ticks:
         y = scale.y(tick)

@@ -55,7 +55,7 @@ NAVIGATION = (
         "Evidence",
         (("/experiments", "Evaluations", Action.EXPERIMENT_READ), ("/load-lines", "Load lines", Action.LOAD_LINE_READ)),
     ),
-    ("Releases", (("/releases", "Releases", Action.ROLLOUT_READ),)),
+    ("Releases", (("/releases", "Releases", Action.ROLLOUT_READ), ("/canaries", "Canaries", Action.ROLLOUT_READ))),
     ("Money", (("/budgets", "Budgets", Action.OVERVIEW_READ), ("/forecast", "Forecast", Action.OVERVIEW_READ))),
     ("Access", (("/keys", "Keys", Action.KEY_READ), ("/audit", "Audit", Action.AUDIT_READ))),
 )

@@ -17,6 +17,7 @@ from waterline.access.sessions import Sessions, StoredSessions
 from waterline.console import (
     audit_pages,
     budget_pages,
+    canary_pages,
     channel_pages,
     conversation_pages,
     experiment_pages,
@@ -71,6 +72,10 @@ PAGES: tuple[Page, ...] = (
     Page("GET", "/experiments", Action.EXPERIMENT_READ, experiment_pages.experiments),
     Page("GET", "/experiments/{experiment}", Action.EXPERIMENT_READ, experiment_pages.experiment),
     Page("GET", "/experiments/{experiment}/cases/{ordinal}", Action.BODIES_READ, experiment_pages.case),
+    Page("GET", "/canaries", Action.ROLLOUT_READ, canary_pages.canaries),
+    Page("POST", "/canaries", Action.ROLLOUT_PROMOTE, canary_pages.start),
+    Page("GET", "/canaries/{canary}", Action.ROLLOUT_READ, canary_pages.canary),
+    Page("POST", "/canaries/{canary}/end", Action.ROLLOUT_ROLLBACK, canary_pages.end),
     Page("GET", "/keys", Action.KEY_READ, key_pages.keys),
     Page("POST", "/keys/app", Action.KEY_CREATE_APP, key_pages.create_app_key),
     Page("POST", "/keys/personal", Action.KEY_CREATE_PERSON, key_pages.create_personal_key),
