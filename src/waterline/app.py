@@ -39,6 +39,7 @@ from waterline.api.responses import TREE, Responses, ResponsesSink, ResponseTree
 from waterline.console.pages import console_app
 from waterline.control.budgets import Alerts
 from waterline.control.canary_watch import note_sessions
+from waterline.control.listening import Listener
 from waterline.control.plane import Plane
 from waterline.control.responses import StoredResponses
 from waterline.control.views import Shed, StatusView
@@ -64,7 +65,7 @@ from waterline.rollout.live import Live
 from waterline.rollout.moves import Moves
 from waterline.settings import Settings
 from waterline.store import releases, retention, traces
-from waterline.store.db import Store, Tx
+from waterline.store.db import Store, StoreUnavailable, Tx
 from waterline.store.drain import Drainer
 from waterline.store.spool import Spool
 from waterline.worker import Worker
@@ -155,6 +156,7 @@ class Waterline:
             status_now=self.status,
             woken=self._woken,
         )
+        self.listener = Listener(self.store, self.deps.apps, clock_us)
         self.pressure = Pressure(settings.shed_lag_ms, self.deps.apps, self.metrics)
         self.conversations: Conversations | None = None  # until a branch with an address is declared
         self.channels: Channels | None = None
@@ -287,12 +289,15 @@ class Waterline:
 
     def _look(self) -> bool:
         """What the worker does with what was stored, a bounded batch of it."""
-        more = self.plane.feedback.join_waiting()
-        try:
-            return self.plane.canaries.watch.round() or more
-        except Exception:
-            log.exception("canaries are not looked at; traces are stored all the same")
-            return more
+        more = False
+        for look in (self.plane.feedback.join_waiting, self.listener.look, self.plane.canaries.watch.round):
+            try:
+                more = look() or more
+            except StoreUnavailable:
+                raise
+            except Exception:
+                log.exception("what was stored is not looked at; traces are stored all the same")
+        return more
 
     def _retain(self) -> bool:
         more = False

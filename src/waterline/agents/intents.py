@@ -1,6 +1,7 @@
 """What a message is for, where words say it for sure. What they do not say is the model's to read (understand.py)."""
 
 import re
+from functools import lru_cache
 
 from waterline.agents.slots.base import NUMBER, distance_is_one, fold, number
 
@@ -116,11 +117,18 @@ def intents(text: str) -> set[str]:
     return found | {name for name in ("person", "anger") if _PATTERNS[name].search(mended)}
 
 
+def says(name: str, folded: str) -> bool:
+    """Whether folded words surely say this one thing."""
+    pattern = _PATTERNS[name]
+    return bool(pattern.search(folded) or (name in ("person", "anger") and pattern.search(_mended(folded))))
+
+
 def _mended(folded: str) -> str:
     """With the slips put right in the words that ask for a person, are angry, or tell one's age."""
     return re.sub(r"[a-z]{4,}", lambda m: _near(m.group()), folded.replace(" c/ ", " com ").replace(" p/ ", " para "))
 
 
+@lru_cache(4096)
 def _near(word: str) -> str:
     if word in _SAID_OTHERWISE:
         return word

@@ -102,9 +102,9 @@ def put_session(tx: Tx, one: Session) -> None:
     tx.run("behaviour.put_session", **row)
 
 
-def quiet_sessions(tx: Tx, before_us: int, limit: int) -> list[Session]:
+def quiet_sessions(tx: Tx, app: str, before_us: int, limit: int) -> list[Session]:
     """Those in which nothing has happened since, and that were not looked at for it yet."""
-    return [_session(row) for row in tx.all("behaviour.quiet", before_us=before_us, limit=limit)]
+    return [_session(row) for row in tx.all("behaviour.quiet", app=app, before_us=before_us, limit=limit)]
 
 
 def off_rails(
@@ -202,6 +202,11 @@ def moved_conversations(tx: Tx, before_us: int, limit: int) -> list[tuple[str, i
     at = {"after_us": place["at_us"], "after_id": place["id"]} if place else {"after_us": 0, "after_id": ""}
     rows = tx.all("behaviour.moved_conversations", **at, before_us=before_us, limit=limit)
     return [(row["id"], row["updated_us"]) for row in rows]
+
+
+def stages(tx: Tx, conversation: str) -> list[tuple[str, int]]:
+    """Those that a conversation came to, and when."""
+    return [(row["stage"], row["at_us"]) for row in tx.all("behaviour.stages", conversation=conversation)]
 
 
 def move_conversations_to(tx: Tx, at_us: int, last: str) -> None:

@@ -49,7 +49,7 @@ ON CONFLICT (app, env, session) DO UPDATE SET
 
 -- name: quiet
 SELECT app, env, session, release, first_us, last_us, answers, trace, recent, language, said, signals, points, judged
-FROM sessions WHERE judged = 0 AND last_us < :before_us
+FROM sessions WHERE app = :app AND judged = 0 AND last_us < :before_us
 ORDER BY last_us
 LIMIT :limit
 
@@ -118,3 +118,6 @@ UPDATE feedback SET edit = '' WHERE app = :app AND at_us < :before_us AND edit <
 
 -- name: delete_waiting
 DELETE FROM feedback_waiting WHERE app = :app AND at_us < :before_us
+
+-- name: stages
+SELECT stage, at_us FROM conversation_stages WHERE conversation = :conversation ORDER BY at_us
