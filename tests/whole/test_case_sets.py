@@ -122,3 +122,23 @@ def test_an_evaluation_asks_one_side_of_a_stored_version_and_its_report_names_it
     whole = run("eval", shop.name, "--cases", "judged", "--json", "--out", str(tmp_path / "o"), status=2)
     assert json.loads(whole[: whole.rindex("}") + 1])["plan"]["case_set"] == made["digest"]
     assert "no case set" in run("eval", shop.name, "--cases", "nothing", status=1)
+
+
+def test_sides_are_given_so_that_nothing_leaks_and_a_leak_that_is_there_is_found(
+    server: Server, shop: App, tmp_path: Path
+) -> None:
+    run = Command(server)
+    topics = ["ferry", "harbour", "museum", "lighthouse", "sailmaker", "anchor", "tide", "compass"]
+    asked = [Case(id=f"{t}-{n}", input=f"{'How much is' if n else 'how much, is'} the {t} for two adults?",
+                  expect=Expect(contains=("x",))) for t in topics for n in (0, 1)]  # fmt: skip
+    (tmp_path / "s.jsonl").write_text(lines(tuple(asked)))
+    run("cases", "import", shop.name, "sided", str(tmp_path / "s.jsonl"))
+    made = json.loads(run("cases", "split", shop.name, "sided", "--json"))
+    assert sum(made["changed"].values()) == 16
+    assert "0 questions on both sides" in run("cases", "check", shop.name, "sided")
+    told = Expect(contains=("9",))
+    first = Case(id="a", input="When does the bar open?", expect=told, split="tuning")
+    second = Case(id="b", input="WHEN does the bar open", expect=told, split="held_out")
+    (tmp_path / "leak.jsonl").write_text(lines((first, second)))
+    run("cases", "import", shop.name, "sided", str(tmp_path / "leak.jsonl"))
+    assert "on both sides: a | b" in run("cases", "check", shop.name, "sided", status=1)

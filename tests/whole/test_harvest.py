@@ -2,6 +2,7 @@
 
 import json
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from whole_app import App, Reply, Route, Server, Sim, send
@@ -164,3 +165,47 @@ def test_where_a_case_comes_from_is_not_edited(shop: App) -> None:
     case = {**one["case"], "expect": {"contains": ["x"]}}
     del case["origin"]
     assert decide(shop, one["n"], decision="accept", revision=1, case=case).status == 400
+
+
+def test_accepted_candidates_never_put_one_question_on_both_sides(shop: App) -> None:
+    place = f"/api/apps/{shop.name}/case-sets/sided"
+    held = {"id": "held", "input": "When does the sauna open", "expect": {"contains": ["9"]}, "split": "held_out"}
+    shop.server.ask("POST", f"{place}/versions", {"cases": [held]})
+    for text in ("when does the sauna open, tell me", "Who cleans the old nets"):
+        shop.chat(text)
+    harvest(shop, "filter", set="sided", text="sauna tell")  # the same as a case: it is not even a candidate
+    assert waiting(shop, "sided") == []
+    harvest(shop, "filter", set="sided", text="cleans nets")
+    one = waiting(shop, "sided")[0]
+    case = {**one["case"], "input": "WHEN does the sauna open!", "expect": {"contains": ["9"]}, "split": "tuning"}
+    refused = decide(shop, one["n"], decision="accept", revision=1, case=case)
+    assert refused.status == 409
+    assert "which is on the side held_out" in refused.json["error"]["message"]
+    assert decide(shop, one["n"], decision="accept", revision=1, case=case, auto_side=True).status == 200
+    rows = shop.server.ask("GET", f"{place}/cases")["rows"]
+    assert [row["split"] for row in rows] == ["held_out", "held_out"]
+
+
+def test_the_form_of_the_queue_accepts_edits_and_shows_what_was_taken_out(shop: App) -> None:
+    trace = shop.chat("My name is Ana Costa, is there a berth for 12 m? Write to ana@example.org").trace
+    harvest(shop, "filter", set="forms", text="berth")
+    n = of_trace(shop, trace, "forms")["n"]
+    headers = {"authorization": f"Bearer {shop.server.key}", "accept": "text/html"}
+    page = send(shop.server.url, "GET", f"/review/{n}", headers=headers).body.decode()
+    assert "Taken out: 1 e-mail address" in page
+    assert "<strong>Ana Costa</strong>" in page
+    assert "ana@example.org" not in page.partition("<h2>Answered</h2>")[0]
+    form = {
+        "revision": "1", "decision": "accept", "turn0": "Is there a berth\r\nfor 12 m?", "id": "berth", "set": "forms",
+        "contains": "yes\r\n 12 m ", "similar": "Yes, we have one.", "least": "0.7", "not_contains": "", "equals": "",
+        "tags": "berth, en", "split": "auto", "rest": '{"max_words": 50}',
+    }  # fmt: skip
+    done = send(shop.server.url, "POST", f"/review/{n}/decision", urlencode(form).encode(), headers)
+    assert done.status == 303, done.body
+    (row,) = shop.server.ask("GET", f"/api/apps/{shop.name}/case-sets/forms/cases")["rows"]
+    case = row["case"]
+    assert (case["id"], case["input"], case["tags"]) == ("berth", "Is there a berth\nfor 12 m?", ["berth", "en"])
+    assert case["expect"] == {"contains": ["yes", "12 m"], "max_words": 50,
+                              "similar": {"to": ["Yes, we have one."], "least": 0.7}}  # fmt: skip
+    assert case["split"] in ("tuning", "held_out")
+    assert case["origin"]["trace"] == trace

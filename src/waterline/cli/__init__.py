@@ -7,6 +7,7 @@ from waterline.cli import (
     audit,
     cache,
     canary,
+    case_leaks,
     cases,
     cost,
     evaluate,
@@ -54,6 +55,8 @@ app.command("trial")(trial.trial)
 app.command("eval")(evaluate.evaluate)
 app.command("harvest")(harvest.harvest)
 app.add_typer(traces.app, name="traces", help="List, show, search and follow traces.")
+cases.app.command("check")(case_leaks.check)
+cases.app.command("split")(case_leaks.split)
 app.add_typer(cases.app, name="cases", help="Sets of cases: list, show, import, export, compare.")
 app.add_typer(cost.app, name="cost", help="What it costs.")
 app.add_typer(keys.app, name="key", help="Create, list and revoke keys.")

@@ -104,12 +104,7 @@ def import_(
     if not given:
         die(f"{source} has no cases.", 3)
     place = f"/api/apps/{name}/case-sets/{wanted}"
-    made: Any = None
-    parts = list(_parts(msgspec.to_builtins(given)))
-    for number, part in enumerate(parts, 1):
-        said = why or f"import of {source.name}"
-        body = {"cases": part, "why": said if len(parts) == 1 else f"{said}, part {number} of {len(parts)}"}
-        made = server.ask("POST", f"{place}/versions", body)
+    made = send_cases(server, place, given, why or f"import of {source.name}")
     if replace:
         kept = {case.id for case in given}
         gone = [row["name"] for row in _rows(server, place, made["version"], "") if row["name"] not in kept]
@@ -190,6 +185,16 @@ def load_set(server: Server, app: str, wanted: str, split: str) -> tuple[tuple[A
     erased = len(rows) - len(given)
     told = [f"{head['name']}@{head['version']} {head['digest'][:12]}", split, f"{erased} erased" if erased else ""]
     return given, ", ".join(filter(None, told))
+
+
+def send_cases(server: Server, place: str, given: Any, why: str) -> Any:
+    """Put in by as many requests as it takes. Returns the version after the last."""
+    made: Any = None
+    parts = list(_parts(msgspec.to_builtins(given)))
+    for number, part in enumerate(parts, 1):
+        body = {"cases": part, "why": why if len(parts) == 1 else f"{why}, part {number} of {len(parts)}"}
+        made = server.ask("POST", f"{place}/versions", body)
+    return made
 
 
 def _rows(server: Server, place: str, version: int, split: str) -> Iterator[dict[str, Any]]:

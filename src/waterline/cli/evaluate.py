@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from waterline.cli.building import built_or_die
+from waterline.cli.case_leaks import warn_of_prompts
 from waterline.cli.cases import load_set
 from waterline.cli.ci import JUnit, Markdown, Sarif, write_reports
 from waterline.cli.client import SERVER_FILE, Server, data_folder, die, err, out, print_json
@@ -77,6 +78,7 @@ def evaluate(
             score_min=quality.score_min, seed=spec.trial.seed, scorers=here / "scorers" if here.is_dir() else None,
             redirect=os.environ.get("WATERLINE_REDIRECT_PROVIDERS", ""),
         )  # fmt: skip
+        warn_of_prompts(work.cases, [manifest] if other is None else [manifest, other])
         if plan_only:
             _foresee(work.plan(), json)
             return

@@ -53,7 +53,12 @@ NAVIGATION = (
     ("Requests", (("/traces", "Traces", Action.TRACES_READ), ("/providers", "Providers", Action.OVERVIEW_READ))),
     (
         "Evidence",
-        (("/experiments", "Evaluations", Action.EXPERIMENT_READ), ("/load-lines", "Load lines", Action.LOAD_LINE_READ)),
+        (
+            ("/experiments", "Evaluations", Action.EXPERIMENT_READ),
+            ("/load-lines", "Load lines", Action.LOAD_LINE_READ),
+            ("/cases", "Cases", Action.CASE_LIST),
+            ("/review", "Review", Action.CASE_READ),
+        ),
     ),
     ("Releases", (("/releases", "Releases", Action.ROLLOUT_READ), ("/canaries", "Canaries", Action.ROLLOUT_READ))),
     ("Money", (("/budgets", "Budgets", Action.OVERVIEW_READ), ("/forecast", "Forecast", Action.OVERVIEW_READ))),

@@ -12,11 +12,11 @@ from waterline.access.stored import AuditRows
 from waterline.control.cases import NAME
 from waterline.core.case import BASES, Basis, Case
 from waterline.core.errors import Refused
+from waterline.core.said import answer_text
 from waterline.core.trace import TraceRow
 from waterline.evals import harvest
 from waterline.evals.harvest import WAYS, Asked, Told, Wanted
 from waterline.evals.near import COVERED_COSINE, COVERED_JACCARD, Embed, Index
-from waterline.evals.reading import answer_text
 from waterline.store import candidates, cases, traces, verdicts
 from waterline.store.candidates import Made
 from waterline.store.db import Store, Tx

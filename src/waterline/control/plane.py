@@ -31,6 +31,7 @@ from waterline.control.incidents import IncidentDesk, canary_rolled_back
 from waterline.control.promotion import Gatekeeper
 from waterline.control.providers import AppProviders, app_providers
 from waterline.control.review import Review
+from waterline.control.sides import Sides
 from waterline.control.views import (
     AppView,
     CostRow,
@@ -122,7 +123,6 @@ class Plane:
         self.cases = CaseDesk(store, deps.clock_us, self._known_app)
         self.feedback = FeedbackDesk(store, deps.apps, deps.clock_us, drain, self._release_of)
         self.harvest = Harvest(store, deps.clock_us, self._known_app, drain, embedder)
-        self.review = Review(store, deps.clock_us, self.cases)
         self.canaries = Canaries(
             store=store, moves=moves, live=live, clock_us=deps.clock_us, purpose=deps.purpose, promote=self.promote,
             resolve=self._resolved, spec_of=lambda app: self._known_app(app).spec,
@@ -131,6 +131,7 @@ class Plane:
         self.incidents = IncidentDesk(store, deps.clock_us, self._environments)
         self.canaries.watch.admit = lambda who, app, env: self.gates.admit(who, app, env, None, "", "")
         self.canaries.watch.rolled_back = canary_rolled_back
+        self.review = Review(store, deps.clock_us, self.cases, Sides(store, embedder))
 
     # --- views -------------------------------------------------------------------------------------------------
 

@@ -7,13 +7,15 @@ overwrite each other: the second is told who was first.
 from collections.abc import Callable
 from typing import Literal
 
+import msgspec
 from msgspec import Struct
 
 from waterline.access import audit
 from waterline.access.roles import Action, Principal, require
 from waterline.access.stored import AuditRows
 from waterline.control.cases import CaseDesk, VersionBody, checked
-from waterline.core.case import Case
+from waterline.control.sides import Sides
+from waterline.core.case import Case, Split
 from waterline.core.errors import Refused
 from waterline.store import candidates
 from waterline.store.candidates import Candidate, State, Where
@@ -32,6 +34,7 @@ class DecisionBody(Struct, forbid_unknown_fields=True):
     case: Case | None = None
     reason: str = ""
     set: str = ""  # to accept it into another set
+    auto_side: bool = False  # accepted on the side of the cases that ask the same, else on one by chance
 
 
 class Queue(Struct, frozen=True):
@@ -51,10 +54,11 @@ class Decided(Struct, frozen=True):
 
 
 class Review:
-    def __init__(self, store: Store, clock_us: Callable[[], int], cases: CaseDesk) -> None:
+    def __init__(self, store: Store, clock_us: Callable[[], int], cases: CaseDesk, sides: Sides) -> None:
         self._store = store
         self._clock_us = clock_us
         self._cases = cases
+        self._sides = sides
 
     async def queue(self, who: Principal, where: Where, state: State, after: int, limit: int) -> Queue:
         require(who, Action.CASE_READ)
@@ -93,6 +97,13 @@ class Review:
     async def decide(self, who: Principal, n: int, said: DecisionBody) -> Decided:
         """Raises Refused: not as it was seen, decided before, another's, no reason, or no case yet."""
         require(who, Action.CASE_REVIEW)
+        side: Split = ""
+        version = 0
+        if said.decision == "accept":
+            was = await self.one(who, n)
+            if was.case is not None:
+                name, given = said.set or was.set_name, said.case or was.case
+                side, version = await self._sides.of(was.app, name, given, said.auto_side)
 
         def write(tx: Tx) -> Decided:
             now = self._clock_us()
@@ -103,7 +114,7 @@ class Review:
             made = None
             match said.decision:
                 case "accept":
-                    made = self._accept(tx, who, was, case, said)
+                    made = self._accept(tx, who, was, msgspec.structs.replace(case, split=side), said, version)
                     self._change(tx, was, None, "accepted", who, f"{made.name}@{made.version}", now)
                 case "reject":
                     if not said.reason.strip():
@@ -128,11 +139,12 @@ class Review:
         if was.revision != said.revision:
             raise Refused("Somebody has changed it since you opened it. Open it again, and repeat the act.", 409)
 
-    def _accept(self, tx: Tx, who: Principal, was: Candidate, case: Case, said: DecisionBody) -> Version:
+    def _accept(self, tx: Tx, who: Principal, was: Candidate, case: Case, said: DecisionBody, version: int) -> Version:
         _kept_from(was, case)
         name = said.set or was.set_name
         checked(name, [case], [])
-        return self._cases.put(tx, who, was.app, name, VersionBody([case], [], f"review of candidate {was.n}"))
+        body = VersionBody([case], [], f"review of candidate {was.n}", version)  # the side is right for that one
+        return self._cases.put(tx, who, was.app, name, body)
 
     def _change(
         self, tx: Tx, was: Candidate, case: Case | None, state: State, who: Principal, why: str, now: int,

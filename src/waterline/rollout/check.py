@@ -15,6 +15,7 @@ from msgspec import Struct
 from waterline.core.app_spec import AppSpec, PriceOverride
 from waterline.core.case import Case
 from waterline.core.errors import AppFolderError, Mistake
+from waterline.core.nearness import normal, quotes
 from waterline.core.prices import PriceTable
 from waterline.core.release import Release, Route
 from waterline.core.savings import Cache, History, Routing
@@ -177,6 +178,13 @@ def _warn(folder: Folder, release: Release, spec: AppSpec, cases: tuple[Case, ..
             warn(f'[models.{name}] no price is known for {route.provider} "{route.model}": {then}')
     for warning in early_variables(release, table):
         warn(warning)
+    for prompt in release.prompts:
+        whole = " ".join(normal(line) for line in release.prompts[prompt].text.splitlines())
+        if told := [case.id for case in cases if case.turns() and quotes(whole, case.asked)]:
+            more = f" and {len(told) - 3} more" if len(told) > 3 else ""
+            warn(
+                f"prompts/{prompt}.md: has the words of {', '.join(told[:3])}{more}: such cases say little of an answer"
+            )
     if not cases:
         warn("cases/: there are none, so a trial cannot judge quality")
     for entry in sorted(folder.root.iterdir()):
