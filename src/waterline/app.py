@@ -107,13 +107,7 @@ class Waterline:
         self.worker = Worker(self.drainer, self._retain, self._look)
         self.local = LocalModels(settings.models_dir, data / "logs")
         self.providers = all_providers(clock_us)
-        self.upstreams = Upstreams(
-            self.providers,
-            self.local.address,
-            redirect=settings.redirect_providers,
-            base_urls=settings.provider_urls,
-            secret=lambda name: settings.secret(name, environ) or "",
-        )
+        self.upstreams, self.shadow_upstreams = self._upstreams(environ), self._upstreams(environ)
         self.price_text = resources.files("waterline.core").joinpath("prices.toml").read_text(encoding="utf-8")
         self.metrics = Metrics()
         self.alerts = Alerts(self.store, clock_us, self.metrics.count)
@@ -155,6 +149,8 @@ class Waterline:
             drain=self._drain,
             status_now=self.status,
             woken=self._woken,
+            shadow_ready=lambda i, release: make_ready(i, release, self.shadow_upstreams.of, "shadow"),
+            late=lambda: self.pressure.refuses > 0,
         )
         self.listener = Listener(self.store, self.deps.apps, clock_us)
         self.pressure = Pressure(settings.shed_lag_ms, self.deps.apps, self.metrics)
@@ -164,6 +160,17 @@ class Waterline:
         self.gate = self._routes()
 
     # --- wiring ------------------------------------------------------------------------------------------------
+
+    def _upstreams(self, environ: Mapping[str, str]) -> Upstreams:
+        """Those of shadow traffic are apart: its connections and what it learns of a provider are not the callers'."""
+        settings = self.settings
+        return Upstreams(
+            self.providers,
+            self.local.address,
+            redirect=settings.redirect_providers,
+            base_urls=settings.provider_urls,
+            secret=lambda name: settings.secret(name, environ) or "",
+        )
 
     def _routes(self) -> DataPlane:
         settings = self.settings
@@ -410,6 +417,7 @@ class Waterline:
     async def start(self) -> None:
         self.plane.canaries.watch.begin(asyncio.get_running_loop())
         self.worker.start()
+        await self.plane.shadows.resume()
         self._converse()
         gc.collect()
         gc.freeze()  # what was built lives as long as the process; the collector need not look at it again
@@ -429,6 +437,7 @@ class Waterline:
             await self.server.stop(GRACE_S)
 
     async def stop(self) -> None:
+        await self.plane.shadows.stop()
         if self.conversations is not None:
             await self.conversations.stop()
         if self.channels is not None:
@@ -437,6 +446,7 @@ class Waterline:
             await self.connected.close()
         await self.alerts.close()
         self.upstreams.close()
+        self.shadow_upstreams.close()
         await self.local.stop()
         self.spool.close()
         await asyncio.to_thread(self.worker.stop)

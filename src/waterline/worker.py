@@ -15,6 +15,7 @@ BATCH = 2000
 TROUBLE_S = 1.0
 RETAIN_EVERY_S = 600.0
 LOOK_EVERY_S = 1.0
+LATEST_LOOK_S = 10.0  # under any load: a bad canary is rolled back then, too
 
 
 class Worker:
@@ -55,7 +56,8 @@ class Worker:
                 self.trouble = ""
                 if not stopping and time.monotonic() - retained_s > RETAIN_EVERY_S and not self._retain():
                     retained_s = time.monotonic()
-                due = moved < BATCH and time.monotonic() - looked_s > LOOK_EVERY_S
+                waited_s = time.monotonic() - looked_s
+                due = waited_s > LATEST_LOOK_S or (moved < BATCH and waited_s > LOOK_EVERY_S)
                 if not stopping and due and not self._look():
                     looked_s = time.monotonic()
             except (WaterlineError, OSError) as error:

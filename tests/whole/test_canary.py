@@ -23,8 +23,9 @@ def routes(name: str) -> dict[str, Route]:
     return {name: Route(provider="simulated", model=name, answers_to=("main",), retries=0, total_s=30.0)}
 
 
-@pytest.fixture(scope="module")
-def server(sim: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+@pytest.fixture
+def own(sim: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One that may be killed."""
     made = Server(tmp_path_factory.mktemp("canary") / "d", f"{sim.address}/{{route}}")
     yield made
     assert made.stop() == 0, made.log()[-3000:]
@@ -108,25 +109,25 @@ def test_a_bad_release_is_rolled_back_by_itself_and_the_next_request_is_on_the_o
 
 
 @pytest.mark.slow
-def test_a_kill_in_between_loses_and_repeats_no_session(server: Server, sim: Any) -> None:
-    app, bad = app_with(server, "killcanary", sim, new=Target(faults=(Fault("http"),)))
-    done = waterline(server, "start", "killcanary", bad, "--reason", "try it")
+def test_a_kill_in_between_loses_and_repeats_no_session(own: Server, sim: Any) -> None:
+    app, bad = app_with(own, "killcanary", sim, new=Target(faults=(Fault("http"),)))
+    done = waterline(own, "start", "killcanary", bad, "--reason", "try it")
     assert done.returncode == 0, done.stderr
     assert "step 1 of 2" in done.stdout
     ask(app, 16)
-    server.kill9()  # wherever the sixteen are: in the spool, stored, counted
-    server.start()
+    own.kill9()  # wherever the sixteen are: in the spool, stored, counted
+    own.start()
     assert eventually(lambda: counted(app, 16))
     assert sum(status(app)["now"]["sessions"]) == 16
-    server.kill9()
-    server.start()
+    own.kill9()
+    own.start()
     assert sum(status(app)["now"]["sessions"]) == 16
     ask(app, 80)
     assert eventually(lambda: status(app)["head"]["state"] == "rolled back"), status(app)
-    told = waterline(server, "status", "killcanary")
+    told = waterline(own, "status", "killcanary")
     assert "rolled back" in told.stdout
     assert "it is worse, by" in told.stdout
-    assert "killcanary" in waterline(server, "list").stdout
+    assert "killcanary" in waterline(own, "list").stdout
 
 
 @pytest.mark.slow

@@ -20,6 +20,7 @@ from waterline.cli import (
     releases,
     router,
     run,
+    shadow,
     simulate,
     traces,
     trial,
@@ -48,6 +49,7 @@ app.command("gates")(gates.gates)
 app.command("approve")(gates.approve)
 app.add_typer(incidents.app, name="incident", help="What went wrong: open, list and close.")
 app.command("pin")(releases.pin)
+app.add_typer(shadow.app, name="shadow", help="A candidate answers a copy of live requests, never the user.")
 app.add_typer(canary.app, name="canary", help="A release takes over step by step, and its figures decide.")
 app.command("limits")(releases.limits)
 app.command("replay")(traces.replay)

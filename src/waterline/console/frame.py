@@ -60,7 +60,14 @@ NAVIGATION = (
             ("/review", "Review", Action.CASE_READ),
         ),
     ),
-    ("Releases", (("/releases", "Releases", Action.ROLLOUT_READ), ("/canaries", "Canaries", Action.ROLLOUT_READ))),
+    (
+        "Releases",
+        (
+            ("/releases", "Releases", Action.ROLLOUT_READ),
+            ("/canaries", "Canaries", Action.ROLLOUT_READ),
+            ("/shadows", "Shadow traffic", Action.ROLLOUT_READ),
+        ),
+    ),
     ("Money", (("/budgets", "Budgets", Action.OVERVIEW_READ), ("/forecast", "Forecast", Action.OVERVIEW_READ))),
     ("Access", (("/keys", "Keys", Action.KEY_READ), ("/audit", "Audit", Action.AUDIT_READ))),
 )

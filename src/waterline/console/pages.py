@@ -29,6 +29,7 @@ from waterline.console import (
     provider_pages,
     release_pages,
     review_pages,
+    shadow_pages,
     trace_pages,
 )
 from waterline.console.frame import Frame, Page, SecurityHeaders
@@ -86,6 +87,10 @@ PAGES: tuple[Page, ...] = (
     Page("POST", "/review/next", Action.CASE_REVIEW, review_pages.take_next),
     Page("GET", "/review/{candidate}", Action.CASE_READ, review_pages.candidate),
     Page("POST", "/review/{candidate}/decision", Action.CASE_REVIEW, review_pages.decide),
+    Page("GET", "/shadows", Action.ROLLOUT_READ, shadow_pages.shadows),
+    Page("POST", "/shadows", Action.ROLLOUT_PROMOTE, shadow_pages.start),
+    Page("GET", "/shadows/{shadow}", Action.ROLLOUT_READ, shadow_pages.shadow),
+    Page("POST", "/shadows/{shadow}/end", Action.ROLLOUT_ROLLBACK, shadow_pages.end),
     Page("GET", "/keys", Action.KEY_READ, key_pages.keys),
     Page("POST", "/keys/app", Action.KEY_CREATE_APP, key_pages.create_app_key),
     Page("POST", "/keys/personal", Action.KEY_CREATE_PERSON, key_pages.create_personal_key),

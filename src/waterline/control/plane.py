@@ -31,6 +31,7 @@ from waterline.control.incidents import IncidentDesk, canary_rolled_back
 from waterline.control.promotion import Gatekeeper
 from waterline.control.providers import AppProviders, app_providers
 from waterline.control.review import Review
+from waterline.control.shadows import Shadows
 from waterline.control.sides import Sides
 from waterline.control.views import (
     AppView,
@@ -61,6 +62,7 @@ from waterline.evals.forecast import Forecast
 from waterline.evals.near import embedder
 from waterline.gateway.deps import App, Deps
 from waterline.gateway.ledger import KINDS
+from waterline.gateway.route import Served
 from waterline.gateway.upstreams import Upstreams
 from waterline.providers.base import Provider
 from waterline.rollout.diff import diff
@@ -102,6 +104,8 @@ class Plane:
         status_changed: Callable[[str], None],
         drain: Callable[[], Awaitable[None]],
         status_now: Callable[[], Awaitable[StatusView]],
+        shadow_ready: Callable[[str, Release], Served],
+        late: Callable[[], bool],
         woken: Callable[[str], None] = lambda conversation: None,
     ) -> None:
         self._store = store
@@ -123,6 +127,7 @@ class Plane:
         self.cases = CaseDesk(store, deps.clock_us, self._known_app)
         self.feedback = FeedbackDesk(store, deps.apps, deps.clock_us, drain, self._release_of)
         self.harvest = Harvest(store, deps.clock_us, self._known_app, drain, embedder)
+        self.shadows = Shadows(store=store, deps=deps, resolve=self._resolved, ready=shadow_ready, late=late)
         self.canaries = Canaries(
             store=store, moves=moves, live=live, clock_us=deps.clock_us, purpose=deps.purpose, promote=self.promote,
             resolve=self._resolved, spec_of=lambda app: self._known_app(app).spec,

@@ -1,7 +1,7 @@
 """What `serve` is given. Everything with a clock, a disk or a socket behind it comes in through here."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from waterline.core.app_spec import AppSpec, Limits, Spending
 from waterline.core.errors import RequestError
@@ -15,6 +15,9 @@ from waterline.gateway.metrics import Metrics
 from waterline.gateway.semantic import Questions
 from waterline.gateway.summary import Summaries
 from waterline.providers.embedder import LazyEmbedder
+
+if TYPE_CHECKING:
+    from waterline.gateway.shadow import Shadow
 
 
 class Log(Protocol):
@@ -49,6 +52,7 @@ class App:
         self.budget = Budget(spec.name, spec.limits, alert=alert)
         self.questions = Questions()
         self.summaries = Summaries()
+        self.shadow: Shadow | None = None  # a candidate that answers copies
 
     def apply(self, spec: AppSpec, prices: PriceTable, keys: Mapping[str, Spending], made: Preparation) -> None:
         """A new environment record, with the budgets that the app's keys carry; what was counted and spent stays."""

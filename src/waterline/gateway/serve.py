@@ -58,6 +58,8 @@ async def serve(request: Request, served: Served, principal: Principal, deps: De
             raise
     finally:
         trail.close("failed")  # a mistake of ours; a trace that is closed stays as it is
+    if app.shadow is not None:
+        app.shadow.offer(trail)
     return trail.outcome
 
 
