@@ -153,6 +153,7 @@ class Waterline:
             late=lambda: self.pressure.refuses > 0,
         )
         self.listener = Listener(self.store, self.deps.apps, clock_us)
+        self.plane.erasure.begin_spool = self.spool.next_segment
         self.pressure = Pressure(settings.shed_lag_ms, self.deps.apps, self.metrics)
         self.conversations: Conversations | None = None  # until a branch with an address is declared
         self.channels: Channels | None = None

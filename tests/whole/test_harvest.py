@@ -209,3 +209,26 @@ def test_the_form_of_the_queue_accepts_edits_and_shows_what_was_taken_out(shop: 
                               "similar": {"to": ["Yes, we have one."], "least": 0.7}}  # fmt: skip
     assert case["split"] in ("tuning", "held_out")
     assert case["origin"]["trace"] == trace
+
+
+def test_coverage_looks_at_one_request_a_session_says_its_share_and_shows_a_picture(server: Server, sim: Sim) -> None:
+    app = App(server, "covered-shop", {"main": Route(provider="simulated", model="small")})
+    case = {"id": "hours", "input": "When do you open on weekdays", "expect": {"contains": ["8"]}}
+    place = f"/api/apps/{app.name}/case-sets/main"
+    server.ask("POST", f"{place}/versions", {"cases": [case]})
+    headers = {"authorization": f"Bearer {server.key}", "accept": "text/html"}
+    page = send(server.url, "GET", f"/coverage?app={app.name}", headers=headers).body.decode()
+    assert "Not measured yet" in page
+    for n in range(6):
+        app.chat(f"Can I rent a sailing boat for {n} people", headers={"x-waterline-session": f"s{n % 3}"})
+    app.chat("When do you open on weekdays?", headers={"x-waterline-session": "s4"})
+    made = server.ask("POST", f"{place}/coverage", {})
+    found = made["coverage"]
+    assert (made["looked_at"], made["traces"], made["sessions"], found["requests"]) == (7, 7, 4, 4)
+    assert (found["without_case"], found["uncovered"]["n"], found["uncovered"]["method"]) == (3, 4, "wilson")
+    assert found["groups"][0]["requests"] == 3
+    page = send(server.url, "GET", f"/coverage?app={app.name}", headers=headers).body.decode()
+    assert "75.0 %" in page
+    assert 'aria-label="3 of 4 requests' in page
+    server.ask("POST", "/api/subjects/erasure", {"subject": "somebody"})
+    assert server.ask("GET", f"{place}/coverage") is None  # an example may have been theirs

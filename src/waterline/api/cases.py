@@ -8,6 +8,8 @@ from starlette.routing import Route
 
 from waterline.access.roles import Principal
 from waterline.control.cases import VersionBody
+from waterline.control.coverage import CoverageBody
+from waterline.control.erasure import ErasureBody
 from waterline.control.harvest import HarvestBody
 from waterline.control.plane import Plane
 from waterline.control.review import DecisionBody
@@ -52,6 +54,12 @@ def case_routes(plane: Plane, route: Callable[..., Route], whole: Whole, body: B
         state: Any = q.get("state") or "waiting"
         return await plane.review.queue(who, where, state, after, limit)
 
+    async def measure(who: Principal, r: Request) -> Any:
+        return await plane.coverage.measure(who, *place(r), await body(r, CoverageBody))
+
+    async def erase(who: Principal, r: Request) -> Any:
+        return await plane.erasure.erase(who, await body(r, ErasureBody))
+
     def number(r: Request) -> int:
         text = str(r.path_params["candidate"])
         return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else 0  # there is no candidate 0
@@ -70,6 +78,9 @@ def case_routes(plane: Plane, route: Callable[..., Route], whole: Whole, body: B
         route(f"{sets}/{{set}}/cases/{{case}}", case),
         route(f"{sets}/{{set}}/diff/{{a}}/{{b}}", diff),
         route(f"{sets}/{{set}}/versions", add_version, "POST", status=201),
+        route(f"{sets}/{{set}}/coverage", lambda who, r: plane.coverage.last(who, *place(r))),
+        route(f"{sets}/{{set}}/coverage", measure, "POST"),
+        route("/subjects/erasure", erase, "POST"),
         route("/apps/{app}/harvest", harvest, "POST"),
         route("/candidates", queue),
         route("/candidates/{candidate}", lambda who, r: plane.review.one(who, number(r))),

@@ -7,6 +7,7 @@ from waterline.cli import (
     audit,
     cache,
     canary,
+    case_coverage,
     case_leaks,
     cases,
     cost,
@@ -22,6 +23,7 @@ from waterline.cli import (
     run,
     shadow,
     simulate,
+    subject,
     traces,
     trial,
     up,
@@ -58,6 +60,7 @@ app.command("eval")(evaluate.evaluate)
 app.command("harvest")(harvest.harvest)
 app.add_typer(traces.app, name="traces", help="List, show, search and follow traces.")
 cases.app.command("check")(case_leaks.check)
+cases.app.command("coverage")(case_coverage.coverage)
 cases.app.command("split")(case_leaks.split)
 app.add_typer(cases.app, name="cases", help="Sets of cases: list, show, import, export, compare.")
 app.add_typer(cost.app, name="cost", help="What it costs.")
@@ -66,5 +69,6 @@ app.add_typer(router.app, name="router", help="The learned router: train it on t
 app.add_typer(cache.app, name="cache", help="The semantic cache: calibrate it on the app's cases.")
 app.add_typer(models.app, name="model", help="Local models: pull and list.")
 app.add_typer(mcp.app, name="mcp", help="Tools of an MCP server: look at them and accept them.")
+app.add_typer(subject.app, name="subject", help="Erase a person.")
 app.add_typer(audit.app, name="audit", help="The audit log: show, export, verify.")
 app.command("simulate")(simulate.simulate)

@@ -45,6 +45,7 @@ class Server:
     def __init__(self, url: str, key: str) -> None:
         self.url = url.rstrip("/")
         self.key = key
+        self.timeout_s = TIMEOUT_S
 
     @classmethod
     def find(cls, data: Path | None = None) -> "Server":
@@ -81,7 +82,7 @@ class Server:
     def raw(self, method: str, path: str, body: Any = None, **query: Any) -> tuple[int, bytes]:
         parts = urlsplit(self.url)
         make = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-        connection = make(parts.hostname or "127.0.0.1", parts.port, timeout=TIMEOUT_S)
+        connection = make(parts.hostname or "127.0.0.1", parts.port, timeout=self.timeout_s)
         filled = {k: v for k, v in query.items() if v is not None and v != ""}
         target = quote(path, safe="/%") + (f"?{urlencode(filled)}" if filled else "")
         headers = {"authorization": f"Bearer {self.key}", "accept": "application/json"}

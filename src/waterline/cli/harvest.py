@@ -8,6 +8,8 @@ import typer
 from waterline.cli.client import Server, die, out, print_json
 from waterline.cli.times import since
 
+LONG_S = 600.0
+
 
 def harvest(
     name: Annotated[str, typer.Argument(metavar="APP")],
@@ -44,6 +46,7 @@ def harvest(
     if not by:
         die("Say how to find cases: --by failure --by feedback ...", 3)
     server = Server.find(data)
+    server.timeout_s = LONG_S
     body = {
         "by": by, "basis": basis, "set": to, "release": release, "route": route, "tag": tag, "text": search,
         "since_us": since(last) or None, "below": below, "scores": score or [], "share": share, "seed": seed,

@@ -58,6 +58,7 @@ NAVIGATION = (
             ("/load-lines", "Load lines", Action.LOAD_LINE_READ),
             ("/cases", "Cases", Action.CASE_LIST),
             ("/review", "Review", Action.CASE_READ),
+            ("/coverage", "Coverage", Action.CASE_READ),
         ),
     ),
     (

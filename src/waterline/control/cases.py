@@ -20,6 +20,7 @@ NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}\Z")
 MOST_AT_ONCE = 5000  # cases of one request
 LARGEST_CASE = 256 << 10  # bytes
 MOST_CHANGES = 1000
+MOST_GROUPED = 64  # versions whose counts are kept
 _DIGEST = re.compile(r"[0-9a-f]{6,64}\Z")
 
 
@@ -81,6 +82,11 @@ class CaseDesk:
         self._store = store
         self._clock_us = clock_us
         self._known = known
+        self._groups: dict[tuple[str, str, int], tuple[int, dict[str, dict[str, int]]]] = {}
+
+    def forget(self) -> None:
+        """Somebody was erased: a version has fewer cases with words."""
+        self._groups.clear()
 
     async def sets(self, who: Principal, app: str | None) -> list[Version]:
         require(who, Action.CASE_LIST)
@@ -96,8 +102,7 @@ class CaseDesk:
             version = found(tx, app, name, wanted)
             head = cases.head(tx, app, name)
             assert head is not None  # or `found` had refused
-            _, erased = cases.count(tx, app, name, version.version, Filter())
-            groups = cases.groups(tx, app, name, version.version)
+            erased, groups = self._grouped(tx, version)
             return SetView(head, version, erased, groups, cases.versions(tx, app, name, 50, before))
 
         return await self._store.read(read)
@@ -109,11 +114,26 @@ class CaseDesk:
 
         def read(tx: Tx) -> CasePage:
             version = found(tx, app, name, wanted)
-            total, erased = cases.count(tx, app, name, version.version, where)
+            if where == Filter():  # known without counting
+                total, erased = version.cases, self._grouped(tx, version)[0]
+            else:
+                total, erased = cases.count(tx, app, name, version.version, where)
             rows = cases.page(tx, app, name, version.version, where, after, limit + 1)
             return CasePage(version, total, erased, rows[:limit], rows[limit - 1].name if len(rows) > limit else "")
 
         return await self._store.read(read)
+
+    def _grouped(self, tx: Tx, version: Version) -> tuple[int, dict[str, dict[str, int]]]:
+        """How many were erased, and how many there are of each kind: counted once, because a version stays."""
+        key = (version.app, version.name, version.version)
+        found = self._groups.get(key)
+        if found is None:
+            _, erased = cases.count(tx, *key, Filter())
+            found = (erased, cases.groups(tx, *key))
+            while len(self._groups) >= MOST_GROUPED:
+                self._groups.pop(next(iter(self._groups)), None)
+            self._groups[key] = found
+        return found
 
     async def case(self, who: Principal, app: str, name: str, digest: str) -> CaseView:
         """By its whole digest."""

@@ -23,6 +23,8 @@ from waterline.control.canaries import Canaries
 from waterline.control.cases import CaseDesk
 from waterline.control.channels import ChannelsView, FeesView, LineState, channels_view, fees_view
 from waterline.control.conversations import ConversationDesk
+from waterline.control.coverage import CoverageDesk
+from waterline.control.erasure import ErasureDesk
 from waterline.control.experiments import ExperimentBody, ExperimentPage, ExperimentView, ItemPage
 from waterline.control.feedback import FeedbackDesk
 from waterline.control.gates import in_force, record_stays
@@ -136,7 +138,13 @@ class Plane:
         self.incidents = IncidentDesk(store, deps.clock_us, self._environments)
         self.canaries.watch.admit = lambda who, app, env: self.gates.admit(who, app, env, None, "", "")
         self.canaries.watch.rolled_back = canary_rolled_back
-        self.review = Review(store, deps.clock_us, self.cases, Sides(store, embedder))
+        sides = Sides(store, embedder)
+        self.review = Review(store, deps.clock_us, self.cases, sides)
+        self.coverage = CoverageDesk(store, deps.clock_us, self._known_app, drain, embedder)
+        self.erasure = ErasureDesk(
+            store, deps.clock_us, deps.digest_key, drain,
+            [self.cases.forget, sides.forget, self.coverage.forget, deps.forget],
+        )  # fmt: skip
 
     # --- views -------------------------------------------------------------------------------------------------
 

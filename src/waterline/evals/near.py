@@ -106,6 +106,28 @@ class Index:
             self._join_by_meaning(joined, COVERED_COSINE if covered else SAME_COSINE)
         return joined.groups()
 
+    def leaders(self, least: float) -> list[list[int]]:
+        """The texts in groups, each begun by the one that has the most others near it, which comes first. The largest
+        first. For a few thousand texts: all are compared with all."""
+        near = self._all_near(least)
+        left = set(range(len(self._normal)))
+        out = []
+        for row in sorted(left, key=lambda row: (-len(near[row]), row)):
+            if row in left:
+                group = [row, *(other for other in near[row] if other in left and other != row)]
+                left.difference_update(group)
+                out.append(group)
+        return sorted(out, key=lambda rows: (-len(rows), rows[0]))
+
+    def _all_near(self, least: float) -> list[list[int]]:
+        if not self._normal:
+            return []
+        if self._embed is not None:
+            cosines = self._matrix() @ self._matrix().T
+            return [[int(other) for other in (row >= least).nonzero()[0]] for row in cosines]
+        all_of = [shingles(text) for text in self._normal]
+        return [[i for i, other in enumerate(all_of) if jaccard(mine, other) >= least] for mine in all_of]
+
     def _join_by_meaning(self, joined: "_Joined", least: float) -> None:
         matrix = self._matrix()
         for at in range(0, len(matrix), BLOCK):

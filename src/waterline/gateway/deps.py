@@ -54,6 +54,10 @@ class App:
         self.summaries = Summaries()
         self.shadow: Shadow | None = None  # a candidate that answers copies
 
+    def forget(self) -> None:
+        """Nothing is kept of what was asked and answered."""
+        self.answers, self.questions, self.summaries = AnswerCache(), Questions(), Summaries()
+
     def apply(self, spec: AppSpec, prices: PriceTable, keys: Mapping[str, Spending], made: Preparation) -> None:
         """A new environment record, with the budgets that the app's keys carry; what was counted and spent stays."""
         self.spec = spec
@@ -96,3 +100,8 @@ class Deps:
         self.jitter = jitter  # 0..1
         self.embedder = LazyEmbedder()
         self.once = once
+
+    def forget(self) -> None:
+        """Nothing that was asked or answered is kept in memory."""
+        for app in self.apps.values():
+            app.forget()

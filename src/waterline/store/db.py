@@ -31,6 +31,7 @@ Row = dict[str, Any]
 READERS = 4
 BUSY_S = 5.0  # how long to wait for another writer (a backup, a person with sqlite3)
 READ_S = 15.0  # the longest a read may take
+REWRITE_S = 30.0  # how long to wait for readers of the old log
 MOST_WAITING = 2000  # writes that may queue
 MOST_TOGETHER = 64  # of those that wait, in one transaction: the disk is asked to be sure once for all of them
 ROWS_AT_ONCE = 64  # in one statement
@@ -182,6 +183,27 @@ class Store:
 
     def read_sync(self, fn: Callable[[Tx], T]) -> T:
         return self._read_threads.submit(self._read, fn).result()
+
+    async def rewrite(self) -> bool:
+        """Writes the file anew, so that it holds nothing of what was deleted; nothing else is written meanwhile. False:
+        it could not be (no room, say), or somebody reads the old log for too long; `on_error` is told."""
+        return await asyncio.wrap_future(self._write_thread.submit(self._rewrite))
+
+    def _rewrite(self) -> bool:
+        dialect = self.statements.dialect
+        try:
+            for statement in dialect.rewrite:
+                self._writer.execute(statement).fetchall()
+            end = time.monotonic() + REWRITE_S
+            while self._writer.execute(dialect.shorten_log).fetchone()[0]:
+                if time.monotonic() > end:
+                    self.on_error(f"{self.path}: somebody reads the write-ahead log; it still holds deleted rows")
+                    return False
+                time.sleep(0.05)
+        except sqlite3.Error as failure:
+            self.on_error(_explain(self.path, failure))
+            return False
+        return True
 
     def close(self) -> None:
         if self._closed:

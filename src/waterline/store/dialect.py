@@ -35,6 +35,8 @@ LONGEST_QUERY = 400  # characters
 class Dialect(Protocol):
     begin_write: str
     begin_read: str
+    rewrite: tuple[str, ...]  # outside of a transaction: nothing of what was deleted is left in the file
+    shorten_log: str  # the write-ahead log becomes empty; its first column tells whether somebody still reads it
 
     def expand(self, sql: str) -> str:
         """Replaces macros; raises KeyError for one it does not know."""
@@ -56,6 +58,13 @@ class Dialect(Protocol):
 class SqliteDialect:
     begin_write = "BEGIN IMMEDIATE"  # a deferred transaction that reads, then writes, fails when another wrote
     begin_read = "BEGIN"
+    rewrite: tuple[str, ...] = (
+        "INSERT INTO trace_text (trace_text) VALUES ('optimize')",  # deleted words are in the index until it is merged
+        "PRAGMA temp_store = FILE",  # the copy may be larger than the memory
+        "VACUUM",
+        "PRAGMA temp_store = MEMORY",
+    )
+    shorten_log = "PRAGMA wal_checkpoint(TRUNCATE)"
 
     def expand(self, sql: str) -> str:
         return _MACRO.sub(lambda m: _SQLITE_MACROS[m[1]](m[2] or ""), sql)

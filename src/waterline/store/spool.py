@@ -209,6 +209,12 @@ class Spool:
             self._size += size
             self._unsynced = True
 
+    def next_segment(self) -> None:
+        """What was written so far may be moved away and deleted: what comes from now on is in another file."""
+        with self._lock:
+            if self._fd >= 0 and self._size:
+                self._next_segment()
+
     def _reject(self) -> None:
         """Undo whatever part of the record was written, so that the next one begins where it should."""
         self._rejected += 1
