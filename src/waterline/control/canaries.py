@@ -20,10 +20,11 @@ from waterline.evals.canary import Asked, Compared, Decision, Plan, Sums, judged
 from waterline.rollout.live import Live
 from waterline.rollout.moves import Moves
 from waterline.store import canaries, releases
-from waterline.store.canaries import CanaryHead, CanaryRow
+from waterline.store.canaries import CanaryHead, CanaryRow, LookRow
 from waterline.store.db import Store, Tx
 
 PAGE = 50
+MOST_LOOKS = 150  # that one view works out again
 MOST_RECORDED = 50_000  # requests of an A/A run
 HOUR_US = 3_600_000_000
 Promote = Callable[[Principal, str, str, str, str, str, str], Awaitable[Move]]
@@ -65,7 +66,8 @@ class LookView(Struct, frozen=True):
 
 
 class CanaryView(Struct, frozen=True):
-    """`now`: what the sums of the step say. `waiting`: sessions that were seen and are not counted yet."""
+    """`now`: what the sums of the step say. `looks`: at most 150 of those kept (`head.looks`), spread evenly, with the
+    last one of each step. `waiting`: sessions that were seen and are not counted yet."""
 
     head: CanaryHead
     plan: Plan
@@ -135,7 +137,7 @@ class Canaries:
             row = _found(tx, canary)
             plan = _plan(row.plan)
             now = _view(plan, self._clock_us(), row.step, row.sums)
-            looks = [_view(plan, kept.at_us, kept.step, kept.sums) for kept in canaries.looks(tx, row.id)]
+            looks = [_view(plan, kept.at_us, kept.step, kept.sums) for kept in spread(canaries.looks(tx, row.id))]
             said = [sentence(c) for c in now.compared]
             return CanaryView(_head(row), plan, now, said, looks, canaries.moves(tx, row), canaries.waiting(tx, row.id))
 
@@ -230,6 +232,16 @@ def _with_first(plan: Plan, weight: str) -> Plan:
     if first >= FULL_BP:
         raise Refused("A canary begins with less than all of the sessions. For all of them: waterline promote.", 400)
     return msgspec.structs.replace(plan, steps_bp=(first, *(bp for bp in plan.steps_bp if bp > first)))
+
+
+def spread(looks: list[LookRow]) -> list[LookRow]:
+    """At most MOST_LOOKS of them and the last ones of the steps: each costs about a millisecond."""
+    if len(looks) <= MOST_LOOKS:
+        return looks
+    every = len(looks) / MOST_LOOKS
+    shown = {int(i * every) for i in range(MOST_LOOKS)}
+    shown |= {i for i, one in enumerate(looks) if i + 1 == len(looks) or looks[i + 1].step != one.step}
+    return [looks[i] for i in sorted(shown)]
 
 
 def _view(plan: Plan, at_us: int, step: int, sums: bytes) -> LookView:

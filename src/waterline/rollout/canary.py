@@ -54,6 +54,9 @@ def _quality(app: AppToml, names: tuple[str, ...]) -> None:
         line = app.lines.line_of("canary", "quality", number)
         if not name.strip():
             app.folder.wrong(FILE, line, "[canary] quality: a name is empty", 'Write quality = ["feedback"]')
+        elif name == "judge" or name.startswith("judge."):
+            problem = f'[canary] quality: "{name}": judges are asked in evaluations, not of live answers'
+            app.folder.wrong(FILE, line, problem, 'Name what live answers have: "feedback", "signal.anger"')
         elif name in names[:number]:
             app.folder.wrong(FILE, line, f'[canary] quality: "{name}" is there twice', "Remove one of them")
 

@@ -10,7 +10,7 @@ import pytest
 
 from waterline.access.roles import Principal, Role
 from waterline.access.stored import AuditRows
-from waterline.control.canaries import Canaries, CanaryBody, CanaryView, EndBody
+from waterline.control.canaries import MOST_LOOKS, Canaries, CanaryBody, CanaryView, EndBody, spread
 from waterline.control.canary_watch import CanaryWatch, note_sessions
 from waterline.control.incidents import canary_rolled_back
 from waterline.core.app_spec import AppSpec, Objectives, encode_spec
@@ -24,6 +24,7 @@ from waterline.evals.canary import Plan
 from waterline.rollout.live import Live
 from waterline.rollout.moves import Admitted, Moves, parse_weight
 from waterline.store import audit_log, incidents, releases, rollouts, traces, verdicts
+from waterline.store.canaries import LookRow
 from waterline.store.db import Store, Tx
 
 ANA = Principal(key_id="wl-1a2b3c4d", kind="person", name="ana", role=Role.OWNER)
@@ -424,6 +425,14 @@ def test_each_kept_look_gives_the_same_decision_again_and_there_are_few_of_them(
     assert {one.decision for one in ended.looks[:-1]} == {"wait"}
     assert ended.looks[-1].compared == ended.now.compared
     assert len(ended.looks) < 60
+
+
+def test_of_very_many_looks_a_view_shows_some_with_the_last_of_each_step() -> None:
+    looks = [LookRow(n, n, n // 1000, "wait", b"") for n in range(2500)]
+    shown = spread(looks)
+    assert len(shown) <= MOST_LOOKS + 3
+    assert {999, 1999, 2499} <= {look.number for look in shown}
+    assert spread(looks[:100]) == looks[:100]
 
 
 def test_the_sessions_of_an_a_a_run_are_figures_of_the_live_release(ship: Ship) -> None:
