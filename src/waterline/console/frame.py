@@ -67,6 +67,7 @@ NAVIGATION = (
             ("/releases", "Releases", Action.ROLLOUT_READ),
             ("/canaries", "Canaries", Action.ROLLOUT_READ),
             ("/shadows", "Shadow traffic", Action.ROLLOUT_READ),
+            ("/incidents", "Incidents", Action.INCIDENT_READ),
         ),
     ),
     ("Money", (("/budgets", "Budgets", Action.OVERVIEW_READ), ("/forecast", "Forecast", Action.OVERVIEW_READ))),

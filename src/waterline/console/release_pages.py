@@ -3,6 +3,7 @@
 from starlette.responses import RedirectResponse, Response
 
 from waterline.access.roles import Action
+from waterline.console import gate_pages
 from waterline.console.frame import Ask, Moved, View, url
 from waterline.control.views import RolloutView
 from waterline.core.errors import Refused
@@ -63,6 +64,11 @@ async def release(ask: Ask) -> View:
         "load_lines": [line for line in lines if line.release == view.id],
         "moved": _moved(ask, rollouts),
         "readable": True,
+        "checklists": await gate_pages.checklists(ask, view, spec),
+        "past": await gate_pages.past(ask, view),
+        "approved": ask.query("approved"),
+        "withdrawn": ask.query("withdrawn"),
+        **gate_pages.context(),
     }
     return View("release.html", {"release": view, "manifest": parsed}, context)
 
@@ -95,7 +101,13 @@ async def promote(ask: Ask) -> Moved:
     view, _, _ = await ask.plane.release(ask.who, ask.path("release"))
     form = ask.form
     move = await ask.plane.promote(
-        ask.who, view.app, view.id, form.get("env", ""), form.get("weight", "") or "100%", form.get("reason", "")
+        ask.who,
+        view.app,
+        view.id,
+        form.get("env", ""),
+        form.get("weight", "") or "100%",
+        form.get("reason", ""),
+        override=form.get("override", ""),
     )
     return Moved(url(f"/releases/{view.id}", move=move.seq), move, 201)
 

@@ -267,17 +267,18 @@ def _evaluation(at: _Looked) -> Gate:
             return Gate("evaluation", "does_not_apply", "it is the release that others are compared with")
         against = known[0]
     next_ = _evaluate(at, against)
-    unfit = ""
+    unfit, seen = "", list[Evidence]()
     heads = [h for h in experiments.list_of(at.tx, at.stored.app, at.stored.id, 200) if h.against == against]
     for head in heads:
         result = _result(at.tx, head.id)
         why_not = _unfit(at, head, result) if result is not None else "cannot be read"
         if result is None or why_not:
             unfit = unfit or f"experiment {short(head.id)} of {_day(head.at_us)} {why_not}"
+            seen = seen or [Evidence("experiment", head.id)]
             continue
         return _judged(at, head, result, len(heads), next_)
     whom = f"against {short(against)}" if against else "against score_min"
-    return Gate("evaluation", "not_passed", unfit or f"no evaluation of it {whom} is recorded", next=next_)
+    return Gate("evaluation", "not_passed", unfit or f"no evaluation of it {whom} is recorded", seen, next_)
 
 
 def _judged(at: _Looked, head: ExperimentHead, result: Result, recorded: int, next_: str) -> Gate:
@@ -340,7 +341,8 @@ def _incidents(at: _Looked) -> Gate:
     open_ = incidents.blocking(at.tx, at.stored.app, at.env)
     if not open_:
         others = incidents.count(at.tx, at.stored.app, "open")
-        return Gate("no_open_incident", "passed", f"none that blocks is open{f' ({others} others are)' * bool(others)}")
+        beside = f" ({others} other {'is' if others == 1 else 'are'})" if others else ""
+        return Gate("no_open_incident", "passed", f"none that blocks is open{beside}")
     evidence = [Evidence("incident", one.id) for one in open_]
     text = "open: " + ", ".join(f"{one.id} {one.title[:80]!r} ({one.severity})" for one in open_[:5])
     more = f" and {len(open_) - 5} more" if len(open_) > 5 else ""
