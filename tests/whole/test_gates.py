@@ -1,13 +1,15 @@
 """Gates, approvals and incidents as people use them: over HTTP and from the command line."""
 
+import http.client
 import json
 import subprocess
 import sys
+import threading
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner
-from whole_app import App, Route, Server, send
+from whole_app import App, Route, Server, eventually, send
 
 from waterline.cli import app as cli
 from waterline.core.app_spec import AppSpec, Objectives, encode_spec
@@ -182,3 +184,78 @@ def test_up_starts_the_first_release_and_says_which_gates_nobody_passed(port, tm
     finally:
         child.terminate()
         child.wait(timeout=60)
+
+
+def test_the_page_of_a_release_has_the_checklist_and_the_button_only_for_who_may(port):
+    made = port.build("sixth")
+
+    def page(who: str, path: str = f"/releases/{made}") -> str:
+        headers = {"authorization": f"Bearer {port.keys[who]}", "accept": "text/html"}
+        reply = send(port.server.url, "GET", path, None, headers)
+        assert reply.status == 200, reply.body
+        return reply.body.decode()
+
+    seen = page("Olga")
+    assert "May it go to production?" in seen
+    assert "Approve for production" in seen
+    assert "You built this release" in page("Dev")
+    assert "Approve for production" not in page("Dev")
+    port.run("approve", "gated", made, "--to", "production", "--note", "<script>alert(1)</script>")
+    seen = page("Olga")
+    assert "You have approved it" in seen
+    assert "<script>alert" not in seen
+    assert "Nothing" not in page("Vic", "/incidents?state=open")
+    assert "Open one" not in page("Vic", "/incidents")
+
+
+def test_what_is_approved_on_the_page_is_what_the_page_showed(port):
+    """Two tabs: the evidence changes in one, the button of the other no longer approves."""
+    made = port.build("seventh")
+    shown = port.server.ask("GET", "/api/apps/gated/gates", release=made, env="production")["shown"]
+    other = port.build("eighth")
+    port.server.ask("POST", "/api/apps/gated/moves", {"kind": "promote", "release": other, "override": "meanwhile"})
+    body = {"release": made, "env": "production", "shown": shown}
+    refused = port.send("POST", "/api/apps/gated/approvals", body, port.keys["Olga"])
+    assert (refused.status, "changed since you looked" in refused.json["error"]["message"]) == (409, True)
+
+
+@pytest.mark.slow
+def test_a_kill_leaves_a_move_with_its_audit_entry_and_its_report_or_none_of_them(sim, tmp_path):
+    server = Server(tmp_path / "d", f"{sim.address}/{{route}}")
+    spec = {"environments": ("production",), "gates": {"production": Gates(("no_open_incident",))}}
+    app = App(server, "killed", {"main": Route(provider="simulated", model="m0")}, **spec)
+    ids = [app.id, app.build(Release(app="killed", routes={"main": Route(provider="simulated", model="m1")}))]
+    done = 1
+    for life in range(3):
+        answered: list[str] = []
+
+        def keep_moving(answered: list[str] = answered, url: str = server.url) -> None:
+            while True:
+                try:
+                    now = send(url, "GET", "/api/apps/killed/rollout", None, {"authorization": f"Bearer {server.key}"})
+                    live = now.json["shares"][0]["release"]
+                    body = json.dumps({"kind": "promote", "release": ids[0] if live == ids[1] else ids[1]}).encode()
+                    path = "/api/apps/killed/moves"
+                    reply = send(url, "POST", path, body, {"authorization": f"Bearer {server.key}"})
+                except (OSError, http.client.HTTPException, KeyError, IndexError, ValueError):
+                    return
+                if reply.status == 201:
+                    answered.append(str(reply.json["seq"]))
+
+        movers = [threading.Thread(target=keep_moving) for _ in range(2)]
+        for mover in movers:
+            mover.start()
+        assert eventually(lambda n=5 + 3 * life, seen=answered: len(seen) >= n)
+        server.kill9()
+        for mover in movers:
+            mover.join()
+        server.start()
+        done += len(answered)
+        moves = server.ask("GET", "/api/apps/killed/rollout", env="production")["history"]
+        audit = [e for e in server.ask("GET", "/api/audit", limit=1000) if e["action"] == "rollout.promote"]
+        reports = [one["move"] for i in ids for one in server.ask("GET", f"/api/releases/{i}/gates")]
+        assert len(audit) == len(moves) == len(reports)
+        assert sorted(reports) == sorted(m["seq"] for m in moves)
+        assert len(moves) >= done, "an answered move was lost"
+        done = len(moves)
+    server.stop()

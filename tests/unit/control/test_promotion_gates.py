@@ -344,7 +344,7 @@ def test_an_open_blocking_incident_keeps_releases_out_but_not_a_rollback(harbour
 def test_an_incident_of_another_environment_or_one_that_does_not_block_keeps_nothing_out(harbour: Harbour) -> None:
     asyncio.run(harbour.incidents.open(EVE, IncidentBody("school", "Only there", env="staging")))
     asyncio.run(harbour.incidents.open(EVE, IncidentBody("school", "A typo", blocking=False)))
-    assert harbour.state(harbour.b, "no_open_incident") == ("passed", "none that blocks is open (2 others are)")
+    assert harbour.state(harbour.b, "no_open_incident") == ("passed", "none that blocks is open (2 other are)")
 
 
 def test_who_builds_may_open_an_incident_and_not_close_it(harbour: Harbour) -> None:
