@@ -228,6 +228,9 @@ def test_who_is_at_the_desk_of_one_branch_sees_no_other(desk: Desk) -> None:
         assert desk.status(method, path, {}, "Iva") == 404
     assert desk.status("POST", f"{other}/replies", {"text": "hello", "key": "k"}, "Iva") == 404
     assert desk.status("GET", f"/api/conversations/{desk.of(here)}", None, "Iva") == 200
+    assert desk.status("GET", "/api/providers", None, "Iva") == 403  # it is of every branch
+    home = send(desk.world.url, "GET", "/login", None, {"authorization": f"Bearer {desk.keys['Iva']}"})
+    assert (home.status, home.headers["location"]) == (303, "/conversations")
 
 
 def test_only_the_desk_is_bound_to_a_branch_and_only_to_one_that_is_there(desk: Desk) -> None:

@@ -15,7 +15,7 @@ A = Action
 # method, path, body, the right it needs. A route that is not here fails the test below.
 ROUTES = [
     ("GET", "/api/status", None, A.OVERVIEW_READ),
-    ("GET", "/api/apps", None, A.OVERVIEW_READ),
+    ("GET", "/api/apps", None, A.APP_LIST),
     ("GET", "/api/apps/{app}/spec", None, A.SPEC_READ),
     ("GET", "/api/apps/{app}/rollout", None, A.ROLLOUT_READ),
     ("POST", "/api/apps/{app}/moves", {"kind": "promote", "release": "{release}"}, A.ROLLOUT_PROMOTE),

@@ -34,6 +34,7 @@ PERSON_ROLES = (Role.OWNER, Role.DEVELOPER, Role.OPERATOR, Role.VIEWER, Role.DES
 class Action(StrEnum):
     """Everything that can be read or done through the API, the console or the command line."""
 
+    APP_LIST = "apps.read"
     OVERVIEW_READ = "overview.read"
     METRICS_READ = "metrics.read"
     TRACES_READ = "traces.read"
@@ -93,7 +94,8 @@ def _rule(what: str, *roles: Role) -> Rule:
 _O, _D, _P, _V, _T = PERSON_ROLES
 
 _DECLARED: dict[Action, Rule] = {
-    Action.OVERVIEW_READ: _rule("See traffic, cost, latency and errors", _O, _D, _P, _V, _T),
+    Action.APP_LIST: _rule("See which apps there are", _O, _D, _P, _V, _T),
+    Action.OVERVIEW_READ: _rule("See traffic, cost, latency and errors", _O, _D, _P, _V),
     Action.METRICS_READ: _rule("Read /metrics", _O, _D, _P, _V),
     Action.TRACES_READ: _rule("List traces and see one's events, cost and release, without any text", _O, _D, _P, _V),
     Action.BODIES_READ: _rule("Read and search what was asked and answered", _O, _D),

@@ -98,6 +98,12 @@ def navigation(path: str, role: Role | None) -> tuple[list[Link], list[Link]]:
     return sections, pages
 
 
+def home_of(role: Role | None) -> str:
+    """The first page that the role may see."""
+    sections, _ = navigation("/", role)
+    return sections[0].to if sections else "/"
+
+
 class View(Struct, frozen=True):
     """A page: the template with its context, and `value`, what the same address answers as JSON."""
 
@@ -276,6 +282,7 @@ class Frame:
             "csrf": visit.csrf if visit else "",
             "may": lambda action: allowed(role, action),
             "sections": sections,
+            "home": home_of(role),
             "pages_here": pages,
         }
         return Response(

@@ -5,8 +5,9 @@ from collections.abc import Awaitable, Callable
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from waterline.access.roles import Principal
 from waterline.access.sessions import clear_cookie, set_cookie
-from waterline.console.frame import Frame, local_path, wants_json
+from waterline.console.frame import Frame, home_of, local_path, wants_json
 from waterline.core.errors import InvalidApiKey, PermissionDenied, RateLimited, Refused, RequestError
 
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -16,14 +17,19 @@ def login_page(frame: Frame) -> Endpoint:
     async def show(request: Request) -> Response:
         back = local_path(request.query_params.get("next", "/"))
         try:
-            await frame.visit(request)
+            visit = await frame.visit(request)
         except InvalidApiKey as reason:
             # Only somebody who had a session is told why it is over.
             said = str(reason) if frame.token(request) else ""
             return frame.html(request, None, "login.html", {"back": back, "problem": "", "note": said})
-        return RedirectResponse(back, 303)
+        return RedirectResponse(_home(back, visit.principal), 303)
 
     return show
+
+
+def _home(back: str, who: Principal) -> str:
+    """The overview is not everybody's."""
+    return home_of(who.acts_as) if back == "/" else back
 
 
 def sign_in(frame: Frame) -> Endpoint:
@@ -39,7 +45,7 @@ def sign_in(frame: Frame) -> Endpoint:
             login = await frame.sessions.login(form["key"], address, frame.token(request))
         except (InvalidApiKey, PermissionDenied, RateLimited, Refused) as error:
             return _refused(frame, request, error, back, as_json)
-        response = Response(status_code=204) if as_json else RedirectResponse(back, 303)
+        response = Response(status_code=204) if as_json else RedirectResponse(_home(back, login.visit.principal), 303)
         response.headers["set-cookie"] = set_cookie(login.token, secure=frame.secure)
         return response
 

@@ -153,7 +153,7 @@ class Plane:
         return await self._status_now()
 
     async def apps(self, who: Principal) -> list[AppView]:
-        require(who, Action.OVERVIEW_READ)
+        require(who, Action.APP_LIST)
         good = await self._store.read(self._seaworthy)
         return [self._app_view(app, good) for _, app in sorted(self._deps.apps.items())]
 
