@@ -82,6 +82,8 @@ ROUTES = [
     ("POST", "/api/shadows/nothing/end", {}, A.ROLLOUT_ROLLBACK),
     ("GET", "/api/apps/{app}/shadow", None, A.ROLLOUT_READ),
     ("GET", "/api/apps/{app}/recorded-sessions", None, A.ROLLOUT_READ),
+    ("GET", "/api/behaviour?app={app}", None, A.OVERVIEW_READ),
+    ("GET", "/api/sessions/off-rails?app={app}", None, A.TRACES_READ),
     ("GET", "/api/conversations", None, A.CONVERSATION_LIST),
     ("GET", "/api/conversations/nothing", None, A.CONVERSATION_LIST),
     ("POST", "/api/conversations/nothing/takeover", None, A.CONVERSATION_TAKE),

@@ -10,6 +10,7 @@ from starlette.routing import Route
 
 from waterline.access.audit import SealedEntry
 from waterline.access.roles import Principal
+from waterline.api.behaviour import behaviour_routes
 from waterline.api.canaries import canary_routes
 from waterline.api.cases import case_routes
 from waterline.api.conversations import conversation_routes
@@ -277,6 +278,7 @@ def control_routes(plane: Plane, authenticate: Callable[[Any, str], Principal]) 
         route("/experiments/{experiment}/items", experiment_items),
         route("/experiments/{experiment}/items", add_experiment_items, "POST", status=201),
         *canary_routes(plane, route, _whole, _body),
+        *behaviour_routes(plane, route, _whole),
         *conversation_routes(plane, route, _whole, _body),
         *case_routes(plane, route, _whole, _body),
         *gate_routes(plane, route, _whole, _body),

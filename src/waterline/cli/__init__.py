@@ -21,6 +21,7 @@ from waterline.cli import (
     releases,
     router,
     run,
+    sessions,
     shadow,
     simulate,
     subject,
@@ -63,6 +64,7 @@ cases.app.command("check")(case_leaks.check)
 cases.app.command("coverage")(case_coverage.coverage)
 cases.app.command("split")(case_leaks.split)
 app.add_typer(cases.app, name="cases", help="Sets of cases: list, show, import, export, compare.")
+app.add_typer(sessions.app, name="sessions", help="How sessions went: off the rails, and how far they came.")
 app.add_typer(cost.app, name="cost", help="What it costs.")
 app.add_typer(keys.app, name="key", help="Create, list and revoke keys.")
 app.add_typer(router.app, name="router", help="The learned router: train it on the app's cases.")

@@ -50,7 +50,14 @@ NAVIGATION = (
             ("/channels", "Channels", Action.OVERVIEW_READ),
         ),
     ),
-    ("Requests", (("/traces", "Traces", Action.TRACES_READ), ("/providers", "Providers", Action.OVERVIEW_READ))),
+    (
+        "Requests",
+        (
+            ("/traces", "Traces", Action.TRACES_READ),
+            ("/behaviour", "Behaviour", Action.OVERVIEW_READ),
+            ("/providers", "Providers", Action.OVERVIEW_READ),
+        ),
+    ),
     (
         "Evidence",
         (

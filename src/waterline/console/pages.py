@@ -16,6 +16,7 @@ from waterline.access.roles import Action
 from waterline.access.sessions import Sessions, StoredSessions
 from waterline.console import (
     audit_pages,
+    behaviour_pages,
     budget_pages,
     canary_pages,
     case_pages,
@@ -54,6 +55,8 @@ PAGES: tuple[Page, ...] = (
     Page("GET", "/traces/{trace}/request", Action.BODIES_READ, trace_pages.request_body),
     Page("GET", "/traces/{trace}/answer", Action.BODIES_READ, trace_pages.answer_body),
     Page("POST", "/traces/{trace}/replay", Action.TRACE_REPLAY, trace_pages.replay),
+    Page("GET", "/behaviour", Action.OVERVIEW_READ, behaviour_pages.behaviour),
+    Page("GET", "/behaviour/off-rails", Action.TRACES_READ, behaviour_pages.off_rails),
     Page("GET", "/conversations", Action.CONVERSATION_LIST, conversation_pages.conversations),
     Page("GET", "/conversations/{conversation}", Action.CONVERSATION_LIST, conversation_pages.conversation),
     Page("POST", "/conversations/{conversation}/takeover", Action.CONVERSATION_TAKE, conversation_pages.take),

@@ -169,7 +169,7 @@ class FeedbackDesk:
         if row.app != app:
             raise Refused(f'App "{app}" has no trace {said.trace}.', 404)
         counts = Counts()
-        if said.step and row.session:
+        if said.step and row.session and said.step in self._apps[app].spec.funnel.steps:
             self._step(tx, counts, row.app, row.env, row.session, said.step, row.release, at_us)
         if kind == "step":
             counts.write(tx)
@@ -225,13 +225,17 @@ class FeedbackDesk:
     def _step(
         self, tx: Tx, counts: Counts, app: str, env: str, session: str, step: str, release: str, now: int
     ) -> bool:
-        """Counted under the session's own release and first day, where they are known already."""
+        """Counted under the session's own release and first day, where they are known already. Who comes to a step
+        has come to those before it, also if nobody said so."""
         known = behaviour.session(tx, app, env, session)
-        if not behaviour.add_step(tx, app, env, session, step, known.release if known else release, now):
-            return False
         place = known.place if known is not None else Place(app, env, day_of(now), release)
-        counts.add(place, f"step.{step}")
-        return True
+        declared = self._apps[app].spec.funnel.steps
+        new = False
+        for one in declared[: declared.index(step) + 1]:
+            new = behaviour.add_step(tx, app, env, session, one, place.release, now)
+            if new:
+                counts.add(place, f"step.{one}")
+        return new
 
 
 def kind_of(said: FeedbackBody) -> str:

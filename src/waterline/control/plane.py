@@ -18,6 +18,7 @@ from waterline.access.keys import KeyRing, StoredKey
 from waterline.access.roles import PERSON_ROLES, Action, Principal, Role, allowed, require
 from waterline.access.stored import AuditRows
 from waterline.control import costs, experiments, replaying, responses
+from waterline.control.behaviour import BehaviourDesk
 from waterline.control.budgets import BudgetView, budget_views
 from waterline.control.canaries import Canaries
 from waterline.control.cases import CaseDesk
@@ -127,6 +128,7 @@ class Plane:
         self.line_state: Callable[[], LineState] = LineState  # set when channels are opened
         self.conversations = ConversationDesk(store, deps.clock_us, woken)
         self.cases = CaseDesk(store, deps.clock_us, self._known_app)
+        self.behaviour = BehaviourDesk(store, deps.apps, deps.clock_us)
         self.feedback = FeedbackDesk(store, deps.apps, deps.clock_us, drain, self._release_of)
         self.harvest = Harvest(store, deps.clock_us, self._known_app, drain, embedder)
         self.shadows = Shadows(store=store, deps=deps, resolve=self._resolved, ready=shadow_ready, late=late)
