@@ -1,4 +1,4 @@
-"""How many sessions went off the rails, and how far they came: from requests and feedback to the console and the CLI."""
+"""How many sessions went off the rails, and how far they came: from requests to the console and the command line."""
 
 import json
 import os
