@@ -152,7 +152,8 @@ def pages(server: Server, app: App, second: str) -> list[str]:
     return [*evaluations, "/", "/?app=school&span=1h",
             "/traces", "/traces?outcome=failed", "/traces?app=nobody", f"/traces/{trace}",
             "/releases", f"/releases/{second}", f"/releases/{app.id}/diff/{second}", "/load-lines",
-            "/forecast?app=school", "/behaviour", "/behaviour?days=1", "/behaviour/off-rails", "/providers", "/budgets", "/channels", "/channels/fees?app=school",
+            "/forecast?app=school", "/behaviour", "/behaviour?days=1", "/behaviour/off-rails",
+            "/providers", "/budgets", "/channels", "/channels/fees?app=school",
             "/keys", "/audit", "/traces/nothing"]  # fmt: skip
 
 
