@@ -148,7 +148,7 @@ def pages(server: Server, app: App, second: str) -> list[str]:
     inside = ("", "?change=lost", "?tag=nothing", "/cases/10", "/cases/17", "/cases/9999")
     evaluations = ["/experiments", "/experiments?app=nobody", *(f"/experiments/{full}{path}" for path in inside),
                    f"/experiments/{alone}", f"/experiments/{alone}/cases/1", f"/experiments/{unsent}",
-                   "/experiments/nothing"]  # fmt: skip
+                   "/experiments/nothing", "/judges", "/judges/nobody/nothing"]  # fmt: skip
     return [*evaluations, "/", "/?app=school&span=1h",
             "/traces", "/traces?outcome=failed", "/traces?app=nobody", f"/traces/{trace}",
             "/releases", f"/releases/{second}", f"/releases/{app.id}/diff/{second}", "/load-lines",

@@ -63,6 +63,9 @@ class Action(StrEnum):
     CASE_READ = "cases.read"
     CASE_REVIEW = "cases.review"
     SUBJECT_ERASE = "subject.erase"
+    JUDGE_READ = "judges.read"
+    JUDGE_LABEL = "judges.label"
+    JUDGE_CALIBRATE = "judges.calibrate"
     MODEL_READ = "model.read"
     MODEL_PULL = "model.pull"
     KEY_READ = "key.read"
@@ -125,6 +128,9 @@ _DECLARED: dict[Action, Rule] = {
     Action.CASE_READ: _rule("Read and export cases, which may be users' words", _O, _D),
     Action.CASE_REVIEW: _rule("Harvest, review and change cases", _O, _D),
     Action.SUBJECT_ERASE: _rule("Erase a person from traces, conversations and cases", _O),
+    Action.JUDGE_READ: _rule("See judges and whether their word counts", _O, _D, _P, _V),
+    Action.JUDGE_LABEL: _rule("Label answers for a judge, which shows what users wrote", _O, _D),
+    Action.JUDGE_CALIBRATE: _rule("Ask a judge about labelled answers, and record what came of it", _O, _D),
     Action.MODEL_READ: _rule("See which local models are here", _O, _D, _P, _V),
     Action.MODEL_PULL: _rule("Fetch or remove a local model", _O, _P),
     Action.KEY_READ: _rule("List keys (never the secret part)", _O, _P),

@@ -118,7 +118,7 @@ class TurnTools:
             raise AskFailed(f"the model's answer cannot be read: {error}") from error
         if said.finish_reason == "length" and schema is not None:
             raise AskFailed("the model's answer was cut off before its end", code="cut_off")
-        return Asked(said.message.content or "", trace, _cost(sink.headers))
+        return Asked(said.message.content or "", trace, cost_of(sink.headers))
 
     async def look(self, connector: str, operation: str, arguments: dict[str, Any]) -> dict[str, Any]:
         if self._systems is None:
@@ -131,7 +131,7 @@ def scope_of(branch: Branch, connector: str) -> Scope:
     return Scope(branch.id, branch.scope.get(connector, ""), branch.timezone)
 
 
-def _cost(headers: dict[bytes, bytes]) -> int | None:
+def cost_of(headers: dict[bytes, bytes]) -> int | None:
     said = headers.get(b"x-waterline-cost-usd")
     if said is None:
         return None

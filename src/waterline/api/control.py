@@ -15,6 +15,7 @@ from waterline.api.canaries import canary_routes
 from waterline.api.cases import case_routes
 from waterline.api.conversations import conversation_routes
 from waterline.api.gates import gate_routes
+from waterline.api.judges import judge_routes
 from waterline.api.sink import error_body
 from waterline.control.experiments import ExperimentBody, ItemsBody
 from waterline.control.plane import LoadLineBody, Plane
@@ -279,6 +280,7 @@ def control_routes(plane: Plane, authenticate: Callable[[Any, str], Principal]) 
         route("/experiments/{experiment}/items", add_experiment_items, "POST", status=201),
         *canary_routes(plane, route, _whole, _body),
         *behaviour_routes(plane, route, _whole),
+        *judge_routes(plane, route, _whole, _body),
         *conversation_routes(plane, route, _whole, _body),
         *case_routes(plane, route, _whole, _body),
         *gate_routes(plane, route, _whole, _body),

@@ -15,6 +15,7 @@ from waterline.cli import (
     gates,
     harvest,
     incidents,
+    judge,
     keys,
     mcp,
     models,
@@ -69,6 +70,7 @@ app.add_typer(cost.app, name="cost", help="What it costs.")
 app.add_typer(keys.app, name="key", help="Create, list and revoke keys.")
 app.add_typer(router.app, name="router", help="The learned router: train it on the app's cases.")
 app.add_typer(cache.app, name="cache", help="The semantic cache: calibrate it on the app's cases.")
+app.add_typer(judge.app, name="judge", help="Models that judge answers: label, calibrate, compare.")
 app.add_typer(models.app, name="model", help="Local models: pull and list.")
 app.add_typer(mcp.app, name="mcp", help="Tools of an MCP server: look at them and accept them.")
 app.add_typer(subject.app, name="subject", help="Erase a person.")

@@ -77,6 +77,7 @@ def evaluate(
             at_once=at_once, margin=margin if margin is not None else quality.regression_max,
             score_min=quality.score_min, seed=spec.trial.seed, scorers=here / "scorers" if here.is_dir() else None,
             redirect=os.environ.get("WATERLINE_REDIRECT_PROVIDERS", ""),
+            standings=_standings(app, spec, server, data),
         )  # fmt: skip
         warn_of_prompts(work.cases, [manifest] if other is None else [manifest, other])
         if plan_only:
@@ -104,6 +105,19 @@ def evaluate(
     else:
         _show(done, address)
     raise SystemExit(result.exit_status)
+
+
+def _standings(app: str, spec: Any, server: Server | None, data: Path | None) -> dict[str, Any]:
+    """Which judges the server knows to be calibrated; without a server, or before it knows the app, none is."""
+    from waterline.evals.judged import Standing
+
+    if not spec.judges or (server is None and not (data_folder(data) / SERVER_FILE).exists()):
+        return {}
+    server = server or Server.find(data)
+    if all(known["name"] != app for known in server.ask("GET", "/api/apps")):
+        return {}
+    rows = server.ask("GET", f"/api/apps/{app}/judges")
+    return {row["name"]: msgspec.convert(row["standing"], Standing) for row in rows}
 
 
 def _foresee(plan: Any, as_json: bool) -> None:
@@ -215,6 +229,10 @@ def _show(done: Any, address: str) -> None:
         out.print(sentence, markup=False)
     if result.smallest is not None:
         out.print(f"this run would find a difference of {100 * result.smallest:.1f} points (80 % power)", markup=False)
+    for use in result.judges:
+        counts = f"{use.asked} asked, {use.passed} yes, {use.no_verdict} without a verdict"
+        gates = "calibrated" if use.standing.may_gate else "may not gate"
+        out.print(f"judge {use.standing.name}: {counts}; {gates}", markup=False)
     if result.provider == "simulated":
         out.print("the simulated provider answered: this says nothing of quality", markup=False)
     out.print(f"{result.word}: {result.reason}", markup=False, soft_wrap=True)

@@ -7,6 +7,7 @@ from markupsafe import Markup, escape
 from msgspec import Struct
 
 from waterline.access.roles import Action
+from waterline.console.distribution_drawing import distributions
 from waterline.console.frame import Ask, View, url
 from waterline.control.experiments import CHANGES
 from waterline.core.errors import Refused
@@ -48,7 +49,7 @@ async def experiment(ask: Ask) -> View:
     context: dict[str, Any] = {
         "e": found, "result": found.result, "plan": found.result.plan, "page": page, "given": kept, "after": after,
         "badges": BADGES, "changes": CHANGES if found.head.against else (), "share": share, "points": points,
-        "p_value": p_value, "beside": beside(found.result),
+        "p_value": p_value, "beside": beside(found.result), "charts": distributions(found.result),
         "next": url(here, **kept, after=str(page.next)) if page is not None and page.next else "",
         "first_page": url(here, **kept), "of_tag": lambda tag: url(here, **{**kept, "tag": tag}),
     }  # fmt: skip

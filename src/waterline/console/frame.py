@@ -63,6 +63,7 @@ NAVIGATION = (
         (
             ("/experiments", "Evaluations", Action.EXPERIMENT_READ),
             ("/load-lines", "Load lines", Action.LOAD_LINE_READ),
+            ("/judges", "Judges", Action.JUDGE_READ),
             ("/cases", "Cases", Action.CASE_LIST),
             ("/review", "Review", Action.CASE_READ),
             ("/coverage", "Coverage", Action.CASE_READ),

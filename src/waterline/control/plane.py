@@ -31,6 +31,8 @@ from waterline.control.feedback import FeedbackDesk
 from waterline.control.gates import in_force, record_stays
 from waterline.control.harvest import Harvest
 from waterline.control.incidents import IncidentDesk, canary_rolled_back
+from waterline.control.judge_calls import JudgeCalls
+from waterline.control.judges import Judges
 from waterline.control.promotion import Gatekeeper
 from waterline.control.providers import AppProviders, app_providers
 from waterline.control.review import Review
@@ -132,6 +134,8 @@ class Plane:
         self.feedback = FeedbackDesk(store, deps.apps, deps.clock_us, drain, self._release_of)
         self.harvest = Harvest(store, deps.clock_us, self._known_app, drain, embedder)
         self.shadows = Shadows(store=store, deps=deps, resolve=self._resolved, ready=shadow_ready, late=late)
+        calls = JudgeCalls(deps, upstreams, store, self._known_app)
+        self.judges = Judges(store, deps.clock_us, self._known_app, calls, drain)
         self.canaries = Canaries(
             store=store, moves=moves, live=live, clock_us=deps.clock_us, purpose=deps.purpose, promote=self.promote,
             resolve=self._resolved, spec_of=lambda app: self._known_app(app).spec,

@@ -109,6 +109,7 @@ class Tally:
         self.tags = tags
         self.sides: dict[Arm, dict[str, Side]] = {"first": {}, "second": {}}
         self.latencies: dict[Arm, list[float]] = {"first": [], "second": []}
+        self.prices: dict[Arm, list[int]] = {"first": [], "second": []}
         self.bench = Bench()
 
     def add(self, answer: Answer) -> None:
@@ -129,6 +130,7 @@ class Tally:
             side.unpriced += 1
         else:
             side.cost_nano_usd += answer.cost_nano_usd
+            self.prices[answer.arm].append(answer.cost_nano_usd)
 
     def score(self, arm: Arm, case: str, repeats: int) -> float:
         """The share of repeats passed; a repeat that was never answered is a failed one."""
@@ -159,6 +161,9 @@ class ArmFigures(Struct, frozen=True):
     ms_p50: Estimate | None
     ms_p95: float | None
     ms_p95_interval: Estimate | None
+    scores: tuple[int, ...] = ()  # cases by how many of their repeats passed, from none to all
+    ms_spread: tuple[float, ...] = ()  # of whole answers: quantiles at every hundredth, from the least to the most
+    usd_spread: tuple[float, ...] = ()  # of priced answers
 
 
 class Result(Struct, frozen=True):
@@ -282,7 +287,25 @@ def _figures(plan: Plan, tally: Tally, arm: Arm, cases: Sequence[str], scores: S
         ms_p50=quantile_interval(latencies, 0.5),
         ms_p95=quantile(latencies, 0.95),
         ms_p95_interval=quantile_interval(latencies, 0.95),
+        scores=_by_passed(sides, plan.repeats),
+        ms_spread=_spread(latencies),
+        usd_spread=tuple(nano / 1e9 for nano in _spread(tally.prices[arm])),
     )
+
+
+def _by_passed(sides: Sequence[Side], repeats: int) -> tuple[int, ...]:
+    counts = [0] * (repeats + 1)
+    for side in sides:
+        counts[min(side.passed, repeats)] += 1
+    return tuple(counts)
+
+
+def _spread(values: Sequence[float]) -> tuple[float, ...]:
+    """101 observed values at even ranks; () for none."""
+    if not values:
+        return ()
+    ordered, last = sorted(values), len(values) - 1
+    return tuple(ordered[round(last * place / 100)] for place in range(101))
 
 
 def _cost_difference(plan: Plan, tally: Tally, cases: Sequence[str]) -> Estimate | None:

@@ -20,12 +20,13 @@ class Swept(Struct, frozen=True):
 
 def sweep(tx: Tx, app: str, bodies_before_us: int, rows_before_us: int) -> Swept:
     """One batch of one app: bodies of traces begun before the one moment, whole traces begun before the other, with
-    their bodies, index entries, verdicts, feedback and what waits to become a case. An open trace stays. Call it again
-    while `more`."""
+    their bodies, index entries, verdicts, feedback and what waits to become a case or to be labelled. An open trace
+    stays. Call it again while `more`."""
     old = tx.all("retention.old_traces", app=app, before_us=rows_before_us, limit=AT_ONCE)
     for name in ("delete_feedback", "delete_verdicts", "delete_deleted_response"):
         tx.many(f"retention.{name}", [{"id": row["id"]} for row in old])
     tx.many("candidates.forget_of_trace", [{"id": row["id"]} for row in old])
+    tx.many("judges.forget_of_trace", [{"id": row["id"]} for row in old])
     for name in ("delete_trace_bodies", "delete_text", "delete_trace"):
         tx.many(f"retention.{name}", [{"n": row["n"]} for row in old])
     bodies = tx.run("retention.delete_bodies", app=app, before_us=bodies_before_us, limit=AT_ONCE)
