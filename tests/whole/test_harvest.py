@@ -5,8 +5,10 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
+from typer.testing import CliRunner
 from whole_app import App, Reply, Route, Server, Sim, send
 
+from waterline.cli import app as cli
 from waterline.providers.simulated_script import Answer, Target
 
 SET = "grown"
@@ -232,3 +234,30 @@ def test_coverage_looks_at_one_request_a_session_says_its_share_and_shows_a_pict
     assert 'aria-label="3 of 4 requests' in page
     server.ask("POST", "/api/subjects/erasure", {"subject": "somebody"})
     assert server.ask("GET", f"{place}/coverage") is None  # an example may have been theirs
+
+
+def test_the_queue_is_worked_through_on_the_command_line(shop: App) -> None:
+    def run(*words: str, status: int = 0) -> str:
+        environ = {"WATERLINE_URL": shop.server.url, "WATERLINE_KEY": shop.server.key}
+        done = CliRunner().invoke(cli, list(words), env=environ)
+        assert done.exit_code == status, done.output
+        return done.stdout
+
+    shop.chat("Who paints the hull of a trawler")
+    shop.chat("Where can I buy fresh squid")
+    told = run(
+        "harvest", shop.name, "--by", "filter", "--basis", "consent", "--set", "typed", "--search", "hull trawler"
+    )
+    assert "1 candidates: filter 1" in told
+    run("harvest", shop.name, "--by", "filter", "--basis", "consent", "--set", "typed", "--search", "squid")
+    first, second = (row["n"] for row in waiting(shop, "typed"))
+    assert "hull of a trawler" in run("review", "list", shop.name, "--set", "typed")
+    assert '"consent"' in run("review", "show", str(first))
+    run("review", "skip", str(second))
+    assert "typed@1" in run("review", "accept", str(first), "--contains", "the yard", "--tag", "yard")
+    run("review", "reject", str(second), "--reason", "no question of ours")
+    assert run("review", "show", str(second)).count("no question of ours") == 1
+    (row,) = shop.server.ask("GET", f"/api/apps/{shop.name}/case-sets/typed/cases")["rows"]
+    assert (row["case"]["expect"], row["case"]["tags"]) == ({"contains": ["the yard"]}, ["yard"])
+    assert "have no case of likeness" in run("cases", "coverage", shop.name, "--set", "typed")
+    assert "Nothing of this person is here" in run("subject", "erase", "nobody", "--yes")

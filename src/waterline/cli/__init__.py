@@ -20,6 +20,7 @@ from waterline.cli import (
     mcp,
     models,
     releases,
+    review,
     router,
     run,
     sessions,
@@ -73,6 +74,7 @@ app.add_typer(cache.app, name="cache", help="The semantic cache: calibrate it on
 app.add_typer(judge.app, name="judge", help="Models that judge answers: label, calibrate, compare.")
 app.add_typer(models.app, name="model", help="Local models: pull and list.")
 app.add_typer(mcp.app, name="mcp", help="Tools of an MCP server: look at them and accept them.")
+app.add_typer(review.app, name="review", help="What may become a case: list, show, accept, reject.")
 app.add_typer(subject.app, name="subject", help="Erase a person.")
 app.add_typer(audit.app, name="audit", help="The audit log: show, export, verify.")
 app.command("simulate")(simulate.simulate)

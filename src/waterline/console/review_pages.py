@@ -61,7 +61,8 @@ async def candidate(ask: Ask) -> View:
     turns = one.case.turns() if one.case is not None else ()
     context: dict[str, Any] = {
         "c": one, "case": one.case, "answer": answer, "taken": taken and one.state == "waiting", "turns": turns,
-        "may_review": ask.may(Action.CASE_REVIEW), "names": maybe_names("\n".join(t.content for t in turns)),
+        "may_review": ask.may(Action.CASE_REVIEW),
+        "names": dict.fromkeys(name for turn in turns for name in maybe_names(turn.content)),
         "fields": _fields(one.case), "splits": SPLITS, "split_names": SPLIT_NAMES, "found_names": FOUND_NAMES,
         "editable": len(turns) <= MOST_TURNS, "least": LIKE_EDIT,
         "queue": url("/review", app=one.app, set=one.set_name),

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
+from waterline.core.language import STOP_WORDS
 from waterline.core.nearness import normal
 from waterline.core.verdict import Estimate
 from waterline.evals.near import COVERED_COSINE, COVERED_JACCARD, Embed, Index
@@ -97,4 +98,5 @@ def _name(texts: Sequence[str], overall: Counter[str], n: int) -> str:
 
 
 def _words(text: str) -> set[str]:
-    return {word for word in normal(text).split() if not word.isdigit()}
+    told = text.replace("[email]", " ").replace("[number]", " ")
+    return {word for word in normal(told).split() if not word.isdigit() and word not in STOP_WORDS}

@@ -26,8 +26,8 @@ def test_what_no_case_is_near_is_counted_with_its_interval_and_grouped_by_what_i
     assert sum(found.bins) == 14
     assert [group.requests for group in found.groups] == [7, 4]
     assert (found.alone, found.left) == (1, 0)
-    assert {"sailing", "boat", "rent", "lake", "people"} & set(found.groups[0].name.split())
-    assert {"dogs", "restaurant", "allowed", "table"} & set(found.groups[1].name.split())
+    assert set(found.groups[0].name.split()) <= {"sailing", "boat", "rent", "lake"}
+    assert set(found.groups[1].name.split()) <= {"dogs", "restaurant", "allowed", "table"}
     assert found.groups[0].example in BOATS
 
 
