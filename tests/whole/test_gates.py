@@ -154,6 +154,28 @@ def test_two_keys_of_one_person_are_one_person(port):
     assert "built by Dev, and night shift is the same person" in said.stderr
 
 
+def test_a_canary_begins_at_the_gates_too(port):
+    made = port.build("ninth")
+    refused = port.run("canary", "start", "gated", made, "--to", "production")
+    assert refused.exit_code == 1
+    assert "approval: NOT PASSED" in refused.stderr
+    assert port.server.ask("GET", "/api/canaries", app="gated")["rows"] == []
+
+
+def test_a_load_line_is_recorded_as_what_it_says_of_itself(port):
+    made, other = port.build("tenth"), port.build("eleventh")
+    key = port.keys["Dev"]
+
+    def record(document: dict[str, Any], exit_status: int = 0) -> Any:
+        body = {"app": "gated", "release": made, "exit_status": exit_status, "json": json.dumps(document), "html": ""}
+        return port.send("POST", "/api/load-lines", body, key)
+
+    assert "is of release" in record({"release": other}).json["error"]["message"]
+    assert "It ended with 1, not with 0" in record({"release": made, "exit_status": 1}).json["error"]["message"]
+    assert record({"release": made, "exit_status": 0, "objectives_id": "0" * 64}).json["valid"] is False
+    assert record({"release": made, "exit_status": 0}).json["valid"] is True
+
+
 @pytest.mark.slow
 def test_up_starts_the_first_release_and_says_which_gates_nobody_passed(port, tmp_path, sim):
     folder = tmp_path / "first"

@@ -13,18 +13,19 @@ import msgspec
 from msgspec import Struct
 
 from waterline.access.roles import person_id
-from waterline.core.app_spec import AppSpec, parse_spec
+from waterline.core.app_spec import AppSpec, asks_less, parse_spec
+from waterline.core.case import set_id_of
 from waterline.core.errors import Refused
-from waterline.core.gates import LIVE, SCORE_MIN, GateName, Gates, loosened
+from waterline.core.gates import LIVE, SCORE_MIN, GateName, Gates, named_cases
 from waterline.core.ids import sha256_hex, short
 from waterline.core.release import StoredRelease, parse_release
 from waterline.core.rollout import Share
 from waterline.evals.experiment import Result
 from waterline.rollout.moves import before, moves_of
-from waterline.store import approvals, experiments, incidents, keys, load_lines, releases, rollouts
+from waterline.store import approvals, cases, experiments, incidents, keys, load_lines, releases, rollouts
 from waterline.store.approvals import Approval
 from waterline.store.db import Tx
-from waterline.store.experiments import ExperimentHead
+from waterline.store.experiments import ExperimentHead, ItemFilter
 from waterline.trials.ci_report import points, share
 from waterline.trials.load_line import objectives_id
 
@@ -59,6 +60,7 @@ class ApprovalView(Struct, frozen=True):
     note: str
     holds: bool
     why_not: str = ""
+    key_by_author: bool = False  # the author made the key that it was given with: look twice
 
 
 class GateReport(Struct, frozen=True):
@@ -177,7 +179,7 @@ def record_stays(now: AppSpec, brought: AppSpec) -> str:
     """Why the environment record in force stays at a promotion, although the release brings another; "": it does not.
     No promotion asks less of the next one, nor changes what load lines were measured under: an operator does, and says
     so (`waterline limits`)."""
-    if less := loosened(now.all_gates, brought.all_gates):
+    if less := asks_less(now, brought):
         return f"the one built with the release asks less ({'; '.join(less)})"
     measured = any("load_line" in gates.requires for gates in now.gates.values())
     if measured and objectives_id(now.objectives) != objectives_id(brought.objectives):
@@ -267,11 +269,14 @@ def _evaluation(at: _Looked) -> Gate:
             return Gate("evaluation", "does_not_apply", "it is the release that others are compared with")
         against = known[0]
     next_ = _evaluate(at, against)
+    asked, missing = _case_set(at)
+    if missing:
+        return Gate("evaluation", "not_passed", missing, next=f"waterline cases list {at.stored.app}")
     unfit, seen = "", list[Evidence]()
     heads = [h for h in experiments.list_of(at.tx, at.stored.app, at.stored.id, 200) if h.against == against]
     for head in heads:
         result = _result(at.tx, head.id)
-        why_not = _unfit(at, head, result) if result is not None else "cannot be read"
+        why_not = _unfit(at, head, result, asked) if result is not None else "cannot be read"
         if result is None or why_not:
             unfit = unfit or f"experiment {short(head.id)} of {_day(head.at_us)} {why_not}"
             seen = seen or [Evidence("experiment", head.id)]
@@ -291,20 +296,52 @@ def _judged(at: _Looked, head: ExperimentHead, result: Result, recorded: int, ne
         f"{figure} on {head.cases} cases x {head.repeats}"
     )
     evidence = [Evidence("experiment", head.id)]
+    if failing := _must_pass(at, head):
+        return Gate("evaluation", "not_passed", f"{text}; {failing}", evidence, next_)
     if head.word in ("better", "non-inferior", "passed"):
         return Gate("evaluation", "passed", text, evidence)
     return Gate("evaluation", "not_passed", text, evidence, next_)
 
 
-def _unfit(at: _Looked, head: ExperimentHead, result: Result) -> str:
+def _case_set(at: _Looked) -> tuple[str, str]:
+    """The digest (or its first digits) of the cases that must have been asked, "" for any; or what is missing. Of a set
+    of the server it is the newest version: a case that was added since must have been asked too."""
+    wanted = named_cases(at.gates.evaluation_cases)
+    if wanted is None or wanted.digest:
+        return wanted.digest if wanted is not None else "", ""
+    newest = cases.head(at.tx, at.stored.app, wanted.name)
+    if newest is None:
+        return "", f'the app has no case set "{wanted.name}"'
+    if not wanted.split:
+        return newest.digest, ""
+    found = cases.digests(at.tx, at.stored.app, wanted.name, newest.version, wanted.split)
+    return set_id_of(found), "" if found else f'no case of the set "{wanted.name}" is in {wanted.split}'
+
+
+def _must_pass(at: _Looked, head: ExperimentHead) -> str:
+    """Which case that must pass did not; "": every answer of all of them passed."""
+    tags = at.gates.evaluation_must_pass
+    if tags and experiments.count(at.tx, head.id, ItemFilter()) < head.cases:
+        return "its cases are not all on record"
+    for tag in tags:
+        if not experiments.count(at.tx, head.id, ItemFilter(tag=tag)):
+            return f'none of its cases has the tag "{tag}"'
+        if failed := experiments.count(at.tx, head.id, ItemFilter(tag=tag, passed=0)):
+            return f'{failed} of its cases with the tag "{tag}" did not pass'
+    return ""
+
+
+def _unfit(at: _Looked, head: ExperimentHead, result: Result, asked: str) -> str:
     """Why an evaluation is no evidence here, neither way; "" if it is."""
     plan, margin = result.plan, at.gates.evaluation_margin or 0.0
     if head.word == "unknown":
-        return f"could not tell{f'; about {result.more_cases} more cases would' if result.more_cases else ''}"
+        more = f"; about {result.more_cases} more cases would" if result.more_cases else ""
+        return f"could not tell{more}: {result.reason[:200]}"
     if (at.now_us - head.at_us) / DAY_US > at.gates.evaluation_days:
         return f"is older than {at.gates.evaluation_days} days"
-    if not plan.case_set.startswith(at.gates.evaluation_cases):
-        return f"asked case set {short(plan.case_set)}, not {short(at.gates.evaluation_cases)}"
+    if not plan.case_set.startswith(asked):
+        named = f' (the newest "{at.gates.evaluation_cases}")' if asked != at.gates.evaluation_cases else ""
+        return f"asked case set {short(plan.case_set)}, not {short(asked)}{named}"
     if plan.against and (plan.margin or 0.0) > margin + CLOSE:
         return f"was held to a margin of {plan.margin:g}, and {margin:g} is allowed"
     floor = at.spec.objectives.quality.score_min
@@ -323,10 +360,12 @@ def _simulated(stored: StoredRelease) -> bool:
 
 
 def _evaluate(at: _Looked, against: str) -> str:
-    command = f"waterline eval {at.stored.app} --release {short(at.stored.id)} --cases APP_DIR/cases"
+    wanted = named_cases(at.gates.evaluation_cases)
+    named = f"{wanted.name}{f' --split {wanted.split}' * bool(wanted.split)}" if wanted is not None else ""
+    command = f"waterline eval {at.stored.app} --release {short(at.stored.id)} --cases {named or 'APP_DIR/cases'}"
     compared = f" --against {short(against)} --margin {at.gates.evaluation_margin or 0.0:g}" if against else ""
-    cases = f" (case set {at.gates.evaluation_cases[:12]})" if at.gates.evaluation_cases else ""
-    return f"{command}{compared}{cases}"
+    digest = f" (case set {wanted.digest[:12]})" if wanted is not None and wanted.digest else ""
+    return f"{command}{compared}{digest}"
 
 
 def _result(tx: Tx, experiment: str) -> Result | None:
@@ -364,12 +403,15 @@ def _view(at: _Looked, one: Approval, shown: str) -> ApprovalView:
         why_not = "it was given on other evidence than there is now, or the release was rolled back since"
     elif key is not None and key.revoked_us is not None:
         why_not = "the key that gave it was revoked since"
-    return ApprovalView(one.who, one.person, one.at_us, one.note, not why_not, why_not)
+    by_author = key is not None and person_id(key.created_by) == person_id(author(at.stored))
+    return ApprovalView(one.who, one.person, one.at_us, one.note, not why_not, why_not, by_author)
 
 
 def _approval(at: _Looked, given: list[ApprovalView]) -> Gate:
     holding = [one for one in given if one.holds]
-    said = [f"{one.who} on {_day(one.at_us)}" for one in holding]
+    said = [
+        f"{one.who} on {_day(one.at_us)}{' (with a key that the author made)' * one.key_by_author}" for one in holding
+    ]
     said += [f"{one.who}'s of {_day(one.at_us)} does not count: {one.why_not}" for one in given if not one.holds]
     text = f"{len(holding)} of {at.gates.approvals}{': ' if said else ''}{'; '.join(said)}"
     evidence = [Evidence("approval", one.person) for one in holding]

@@ -54,10 +54,9 @@ from waterline.control.views import (
     TracePage,
     TraceView,
 )
-from waterline.core.app_spec import UNLIMITED, AppSpec, Priority, Spending, parse_spec, spec_id
+from waterline.core.app_spec import UNLIMITED, AppSpec, Priority, Spending, asks_less, parse_spec, spec_id
 from waterline.core.channel_prices import month_of
 from waterline.core.errors import NotReplayable, Refused
-from waterline.core.gates import loosened
 from waterline.core.ids import is_trace_id, sha256_hex
 from waterline.core.prices import PriceTable
 from waterline.core.release import Release, StoredRelease, parse_release, release_id
@@ -495,7 +494,7 @@ class Plane:
         self._known_app(spec.name)
 
         def write(tx: Tx) -> None:
-            less = "; ".join(loosened(in_force(tx, spec.name).all_gates, spec.all_gates))
+            less = "; ".join(asks_less(in_force(tx, spec.name), spec))
             if less:
                 require(who, Action.GATE_OVERRIDE)
                 if not why.strip():

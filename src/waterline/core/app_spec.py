@@ -14,7 +14,7 @@ from waterline.core.canary import Canary, Shadow
 from waterline.core.channels import Channels
 from waterline.core.conversing import Conversing
 from waterline.core.defaults import with_default_objects
-from waterline.core.gates import NONE, Gates
+from waterline.core.gates import NONE, SCORE_MIN, Gates, loosened
 from waterline.core.ids import sha256_hex
 from waterline.core.judge import Judge
 
@@ -179,6 +179,16 @@ class AppSpec(Struct, frozen=True, omit_defaults=True):
     @property
     def all_gates(self) -> dict[str, Gates]:
         return {env: self.gates_of(env) for env in self.gates}
+
+
+def asks_less(now: AppSpec, then: AppSpec) -> list[str]:
+    """What `then` asks less of a release than `now`, in words; empty: it is at least as strict."""
+    found = loosened(now.all_gates, then.all_gates)
+    was, is_ = now.objectives.quality.score_min, then.objectives.quality.score_min
+    for env, gates in now.gates.items():
+        if "evaluation" in gates.requires and gates.evaluation_against == SCORE_MIN and (is_ or 0.0) < (was or 0.0):
+            found.append(f'"{env}": score_min {was:g} -> {is_ or 0.0:g}')
+    return found
 
 
 def encode_spec(spec: AppSpec) -> bytes:

@@ -1,6 +1,7 @@
 """What an environment asks of a release before users get it: [environments.<env>] in app.toml, a part of the
 environment record."""
 
+import re
 from collections.abc import Mapping
 from typing import Literal, get_args
 
@@ -19,11 +20,27 @@ class Gates(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True)
     evaluation_days: int = 30
     evaluation_against: str = LIVE  # or "score_min", or the first digits of a release
     evaluation_margin: float | None = None
-    evaluation_cases: str = ""  # the first digits of a case set's digest; "": any
+    evaluation_cases: str = ""  # see `named_cases`; "": any
+    evaluation_must_pass: tuple[str, ...] = ()  # tags: of their cases every answer passes
     approvals: int = 1
 
 
 NONE = Gates()
+_CASES = re.compile(r"(?P<digest>[0-9a-f]{8,64})|(?P<name>[a-z0-9][a-z0-9_-]{0,63})(:(?P<split>tuning|held_out))?")
+
+
+class NamedCases(Struct, frozen=True):
+    """The first digits of a set's digest; or a set of the server, in its newest version, perhaps one side of it."""
+
+    digest: str = ""
+    name: str = ""
+    split: str = ""
+
+
+def named_cases(text: str) -> NamedCases | None:
+    """None: it is neither."""
+    found = _CASES.fullmatch(text)
+    return NamedCases(*(found[part] or "" for part in ("digest", "name", "split"))) if found else None
 
 
 def loosened(now: Mapping[str, Gates], then: Mapping[str, Gates]) -> list[str]:
@@ -60,6 +77,11 @@ def _less_evaluated(now: Gates, then: Gates) -> list[str]:
         found.append(f"evaluation_margin {now.evaluation_margin or 0.0:g} -> {then.evaluation_margin or 0.0:g}")
     if then.evaluation_against != now.evaluation_against:
         found.append(f'evaluation_against "{now.evaluation_against}" -> "{then.evaluation_against}"')
-    if now.evaluation_cases and not then.evaluation_cases.startswith(now.evaluation_cases):
+    was, is_ = named_cases(now.evaluation_cases), named_cases(then.evaluation_cases)
+    longer = was is not None and is_ is not None and was.digest != "" and is_.digest.startswith(was.digest)
+    if now.evaluation_cases and now.evaluation_cases != then.evaluation_cases and not longer:
         found.append(f'evaluation_cases "{now.evaluation_cases}" -> "{then.evaluation_cases or "any"}"')
+    for tag in now.evaluation_must_pass:
+        if tag not in then.evaluation_must_pass:
+            found.append(f'evaluation_must_pass without "{tag}"')
     return found

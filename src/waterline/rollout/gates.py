@@ -5,14 +5,20 @@ from collections.abc import Mapping
 from typing import Any
 
 from waterline.core.app_spec import Quality
-from waterline.core.gates import GATE_NAMES, LIVE, SCORE_MIN, GateName, Gates
+from waterline.core.gates import GATE_NAMES, LIVE, SCORE_MIN, GateName, Gates, named_cases
 from waterline.rollout import keys
 from waterline.rollout.reading import Place, did_you_mean, read_table
 
 _DIGITS = re.compile(r"[0-9a-f]{8,64}")
 _OF: Mapping[GateName, tuple[str, ...]] = {
     "load_line": ("load_line_days",),
-    "evaluation": ("evaluation_days", "evaluation_against", "evaluation_margin", "evaluation_cases"),
+    "evaluation": (
+        "evaluation_days",
+        "evaluation_against",
+        "evaluation_margin",
+        "evaluation_cases",
+        "evaluation_must_pass",
+    ),
     "no_open_incident": (),
     "approval": ("approvals",),
 }
@@ -48,9 +54,13 @@ def _evaluation(place: Place, gates: Gates, quality: Quality) -> None:
     if against not in (LIVE, SCORE_MIN) and not _DIGITS.fullmatch(against):
         text = f'"{against}" is neither "{LIVE}", "{SCORE_MIN}" nor the first digits of a release'
         place.wrong("evaluation_against", text, f'Write evaluation_against = "{LIVE}", or 8 to 64 digits of a release')
-    if gates.evaluation_cases and not _DIGITS.fullmatch(gates.evaluation_cases):
-        text = f'"{gates.evaluation_cases}" is not the digest of a case set'
-        place.wrong("evaluation_cases", text, "Write its first 8 to 64 digits, as `waterline eval --plan --json` says")
+    if gates.evaluation_cases and named_cases(gates.evaluation_cases) is None:
+        text = f'"{gates.evaluation_cases}" is neither a case set nor the digest of one'
+        remedy = 'Write its name, perhaps with ":held_out" or ":tuning", or the first 8 to 64 digits of its digest'
+        place.wrong("evaluation_cases", text, remedy)
+    for tag in gates.evaluation_must_pass:
+        if not tag.strip() or "|" in tag:
+            place.wrong("evaluation_must_pass", f'"{tag}" is no tag of a case', 'Write such as ["regression"]')
     if against == SCORE_MIN:
         if gates.evaluation_margin is not None:
             text = '"evaluation_margin" is of a comparison, but "evaluation_against" is "score_min"'

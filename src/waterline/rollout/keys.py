@@ -54,6 +54,7 @@ GATES: Keys = {
     "evaluation_against": TEXT,
     "evaluation_margin": Key("number", low=0, high=1),
     "evaluation_cases": TEXT,
+    "evaluation_must_pass": Key("texts"),
     "approvals": Key("whole", low=1, high=10),
 }
 PROVIDERS = ("openai", "anthropic", "gemini", "local", "simulated")

@@ -80,6 +80,12 @@ def head(tx: Tx, app: str, name: str) -> Version | None:
     return next(iter(versions(tx, app, name, 1)), None)
 
 
+def digests(tx: Tx, app: str, name: str, number: int, split: str = "") -> list[str]:
+    """Of every case of a version, or of one side of it."""
+    rows = tx.all("cases.digests", app=app, set_name=name, version=number, split=split or None)
+    return [row["digest"] for row in rows]
+
+
 def version(tx: Tx, app: str, name: str, number: int) -> Version | None:
     rows = tx.all("cases.versions", app=app, set_name=name, version=number, limit=1)
     return Version(**rows[0]) if rows else None

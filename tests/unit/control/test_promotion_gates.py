@@ -15,6 +15,7 @@ from waterline.control.gates import GateReport, in_force, record_stays
 from waterline.control.incidents import IncidentBody, IncidentDesk, opened
 from waterline.control.promotion import Gatekeeper
 from waterline.core.app_spec import AppSpec, Objectives, Quality, encode_spec
+from waterline.core.case import Case, Expect, case_set_id
 from waterline.core.errors import PermissionDenied, Refused
 from waterline.core.gates import GATE_NAMES, Gates
 from waterline.core.ids import sha256_hex
@@ -24,7 +25,7 @@ from waterline.core.verdict import Estimate, Outcome
 from waterline.evals.experiment import Plan, Result
 from waterline.rollout.live import Live
 from waterline.rollout.moves import Moves, parse_weight
-from waterline.store import approvals, audit_log, experiments, keys, load_lines, releases, rollouts
+from waterline.store import approvals, audit_log, cases, experiments, keys, load_lines, releases, rollouts
 from waterline.store.db import Store, Tx
 from waterline.trials.load_line import objectives_id
 
@@ -297,6 +298,57 @@ def test_only_the_declared_cases_count(harbour: Harbour) -> None:
     assert harbour.state(harbour.b, "evaluation")[0] == "passed"
 
 
+def test_a_case_that_was_added_voids_evaluations_that_did_not_ask_it(harbour: Harbour) -> None:
+    """What fails in production becomes a case, and blocks the next release until it was asked."""
+
+    def grow(*ids: str) -> str:
+        new = [
+            Case(id=i, input=i, expect=Expect(contains=("x",)), split="held_out" if i == "c" else "tuning") for i in ids
+        ]
+        made = harbour.store.write_sync(lambda tx: cases.add_version(tx, "school", "front", new, (), "Ana", "", 1))
+        assert made is not None
+        return made.digest
+
+    first = grow("a", "b")
+    gates = Gates(("evaluation",), evaluation_cases="front")
+    harbour.put(msgspec.structs.replace(harbour.spec, gates={ENV: gates}))
+    harbour.compare(harbour.b, harbour.a, case_set=first)
+    assert harbour.state(harbour.b, "evaluation")[0] == "passed"
+    second = grow("c")
+    assert 'the newest "front"' in harbour.state(harbour.b, "evaluation")[1]
+    assert "--cases front --against" in harbour.report(harbour.b).gates[0].next
+    harbour.compare(harbour.b, harbour.a, case_set=second)
+    assert harbour.state(harbour.b, "evaluation")[0] == "passed"
+
+    side = msgspec.structs.replace(gates, evaluation_cases="front:held_out")
+    harbour.put(msgspec.structs.replace(harbour.spec, gates={ENV: side}))
+    assert "--cases front --split held_out" in harbour.report(harbour.b).gates[0].next
+    held_out = case_set_id([Case(id="c", input="c", expect=Expect(contains=("x",)), split="held_out")])
+    harbour.compare(harbour.b, harbour.a, case_set=held_out)
+    assert harbour.state(harbour.b, "evaluation")[0] == "passed"
+    nowhere = msgspec.structs.replace(gates, evaluation_cases="back")
+    harbour.put(msgspec.structs.replace(harbour.spec, gates={ENV: nowhere}))
+    assert harbour.state(harbour.b, "evaluation") == ("not_passed", 'the app has no case set "back"')
+
+
+def test_cases_that_must_pass_hold_a_release_that_is_no_worse_as_a_whole(harbour: Harbour) -> None:
+    gates = Gates(("evaluation",), evaluation_must_pass=("regression",))
+    harbour.put(msgspec.structs.replace(harbour.spec, gates={ENV: gates}))
+
+    def record(passed: int, tag: str = "regression", rows: int = 200) -> str:
+        made = harbour.compare(harbour.b, harbour.a)
+        tags = {n: (tag,) if n < 3 else () for n in range(rows)}
+        items = [experiments.ItemRow(n, f"c{n}", tags[n], "same", passed if n == 0 else 1, b"{}") for n in range(rows)]
+        harbour.store.write_sync(lambda tx: experiments.add_items(tx, made, items))
+        return harbour.state(harbour.b, "evaluation")[1]
+
+    assert record(0).endswith('1 of its cases with the tag "regression" did not pass')
+    assert record(1, tag="price").endswith('none of its cases has the tag "regression"')
+    assert record(1, rows=9).endswith("its cases are not all on record")
+    record(1)
+    assert harbour.state(harbour.b, "evaluation")[0] == "passed"
+
+
 def test_a_threshold_can_be_the_measure(harbour: Harbour) -> None:
     harbour.put(
         msgspec.structs.replace(harbour.spec, gates={ENV: Gates(("evaluation",), evaluation_against="score_min")})
@@ -493,6 +545,17 @@ def test_an_approval_ends_with_the_key_that_gave_it(harbour: Harbour) -> None:
     assert harbour.approve(EVE, harbour.b).passed
     harbour.store.write_sync(lambda tx: keys.revoke(tx, EVE.key_id, 2))
     assert "revoked since" in harbour.state(harbour.b, "approval")[1]
+
+
+def test_an_approval_with_a_key_that_the_author_made_is_said_to_be_one(harbour: Harbour) -> None:
+    """It counts: in a small house the owner makes all keys. Whoever promotes looks twice."""
+    harbour.put(msgspec.structs.replace(harbour.spec, gates={ENV: Gates(("approval",))}))
+    row = keys.KeyRow(EVE.key_id, "d" * 64, "person", "Eve", "", "", "developer", False, 1, "Ana")
+    harbour.store.write_sync(lambda tx: keys.add(tx, row))
+    found = harbour.approve(EVE, harbour.b)
+    assert found.passed
+    assert found.approvals[0].key_by_author
+    assert "with a key that the author made" in found.gates[0].says
 
 
 # --- at the same moment ---------------------------------------------------------------------------------------------

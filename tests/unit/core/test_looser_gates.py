@@ -3,11 +3,11 @@
 import pytest
 from msgspec.structs import replace
 
-from waterline.core.app_spec import AppSpec, Objectives, Quality
-from waterline.core.gates import GATE_NAMES, Gates, loosened
+from waterline.core.app_spec import AppSpec, Objectives, Quality, asks_less
+from waterline.core.gates import GATE_NAMES, Gates, loosened, named_cases
 
 NOW = Gates(GATE_NAMES, load_line_days=14, evaluation_days=14, evaluation_margin=0.05, evaluation_cases="ab" * 8,
-            approvals=2)  # fmt: skip
+            evaluation_must_pass=("regression",), approvals=2)  # fmt: skip
 
 
 def test_the_same_and_the_stricter_are_not_looser() -> None:
@@ -29,6 +29,8 @@ def test_the_same_and_the_stricter_are_not_looser() -> None:
         ({"evaluation_against": "score_min"}, "evaluation_against"),
         ({"evaluation_cases": ""}, '-> "any"'),
         ({"evaluation_cases": "ab" * 7}, "evaluation_cases"),
+        ({"evaluation_cases": "front"}, "evaluation_cases"),
+        ({"evaluation_must_pass": ("price",)}, 'evaluation_must_pass without "regression"'),
         ({"approvals": 1}, "approvals 2 -> 1"),
     ],
 )
@@ -51,3 +53,29 @@ def test_the_margin_is_that_of_the_objectives_unless_it_is_said() -> None:
     gates = {"production": Gates(("evaluation",)), "beta": Gates(("evaluation",), evaluation_margin=0.1)}
     spec = AppSpec("a", gates=gates, objectives=Objectives(quality=Quality(regression_max=0.02)))
     assert {env: gates.evaluation_margin for env, gates in spec.all_gates.items()} == {"production": 0.02, "beta": 0.1}
+
+
+def test_a_lower_score_is_less_where_the_score_is_the_gate() -> None:
+    def declared(score: float, against: str) -> AppSpec:
+        gates = {"production": Gates(("evaluation",), evaluation_against=against)}
+        return AppSpec("a", gates=gates, objectives=Objectives(quality=Quality(score_min=score, regression_max=0.05)))
+
+    assert asks_less(declared(0.8, "score_min"), declared(0.7, "score_min")) == ['"production": score_min 0.8 -> 0.7']
+    assert asks_less(declared(0.8, "score_min"), declared(0.9, "score_min")) == []
+    assert asks_less(declared(0.8, "live"), declared(0.7, "live")) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("front", ("", "front", "")),
+        ("front:held_out", ("", "front", "held_out")),
+        ("3b8a45e9", ("3b8a45e9", "", "")),
+        ("front:all", None),
+        ("cases/front.jsonl", None),
+        ("", None),
+    ],
+)
+def test_cases_are_named_by_set_or_by_digest(text: str, named: tuple[str, str, str] | None) -> None:
+    found = named_cases(text)
+    assert (None if found is None else (found.digest, found.name, found.split)) == named

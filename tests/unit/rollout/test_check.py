@@ -259,8 +259,16 @@ SPOILT = [
         "production",
         'requires = ["evaluation"]\nevaluation_margin = 0.1\nevaluation_cases = "cases/"',
         11,
-        "not the digest of a case set",
-        "--plan --json",
+        "neither a case set nor",
+        "held_out",
+    ),
+    gated(
+        "gate_tag",
+        "production",
+        'requires = ["evaluation"]\nevaluation_margin = 0.1\nevaluation_must_pass = ["a|b"]',
+        11,
+        "is no tag",
+        "regression",
     ),
     gated(
         "gate_threshold",

@@ -53,6 +53,7 @@ VALUES (:app, :set_name, :name, :version, :open, :case_n)
 -- name: digests
 SELECT c.digest FROM case_members m JOIN cases c ON c.n = m.case_n
 WHERE m.app = :app AND m.set_name = :set_name AND m.since <= :version AND m.until > :version
+    AND c.split = :split --? split
 
 -- name: page
 SELECT c.digest, m.name, c.tags, c.split, c.found, c.trace, c.body, c.erased_us, m.since
