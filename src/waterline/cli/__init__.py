@@ -21,6 +21,7 @@ from waterline.cli import (
     models,
     releases,
     review,
+    robustness,
     router,
     run,
     sessions,
@@ -61,6 +62,7 @@ app.command("replay")(traces.replay)
 app.command("trial")(trial.trial)
 app.command("eval")(evaluate.evaluate)
 app.command("harvest")(harvest.harvest)
+app.command("robustness")(robustness.robustness)
 app.add_typer(traces.app, name="traces", help="List, show, search and follow traces.")
 cases.app.command("check")(case_leaks.check)
 cases.app.command("coverage")(case_coverage.coverage)

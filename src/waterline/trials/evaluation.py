@@ -8,7 +8,7 @@ with: an hour's outage says nothing about a release.
 
 import asyncio
 import tempfile
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,15 +28,12 @@ from waterline.trials.calls import Call, Caller
 from waterline.trials.instance import Instance
 from waterline.trials.journal import Journal
 from waterline.trials.judge_calls import Judges, install, nano
+from waterline.trials.patience import LATER, PROVIDERS_FAULT, Patience
 from waterline.trials.progress import Teller
 
 ENVIRONMENTS: dict[Arm, str] = {"first": "first", "second": "second"}
 GIVE_UP_S = 300.0
-ATTEMPTS = 6  # of one question that is told to come back later
-LONGEST_PAUSE_S = 60.0
 PATIENCE_S = 120.0  # without any answer, before the provider counts as gone
-LATER = frozenset(("rate_limited", "overloaded"))
-PROVIDERS_FAULT = LATER | {"provider_unavailable", "provider_timeout", "connection"}
 
 
 class Work(Struct, frozen=True):
@@ -159,7 +156,7 @@ class _Asker:
         self._offered = {arm: _tools(m) for arm, m in (("second", work.manifest), ("first", work.against)) if m}
         self._work, self._plan, self._journal, self._tally, self._tell = work, plan, journal, tally, tell
         self._judges: Judges | None = None
-        self._paused_until = 0.0
+        self._patiently = Patience()
         self._starved = ""
         self._answered_at: dict[Arm, float] = {}
         self._held: dict[Arm, list[Answer]] = {arm: [] for arm in plan.arms}  # lost since the arm's last whole answer
@@ -286,22 +283,6 @@ class _Asker:
             lambda: caller.chat(turns, model=case.route, extra=extra, give_up_s=GIVE_UP_S),
             lambda: self._gone(question.arm),
         )
-
-    async def _patiently(self, ask: Callable[[], Awaitable[Call]], gone: Callable[[], bool] = lambda: False) -> Call:
-        """Asks again while the provider says later."""
-        loop = asyncio.get_running_loop()
-        for attempt in range(ATTEMPTS):
-            while (pause := self._paused_until - loop.time()) > 0.0:  # noqa: ASYNC110  another's 429 may make it longer
-                await asyncio.sleep(pause)
-            call = await ask()
-            # A route that cools down after a 429 is unavailable, and says for how long.
-            later = call.code in LATER or (call.code in PROVIDERS_FAULT and call.retry_after_s is not None)
-            if not later or attempt == ATTEMPTS - 1 or gone():
-                return call
-            # Everybody waits: one caller's 429 is the provider's answer to all of them.
-            wait = call.retry_after_s if call.retry_after_s is not None else 2.0**attempt
-            self._paused_until = max(self._paused_until, loop.time() + min(wait, LONGEST_PAUSE_S))
-        raise AssertionError("the last attempt returns")
 
 
 def _answer(question: Question, call: Call, functions: Mapping[str, Function]) -> Answer:

@@ -13,6 +13,7 @@ from waterline.core.case import Case, Expect
 from waterline.core.money import Price, Usage
 from waterline.core.release import Release, Route
 from waterline.core.verdict import Estimate, Outcome
+from waterline.evals.robustness import robustness as judged_robustness
 from waterline.evals.scorers import Score
 from waterline.trials.asking import Asked, Question, RealModel
 from waterline.trials.calls import Call, Caller, user
@@ -348,7 +349,7 @@ def test_at_least_eight_kinds_are_used_evenly_and_the_same_each_time() -> None:
 )
 def test_a_drop_under_perturbation_is_judged_in_pairs(right_after: int, outcome: Outcome) -> None:
     pairs = [(asked(f"c{n}", True), asked(f"c{n}", n < right_after, "typos")) for n in range(40)]
-    found = robustness._drop(sea_of(), pairs)
+    found = robustness._drop(sea_of(), judged_robustness(robustness._pairs(pairs), (0, 0)))
     assert found.outcome is outcome
     if outcome is Outcome.INCONCLUSIVE:
         assert found.more_cases

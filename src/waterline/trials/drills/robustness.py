@@ -1,10 +1,10 @@
-"""Robustness: the same cases as users would type them on a bad day; what is lost against the tidy input, in pairs."""
+"""Robustness: the same cases as users would type them on a bad day; what is lost against the tidy input, in pairs.
+Judged by `evals/robustness.py`, as every other robustness figure is."""
 
-from collections import defaultdict
-
-from waterline.core.verdict import Outcome, Verdict
+from waterline.core.verdict import Estimate, Outcome, Verdict
 from waterline.evals.perturbation import OPERATORS, perturb
-from waterline.evals.statistics import holm, mcnemar, mde_paired, non_inferiority, paired_difference, wilson
+from waterline.evals.robustness import Pair, Robustness, robustness
+from waterline.evals.statistics import non_inferiority
 from waterline.trials.asking import Asked, Question
 from waterline.trials.drills.quality import sampled
 from waterline.trials.judging import gated, undeclared, verdict
@@ -67,12 +67,15 @@ async def run(sea: Sea) -> Section:
     pairs = [(before[a.question.case.id], a) for a in answers[: len(changed)]]
     same = [(before[a.question.case.id], a) for a in answers[len(changed) :]]
     kept = [(b, a) for b, a in pairs if OPERATORS[a.question.kind].label_preserving]
-    section.verdicts = [_drop(sea, kept)]
-    section.facts = [*_flips(kept, same), *_power(kept)]
-    section.tables = [_by_kind(kept, "By kind of perturbation, the worst first"), _examples(kept)]
+    twice = (sum(b.passed != a.passed for b, a in same), len(same))
+    found = robustness(_pairs(kept), twice, seed=sea.seed)
+    section.verdicts = [_drop(sea, found)]
+    section.facts = [*_flips(found, twice), *_power(found)]
+    section.tables = [_by_kind(found, "By kind of perturbation, the worst first"), _examples(kept)]
     apart = [(b, a) for b, a in pairs if not OPERATORS[a.question.kind].label_preserving]
     if apart:
-        section.tables.insert(1, _by_kind(apart, "Kinds that may change what is asked (not in the verdict)"))
+        others = robustness(_pairs(apart), twice, seed=sea.seed)
+        section.tables.insert(1, _by_kind(others, "Kinds that may change what is asked (not in the verdict)"))
     kinds = {a.question.kind for _, a in pairs}
     section.facts.append(Fact("Kinds of perturbation", f"{len(kinds)}: {', '.join(sorted(kinds))}", "real"))
     if len(kinds) < LEAST_KINDS:
@@ -84,55 +87,56 @@ async def run(sea: Sea) -> Section:
     return section
 
 
-def _drop(sea: Sea, pairs: list[tuple[Asked, Asked]]) -> Verdict:
-    difference = paired_difference(
-        [float(b.passed) for b, _ in pairs],
-        [float(a.passed) for _, a in pairs],
-        [b.question.case.id for b, _ in pairs],
-        seed=sea.seed,
-    )
+def _pairs(asked: list[tuple[Asked, Asked]]) -> list[Pair]:
+    return [
+        Pair(b.question.case.id, a.question.kind, float(b.passed), float(a.passed), b.passed != a.passed,
+             b.question.case.tags)
+        for b, a in asked
+    ]  # fmt: skip
+
+
+def _drop(sea: Sea, found: Robustness) -> Verdict:
     most = sea.spec.objectives.quality.robustness_drop_max
     if most is None:
         return undeclared(DRILL, "drop", "quality.robustness_drop_max", "real")
+    difference = found.all.drop if found.all is not None else None
     return gated(DRILL, "change of score under perturbation", non_inferiority(difference, most), "real", "difference")
 
 
-def _flips(pairs: list[tuple[Asked, Asked]], same: list[tuple[Asked, Asked]]) -> list[Fact]:
-    changed = sum(b.passed != a.passed for b, a in pairs)
-    anyway = sum(b.passed != a.passed for b, a in same)
-    noise, seen = wilson(anyway, len(same)), wilson(changed, len(pairs))
-    return [
-        Fact("Flip rate", f"{changed} of {len(pairs)} verdicts changed either way ({100 * seen.value:.1f} %)", "real"),
-        Fact("Same input asked twice", f"{anyway} of {len(same)} changed without any perturbation", "real"),
-        Fact("Flip rate beyond the model's own", f"{100 * (seen.value - noise.value):+.1f} percentage points", "real"),
-    ]
-
-
-def _power(pairs: list[tuple[Asked, Asked]]) -> list[Fact]:
-    discordant = sum(b.passed != a.passed for b, a in pairs)
-    if not pairs or not discordant:
+def _flips(found: Robustness, same: tuple[int, int]) -> list[Fact]:
+    if found.all is None:
         return []
-    found = mde_paired(len(pairs), (discordant / len(pairs)) ** 0.5)
-    text = f"a change of {100 * (found or 0):.0f} percentage points, with {len(pairs)} pairs and 80 % power"
+    facts = [Fact("Flip rate", f"{_rate(found.all.flips)} of {found.all.n} verdicts changed either way", "real")]
+    if found.baseline is not None:
+        facts.append(Fact("Same input asked twice", f"{same[0]} of {same[1]} changed without any perturbation", "real"))
+        if found.all.flips is not None:
+            beyond = 100 * (found.all.flips.value - found.baseline.value)
+            facts.append(Fact("Flip rate beyond the model's own", f"{beyond:+.1f} percentage points", "real"))
+    return facts
+
+
+def _rate(found: Estimate | None) -> str:
+    return f"{100 * found.value:.1f} %" if found is not None else "an unknown share"
+
+
+def _power(found: Robustness) -> list[Fact]:
+    if found.smallest is None or found.all is None:
+        return []
+    text = f"a change of {100 * found.smallest:.0f} percentage points, with {found.all.n} pairs and 80 % power"
     return [Fact("Smallest change that this trial would find", text, "real")]
 
 
-def _by_kind(pairs: list[tuple[Asked, Asked]], title: str) -> Table:
-    kinds: dict[str, list[tuple[bool, bool]]] = defaultdict(list)
-    for before, after in pairs:
-        kinds[after.question.kind].append((before.passed, after.passed))
-    lost = {k: (sum(b and not a for b, a in v), sum(a and not b for b, a in v)) for k, v in kinds.items()}
-    adjusted = dict(zip(lost, holm([mcnemar(*counts) for counts in lost.values()]), strict=True))
-    rows = []
-    for kind, scores in sorted(kinds.items(), key=lambda kv: (sum(a - b for b, a in kv[1]) / len(kv[1]), kv[0])):
-        change = sum(int(a) - int(b) for b, a in scores) / len(scores)
-        rows.append([
-            kind, OPERATORS[kind].about, str(len(scores)), f"{100 * change:+.0f} pp",
-            f"{lost[kind][0]} lost, {lost[kind][1]} won", f"{adjusted[kind]:.2f}",
-        ])  # fmt: skip
+def _by_kind(found: Robustness, title: str) -> Table:
+    rows = [
+        [
+            kind.name, OPERATORS[kind.name].about, str(kind.n), f"{100 * (kind.after - kind.before):+.0f} pp",
+            f"{kind.lost} lost, {kind.won} won", f"{kind.p:.2f}",
+        ]
+        for kind in found.kinds
+    ]  # fmt: skip
     return Table(
-        title, ["kind", "what is done", "pairs", "change", "cases", "p (McNemar, Holm)"], rows, "real",
-        note=f"Worst slice: {rows[0][0]} ({rows[0][3]} over {rows[0][2]} pairs)." if rows else "",
+        title, ["kind", "what is done", "pairs", "change", "cases", "p (sign test, Holm)"], rows, "real",
+        note=f"Worst slice: {found.worst}." if found.worst else "",
     )  # fmt: skip
 
 
