@@ -1,6 +1,7 @@
 """Traces: the list with its filter, one trace as a timeline, its bodies, and its replay."""
 
 import asyncio
+from collections import Counter
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,10 +17,11 @@ from waterline.console.conversation import answer_of, request_of
 from waterline.console.frame import Ask, View, url
 from waterline.control.views import TraceView
 from waterline.core.errors import Refused
-from waterline.core.trace import PURPOSES, Attempted, Event
+from waterline.core.trace import PURPOSES, Attempted, Ended, Event, FellBack
 from waterline.store.traces import TraceFilter
 
 PAGE_ROWS = 50
+PAGE_EVENTS = 100
 OUTCOMES = ("answered", "refused", "failed", "cancelled", "interrupted", "open")
 FIELDS = ("app", "env", "purpose", "release", "outcome", "route", "model", "session", "code")
 
@@ -90,7 +92,7 @@ async def trace(ask: Ask) -> View:
     context = {
         "t": found,
         "row": row,
-        "lines": timeline(found),
+        "events": timeline(found, ask.query("kind"), bool(ask.query("bad")), whole_number(ask.query("from"), "from")),
         "buckets": [(shown.words(n), getattr(usage, n)) for n in usage.__struct_fields__ if n != "estimated"],
         "request": None if found.request is None else await asyncio.to_thread(request_of, found.request),
         "answer": None if found.answer is None else await asyncio.to_thread(answer_of, found.answer),
@@ -99,28 +101,89 @@ async def trace(ask: Ask) -> View:
     return View("trace.html", found, context)
 
 
-def timeline(found: TraceView) -> list[Line]:
-    """Every event with all its fields, on one scale from receipt to the end."""
+class Kind(Struct, frozen=True):
+    """How many events of a kind there are, and how many of them went badly."""
+
+    name: str
+    n: int
+    bad: int
+    here: bool
+    to: str
+    to_bad: str
+
+
+class Timeline(Struct, frozen=True):
+    """A page of the events of a trace: `first` to `last` (from 1) of the `fit` that fit the filter, of `all`."""
+
+    lines: list[Line]
+    kinds: list[Kind]
+    first: int
+    last: int
+    fit: int
+    all: int
+    whole: str  # addresses; "": there is no such page
+    begin: str
+    before: str
+    after: str
+    end: str
+
+
+def timeline(found: TraceView, kind: str = "", bad: bool = False, start: int = 0) -> Timeline:
+    """Events with all their fields, on one scale from receipt to the end. No more of them than a page holds, and how
+    many there are."""
     ends = [e.offset_us + (e.ended_us or 0 if isinstance(e, Attempted) else 0) for e in found.events]
     whole = max([found.row.duration_us, 1, *ends])
-    return [_line(event, whole) for event in found.events]
+    marked = [(event, _name(event), went_badly(event)) for event in found.events]
+    fitting = [event for event, name, badly in marked if kind in ("", name) and (badly or not bad)]
+    start = min(start - start % PAGE_EVENTS, max(0, (len(fitting) - 1) // PAGE_EVENTS * PAGE_EVENTS))
+    shown_here = fitting[start : start + PAGE_EVENTS]
+    here, kept = f"/traces/{found.row.id}", {"kind": kind, "bad": "1" if bad else ""}
+    last_page = max(0, (len(fitting) - 1) // PAGE_EVENTS * PAGE_EVENTS)
+
+    def at(place: int) -> str:
+        return url(here, **kept, **{"from": place or ""}) if place != start and 0 <= place <= last_page else ""
+
+    counts = Counter(name for _, name, _ in marked)
+    badly_of = Counter(name for _, name, badly in marked if badly)
+    kinds = [
+        Kind(name, n, badly_of[name], name == kind, url(here, kind=name), url(here, kind=name, bad="1"))
+        for name, n in counts.items()
+    ]
+    return Timeline(
+        [_line(event, whole) for event in shown_here], kinds, start + 1 if fitting else 0, start + len(shown_here),
+        len(fitting), len(found.events), here if kind or bad else "", at(0), at(start - PAGE_EVENTS),
+        at(start + PAGE_EVENTS), at(last_page),
+    )  # fmt: skip
+
+
+def went_badly(event: Event) -> bool:
+    match event:
+        case Attempted():
+            return bool(event.error)
+        case FellBack():
+            return True
+        case Ended():
+            return event.outcome not in ("answered", "open")
+        case _:
+            return False
+
+
+def _name(event: Event) -> str:
+    return str(event.__struct_config__.tag)
 
 
 def _line(event: Event, whole: int) -> Line:
-    name = str(event.__struct_config__.tag)
+    name = _name(event)
     start = event.offset_us
-    end, mark, took, bad = start, None, "", name == "fell_back"
+    end, mark, took, bad = start, None, "", went_badly(event)
     fields = {n: getattr(event, n) for n in event.__struct_fields__ if n not in ("offset_us", "number")}
     title = name.replace("_", " ")
     if isinstance(event, Attempted):
         end = start + (event.ended_us or 0)
         took = shown.duration(event.ended_us)
-        bad = bool(event.error)
         title = f"attempt {event.number}"
         if event.first_byte_us is not None:
             mark = (start + event.first_byte_us) / whole
-    if name == "ended":
-        bad = fields["outcome"] not in ("answered", "open")
     details = [
         (shown.words(n), shown.field(n, v))
         for n, v in fields.items()
@@ -130,6 +193,12 @@ def _line(event: Event, whole: int) -> Line:
     said = f"{title}: {shown.duration(start)}" + (f" to {shown.duration(end)}" if end > start else "")
     return Line(name, title, shown.duration(start), took, timeline_bar(start / whole, end / whole, mark, style, said),
                 details, bad)  # fmt: skip
+
+
+def whole_number(text: str, name: str) -> int:
+    if text and not (text.isascii() and text.isdigit() and len(text) <= 12):
+        raise Refused(f"{name} is a whole number, not {text[:40]!r}.", 400)
+    return int(text or 0)
 
 
 async def request_body(ask: Ask) -> Response:

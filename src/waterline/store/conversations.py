@@ -329,7 +329,7 @@ def export(tx: Tx, identity: str) -> dict[str, Any]:
     return out
 
 
-_TABLES = ("inbox", "turns", "effects", "sent", "stages", "handoffs", "ways")
+_TABLES = ("inbox", "turns", "effects", "sent", "stages", "handoffs", "sessions", "session_steps", "ways")
 
 
 def erase(tx: Tx, identity: str, now_us: int) -> list[str]:

@@ -9,11 +9,12 @@ import pytest
 
 from waterline.control.listening import Listener
 from waterline.core.app_spec import AppSpec, Funnel
+from waterline.core.conversation import Alias, Inbound
 from waterline.core.money import Usage
 from waterline.core.trace import TraceRow
 from waterline.core.verdict import JudgeRef, Outcome, Ref, Verdict
 from waterline.gateway.deps import App
-from waterline.store import behaviour, traces, verdicts
+from waterline.store import behaviour, conversations, identities, traces, verdicts
 from waterline.store.behaviour import DAY_US, Session
 from waterline.store.db import Store, Tx
 
@@ -186,3 +187,74 @@ def test_a_rejected_answer_takes_its_session_off_the_rails(world: World) -> None
     world.look()
     assert world.session().signals == ("rejected",)
     assert world.counts()["r1 off_rails"] == 1
+
+
+# --- conversations -------------------------------------------------------------------------------------------------
+
+
+class Talk:
+    """A conversation: what the user writes, each answered by a turn with a model call."""
+
+    def __init__(self, world: World, name: str = "c1") -> None:
+        self.world, self.name, self.n = world, name, 0
+
+        def begin(tx: Tx) -> None:
+            who = identities.resolve(tx, "school", (Alias("phone", name),), world.now, lambda: name)
+            conversations.add(
+                tx, id=name, app="school", env="production", branch="lisbon", channel="whatsapp", address="100",
+                sender=name, identity=who, now_us=world.now,
+            )  # fmt: skip
+
+        world.store.write_sync(begin)
+
+    def says(self, text: str, stage: str = "", kind: Any = "text") -> str:
+        self.n += 1
+        trace, number, at = f"{self.name}-{self.n}", self.n, self.world.now
+        message = Inbound("whatsapp", "100", f"{self.name}m{number}", self.name, at, kind, text=text)
+
+        def write(tx: Tx) -> None:
+            conversations.put(tx, self.name, message, at)
+            values = {"state": b"", "stage": stage, "language": "en", "slots": "{}", "wake_us": 0, "release": "r1"}
+            assert conversations.turned(tx, self.name, number, number, **values, now_us=at + 1)
+            row = conversations.TurnRow(number, at, at + 1, "r1", stage, 1, (trace,))
+            conversations.add_turn(tx, self.name, row)
+            found = conversations.get(tx, self.name)
+            assert found is not None
+            if stage:
+                conversations.add_stage(tx, found, stage, at)
+
+        self.world.store.write_sync(write)
+        self.world.now += MINUTE_US
+        return trace
+
+
+def test_a_conversation_is_a_session_whose_messages_are_listened_to_once(world: World) -> None:
+    talk = Talk(world)
+    first = talk.says("what time do you open?", stage="asked")
+    world.look()
+    talk.says("that's not what I asked", stage="offered")
+    talk.says("Talk to a human", kind="choice")
+    world.look()
+    world.look()
+    assert world.signs(first) == ["signal.not_what_i_asked"], "a button's title is no word of the user's"
+    assert world.session("c1").answers == 3
+    assert world.counts() == {
+        "r1 sessions": 1, "r1 signal.not_what_i_asked": 1, "r1 off_rails": 1, "r1 step.asked": 1, "r1 step.offered": 1,
+    }  # fmt: skip
+
+
+def test_the_model_calls_of_a_conversation_are_not_a_second_session(world: World) -> None:
+    world.says("Asked before: nothing\nMessage: hello", session="c1", key="conversations")
+    Talk(world).says("hello")
+    world.look()
+    assert world.counts() == {"r1 answers": 1, "r1 sessions": 1}
+
+
+def test_an_erased_conversation_leaves_no_session(world: World) -> None:
+    Talk(world).says("this is ridiculous", stage="asked")
+    world.look()
+    (who,) = world.store.read_sync(lambda tx: [conversations.get(tx, "c1")])
+    assert who is not None
+    world.store.write_sync(lambda tx: conversations.erase(tx, who.identity, world.now))
+    assert world.store.read_sync(lambda tx: behaviour.session(tx, "school", "production", "c1")) is None
+    assert world.store.read_sync(lambda tx: behaviour.steps(tx, "school", "production", "c1")) == []

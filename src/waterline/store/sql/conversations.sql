@@ -227,6 +227,14 @@ DELETE FROM sent_messages WHERE conversation = :conversation
 -- name: erase_stages
 DELETE FROM conversation_stages WHERE conversation = :conversation
 
+-- name: erase_sessions
+DELETE FROM sessions WHERE (app, env, session) IN (SELECT c.app, c.env, c.id FROM conversations c WHERE c.id = :conversation)
+
+-- name: erase_session_steps
+DELETE FROM session_steps WHERE (app, env, session) IN (
+    SELECT c.app, c.env, c.id FROM conversations c WHERE c.id = :conversation
+)
+
 -- name: erase_handoffs
 DELETE FROM handoffs WHERE conversation = :conversation
 
