@@ -160,6 +160,20 @@ def test_two_people_at_once_do_not_overwrite_each_other(shop: App) -> None:
     assert harvest(shop, "filter", set="two", text="dinghy quay")["made"] == 0  # and does not come back
 
 
+def test_an_accepted_candidate_never_replaces_a_case_of_the_same_id(shop: App) -> None:
+    place = f"/api/apps/{shop.name}/case-sets/ids"
+    old = {"id": "paint", "input": "Which paint lasts", "expect": {"contains": ["oil"]}}
+    shop.server.ask("POST", f"{place}/versions", {"cases": [old]})
+    shop.chat("How long does varnish need to dry")
+    harvest(shop, "filter", set="ids", text="varnish dry")
+    one = waiting(shop, "ids")[0]
+    case = {**one["case"], "id": "paint", "expect": {"contains": ["day"]}}
+    refused = decide(shop, one["n"], decision="accept", revision=1, case=case)
+    assert refused.status == 409
+    assert "id of its own" in refused.json["error"]["message"]
+    assert shop.server.ask("GET", f"{place}/cases")["rows"][0]["case"]["input"] == "Which paint lasts"
+
+
 def test_where_a_case_comes_from_is_not_edited(shop: App) -> None:
     shop.chat("Where is the pump for bilge water")
     harvest(shop, "filter", set="origin", text="pump bilge")

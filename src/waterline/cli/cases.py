@@ -114,6 +114,8 @@ def import_(
     if json:
         print_json(made)
     else:
+        if len({case.split for case in given if case.split}) == 2:
+            err.print(f"it has both sides; look for leaks: waterline cases check {name} {wanted}", markup=False)
         out.print(f"{wanted}@{made['version']}  {made['digest']}  {made['cases']:,} cases", markup=False)
 
 

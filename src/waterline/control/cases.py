@@ -1,5 +1,6 @@
 """Case sets for people and programs: which there are, what is in a version, a new version, what changed."""
 
+import asyncio
 import re
 from collections.abc import Callable
 
@@ -165,7 +166,7 @@ class CaseDesk:
         """A new version; the newest one again if nothing would change. Raises Refused with the first mistakes."""
         require(who, Action.CASE_REVIEW)
         self._known(app)
-        checked(name, said.cases, said.removed)
+        await asyncio.to_thread(checked, name, said.cases, said.removed)
 
         def write(tx: Tx) -> Version:
             return self.put(tx, who, app, name, said)

@@ -119,10 +119,9 @@ class Harvest:
         for at in range(0, len(names), AT_ONCE):
             part = names[at : at + AT_ONCE]
             told = await self._store.read(lambda tx, p=part: [_told(tx, trace, None) for trace in p])  # type: ignore[misc]
-            for one in told:
-                if one is not None and _fits(one.row, said):
-                    seen.add(one.row.id)
-                    self._look(one, wanted, picks, done)
+            fit = [one for one in told if one is not None and _fits(one.row, said)]
+            seen.update(one.row.id for one in fit)
+            await asyncio.to_thread(self._look, fit, wanted, picks, done)
 
     async def _newest(
         self, app: str, said: HarvestBody, wanted: Wanted, picks: list[_Pick], done: Harvested, seen: set[str]
@@ -143,15 +142,17 @@ class Harvest:
                 return [_told(tx, row.id, row) for row in rows], page.next
 
             told, before = await self._store.read(read)
-            for one in told:
-                if one is not None:
-                    self._look(one, wanted, picks, done)
+            await asyncio.to_thread(self._look, [one for one in told if one is not None], wanted, picks, done)
             if before is None:
                 return
         total = await self._store.read(lambda tx: traces.count(tx, where))
         done.left = max(0, total - read_so_far)
 
-    def _look(self, told: Told, wanted: Wanted, picks: list[_Pick], done: Harvested) -> None:
+    def _look(self, found: list[Told], wanted: Wanted, picks: list[_Pick], done: Harvested) -> None:
+        for told in found:
+            self._look_at(told, wanted, picks, done)
+
+    def _look_at(self, told: Told, wanted: Wanted, picks: list[_Pick], done: Harvested) -> None:
         done.looked_at += 1
         found = harvest.why(told, wanted)
         if found is None and "far" not in wanted.ways:
@@ -193,6 +194,10 @@ class Harvest:
     ) -> None:
         now_us = self._clock_us()
         for pick in picks:
+            now = traces.get(tx, pick.told.row.id)
+            if now is None or now[0].session != pick.told.row.session or now[0].subject != pick.told.row.subject:
+                done.no_text += 1  # erased since it was read
+                continue
             case, redacted = harvest.propose(pick.told, pick.asked, pick.found, basis, redact=said.redact)
             made = Made(case, pick.told.row.id, pick.found, pick.why, redacted, pick.alike)
             if candidates.add(tx, app, said.set, made, now_us):

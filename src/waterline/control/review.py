@@ -17,7 +17,7 @@ from waterline.control.cases import CaseDesk, VersionBody, checked
 from waterline.control.sides import Sides
 from waterline.core.case import Case, Split
 from waterline.core.errors import Refused
-from waterline.store import candidates
+from waterline.store import candidates, cases
 from waterline.store.candidates import Candidate, State, Where
 from waterline.store.cases import Version
 from waterline.store.db import Store, Tx
@@ -143,6 +143,8 @@ class Review:
         _kept_from(was, case)
         name = said.set or was.set_name
         checked(name, [case], [])
+        if cases.has(tx, was.app, name, case.id):
+            raise Refused(f'The set "{name}" has a case "{case.id[:80]}" already. Give this one an id of its own.', 409)
         body = VersionBody([case], [], f"review of candidate {was.n}", version)  # the side is right for that one
         return self._cases.put(tx, who, was.app, name, body)
 

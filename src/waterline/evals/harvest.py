@@ -22,6 +22,7 @@ UNHAPPY = frozenset(("feedback.edited", "feedback.rejected", "feedback.retried",
 CUT = frozenset(("length", "max_tokens", "content_filter", "refusal", "incomplete", "safety"))
 SHORT_EDIT = 80  # characters: looked for as they are
 LIKE_EDIT = 0.8  # cosine, to begin with: whoever reviews it sets it
+LONGEST_BYTES = 2 << 20  # of a request that is read at all
 LONGEST_CHARS = 32_000  # of what was asked; more is no case that a person can review
 
 _REFUSES = re.compile(
@@ -65,6 +66,8 @@ class Wanted(Struct, frozen=True):
 
 def asked_of(request: bytes) -> Asked | str:
     """What was asked, from a stored request of any of the APIs; or why it makes no case."""
+    if len(request) > LONGEST_BYTES:
+        return f"it is longer than {LONGEST_CHARS:,} characters"
     try:
         body = msgspec.json.decode(request)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

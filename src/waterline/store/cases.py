@@ -92,9 +92,10 @@ def version(tx: Tx, app: str, name: str, number: int) -> Version | None:
 
 
 def of_digest(tx: Tx, app: str, name: str, prefix: str) -> int | None:
-    """The version whose digest begins like this; of several with the same content the newest."""
+    """The version whose digest begins like this; of several with the same content the newest. None: there is none, or
+    two begin like this."""
     rows = tx.all("cases.version_of_digest", app=app, set_name=name, digest=prefix, past=prefix + "g")
-    return int(rows[0]["version"]) if rows else None
+    return int(rows[0]["version"]) if len(rows) == 1 else None
 
 
 def add_version(
@@ -191,6 +192,11 @@ def groups(tx: Tx, app: str, name: str, version: int) -> dict[str, dict[str, int
             for key in keys:
                 out[kind][key] = out[kind].get(key, 0) + row["cases"]
     return {kind: dict(sorted(found.items(), key=lambda pair: (-pair[1], pair[0]))) for kind, found in out.items()}
+
+
+def has(tx: Tx, app: str, name: str, case: str) -> bool:
+    """Whether the newest version has a case of this id."""
+    return tx.one("cases.member_now", app=app, set_name=name, name=case, open=OPEN) is not None
 
 
 def get(tx: Tx, digest: str) -> Stored | None:

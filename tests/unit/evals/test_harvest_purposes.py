@@ -15,7 +15,7 @@ from waterline.core.case import Case, Expect, Origin
 from waterline.core.conversation import Alias, Inbound
 from waterline.core.ids import keyed_digest
 from waterline.core.trace import PURPOSES
-from waterline.store import candidates, cases, conversations, identities, traces
+from waterline.store import candidates, cases, conversations, identities, retention, traces
 from waterline.store.db import Store, Tx
 
 OWNER = Principal("wl-00000001", "person", "ana", role=Role.OWNER)
@@ -51,6 +51,32 @@ def test_traces_of_trials_evaluations_judges_and_shadows_are_never_harvested(sto
     done = asyncio.run(harvest.run(OWNER, "shop", HarvestBody(by=["filter", "feedback", "score"], basis="consent")))
     assert (done.looked_at, done.made) == (1, 1)
     assert store.read_sync(lambda tx: candidates.waiting(tx, "shop", "main", 9))[0].asked == words["live"]
+
+
+def test_what_waits_in_the_queue_goes_when_its_trace_goes(store: Store) -> None:
+    def fill(tx: Tx) -> None:
+        for n, text in enumerate(("Where is the old lighthouse", "Who sells maps here")):
+            add(tx, f"{n:024x}", text, started_us=n + 5)
+            case = Case(id=f"c{n}", input=text, expect=Expect())
+            assert candidates.add(tx, "shop", "main", candidates.Made(case, f"{n:024x}", "filter", "", "", 0), 9)
+
+    store.write_sync(fill)
+    store.write_sync(lambda tx: retention.sweep(tx, "shop", 6, 6))
+    assert [c.id for c in store.read_sync(lambda tx: candidates.waiting(tx, "shop", "main", 9))] == ["c1"]
+
+
+def test_a_trace_that_is_erased_while_it_is_harvested_becomes_no_candidate(store: Store) -> None:
+    store.write_sync(lambda tx: add(tx, "1" * 24, "Where is the old lighthouse", subject="s"))
+    erased: list[bool] = []
+
+    def embedder() -> None:  # asked for after the traces were read, before anything is written
+        if not erased:
+            erased.append(True)
+            store.write_sync(lambda tx: tx.run("erasure.blank_trace", n=1, nothing=b"[]"))
+
+    harvest = Harvest(store, lambda: 9, lambda app: None, nothing, embedder)
+    done = asyncio.run(harvest.run(OWNER, "shop", HarvestBody(by=["filter"], basis="consent")))
+    assert (done.made, done.no_text) == (0, 1)
 
 
 def test_a_person_is_erased_by_their_phone_number_with_cases_whose_traces_are_long_gone(store: Store) -> None:

@@ -14,9 +14,9 @@ ORDER BY version DESC
 LIMIT :limit
 
 -- name: version_of_digest
-SELECT version FROM case_versions
+SELECT MAX(version) AS version FROM case_versions
 WHERE app = :app AND name = :set_name AND digest >= :digest AND digest < :past
-ORDER BY version DESC
+GROUP BY digest
 LIMIT 2
 
 -- name: add_version
