@@ -1,9 +1,11 @@
 """Which texts are alike: by what is written (shingles), and by meaning where an embedder is installed.
 
-A text has a sketch, its smallest shingle hashes; texts that share one are compared exactly. That misses few pairs
-above the threshold, and of a crowd that shares one hash only some are compared: enough to join them all.
+A text has a sketch, its smallest shingle hashes; texts that share two are compared exactly. That misses few pairs above
+the threshold, and of a crowd that shares a hash only some are compared.
 """
 
+from bisect import bisect_left
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
@@ -32,7 +34,7 @@ class Index:
 
     def __init__(self, texts: Sequence[str], embed: Embed | None = None) -> None:
         self._normal: list[str] = []
-        self._exact: dict[str, int] = {}
+        self._exact: dict[str, int] = {}  # the first one of each
         self._sketches: dict[int, list[int]] = {}
         self._embed = embed
         self._vectors: list[Any] = []
@@ -57,13 +59,11 @@ class Index:
             if len(self._vectors) > 16:
                 self._vectors = [self._matrix()]
 
-    def exact(self, text: str) -> int | None:
-        return self._exact.get(normal(text))
-
     def same(self, text: str) -> list[Hit]:
         """Every text that is the same question, the most alike first."""
-        best: dict[int, float] = {}
-        mine = shingles(normal(text))
+        plain = normal(text)
+        best = {self._exact[plain]: 1.0} if plain in self._exact else {}
+        mine = shingles(plain)
         for row in self._sharing(mine):
             found = jaccard(mine, shingles(self._normal[row]))
             if found >= SAME_JACCARD:
@@ -88,22 +88,17 @@ class Index:
             out += [Hit(int(row), float(cosines[i, row])) for i, row in enumerate(rows)]
         return out
 
-    def clusters(self, covered: bool = False) -> list[list[int]]:
-        """The texts in groups, so that no two of different groups are the same question (or, `covered`: speak of the
-        same). The largest first."""
+    def clusters(self) -> list[list[int]]:
+        """The texts in groups, so that no two of different groups are the same question. The largest first."""
         joined = _Joined(len(self._normal))
-        least = COVERED_JACCARD if covered else SAME_JACCARD
-        for crowd in self._sketches.values():
-            for i, row in enumerate(crowd[1:], 1):
-                others = crowd[max(0, i - MOST_COMPARED) : i]
-                if joined.all_one([row, *others]):
-                    continue
-                mine = shingles(self._normal[row])
-                for other in others:
-                    if not joined.one(row, other) and jaccard(mine, shingles(self._normal[other])) >= least:
-                        joined.join(row, other)
+        for row, text in enumerate(self._normal):
+            joined.join(row, self._exact[text])
+            mine = shingles(text)
+            for other in self._sharing(mine, before=row):
+                if not joined.one(row, other) and jaccard(mine, shingles(self._normal[other])) >= SAME_JACCARD:
+                    joined.join(row, other)
         if self._embed is not None and self._normal:
-            self._join_by_meaning(joined, COVERED_COSINE if covered else SAME_COSINE)
+            self._join_by_meaning(joined)
         return joined.groups()
 
     def leaders(self, least: float) -> list[list[int]]:
@@ -128,14 +123,19 @@ class Index:
         all_of = [shingles(text) for text in self._normal]
         return [[i for i, other in enumerate(all_of) if jaccard(mine, other) >= least] for mine in all_of]
 
-    def _join_by_meaning(self, joined: "_Joined", least: float) -> None:
+    def _join_by_meaning(self, joined: "_Joined") -> None:
+        import numpy as np
+
         matrix = self._matrix()
+        groups = np.arange(len(matrix))  # of each text one of its group, so that a crowd is joined by a few steps
         for at in range(0, len(matrix), BLOCK):
-            block = matrix[at : at + BLOCK]
-            near = (block @ matrix[: at + len(block)].T) >= least
-            for i in range(len(block)):
-                for other in near[i, : at + i].nonzero()[0]:
-                    joined.join(at + i, int(other))
+            end = min(at + BLOCK, len(matrix))
+            near = (matrix[at:end] @ matrix[:end].T) >= SAME_COSINE
+            for row in range(at, end):
+                for other in np.unique(groups[:row][near[row - at, :row]]):
+                    joined.join(row, int(other))
+                groups[row] = joined.find(row)
+            groups[:end] = [joined.find(row) for row in range(end)]
 
     def _nearest_written(self, text: str) -> Hit:
         mine = shingles(normal(text))
@@ -143,12 +143,18 @@ class Index:
         likeness, row = max(found, default=(0.0, 0))
         return Hit(-row, likeness)
 
-    def _sharing(self, mine: frozenset[int]) -> list[int]:
-        rows: dict[int, None] = {}
-        for mark in sketch(mine):
+    def _sharing(self, mine: frozenset[int], before: int | None = None) -> list[int]:
+        """Texts that have two hashes of the sketch in common (one, of very short ones), the nearest rows of each crowd;
+        `before`: of the rows before this one. Two that are alike have most of them in common."""
+        marks = sketch(mine)
+        seen: Counter[int] = Counter()
+        for mark in marks:
             crowd = self._sketches.get(mark, [])
-            rows.update(dict.fromkeys((*crowd[:MOST_COMPARED], *crowd[-MOST_COMPARED:])))
-        return list(rows)
+            end = len(crowd) if before is None else bisect_left(crowd, before)
+            seen.update(crowd[max(0, end - MOST_COMPARED) : end])
+            seen.update(crowd[: min(MOST_COMPARED, max(0, end - MOST_COMPARED))])
+        enough = min(2, len(marks))
+        return [row for row, n in seen.items() if n >= enough]
 
     def _matrix(self) -> Any:
         if len(self._vectors) != 1:
@@ -173,10 +179,6 @@ class _Joined:
 
     def one(self, a: int, b: int) -> bool:
         return self.find(a) == self.find(b)
-
-    def all_one(self, rows: list[int]) -> bool:
-        first = self.find(rows[0])
-        return all(self.find(row) == first for row in rows[1:])
 
     def join(self, a: int, b: int) -> None:
         a, b = self.find(a), self.find(b)

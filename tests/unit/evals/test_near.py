@@ -41,6 +41,14 @@ def test_a_crowd_of_one_template_is_one_cluster_and_others_are_not_in_it(how: st
     assert len(groups) == 4
 
 
+def test_the_very_same_text_is_found_in_any_crowd() -> None:
+    crowd = [f"Ticket {n} for the evening boat to the island of birds" for n in range(3000)]
+    index = Index([*crowd, "where is the lift", *crowd[:300][::-1], "Where is the LIFT?"])
+    rows = next(rows for rows in index.clusters() if 3000 in rows)
+    assert 3301 in rows
+    assert [hit.row for hit in index.same("where is the lift")][:1] == [3000]
+
+
 def test_texts_that_share_three_quarters_of_their_shingles_are_nearly_always_found() -> None:
     draw = random.Random(7)
     words = [f"{draw.choice('bcdfglmnprst')}{draw.choice('aeiou')}{draw.choice('bdlmnrst')}{n}" for n in range(400)]
