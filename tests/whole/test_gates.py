@@ -281,3 +281,58 @@ def test_a_kill_leaves_a_move_with_its_audit_entry_and_its_report_or_none_of_the
         assert len(moves) >= done, "an answered move was lost"
         done = len(moves)
     server.stop()
+
+
+@pytest.mark.slow
+def test_the_commands_that_the_gates_name_lead_to_a_promotion(sim, tmp_path):
+    """As they are printed: a real trial and a real evaluation of a gated app, each in a server of its own."""
+    sim.play(main=Target())
+    folder = tmp_path / "desk"
+    (folder / "cases").mkdir(parents=True)
+    (folder / "prompts").mkdir()
+    (folder / "prompts" / "agent.md").write_text("You answer.")
+    (folder / "app.toml").write_text(
+        'name = "desk"\n[environments.production]\n'
+        'requires = ["load_line", "evaluation", "no_open_incident", "approval"]\n'
+        'evaluation_margin = 0.1\n[models.main]\nprovider = "simulated"\nmodel = "small"\nprompt = "agent"\n'
+        '[objectives]\navailability = 0.9\n[trial]\ndrills = ["rollback"]\n'
+    )
+    rows = [{"id": f"c{n}", "input": f"hello {n}", "expect": {"max_words": 500}} for n in range(120)]
+    (folder / "cases" / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    server = Server(tmp_path / "d", f"{sim.address}/{{route}}")
+    try:
+        keys = {
+            name: server.ask("POST", "/api/keys", {"kind": "person", "role": role, "name": name})["key"]
+            for name, role in (("Dev", "developer"), ("Olga", "operator"))
+        }
+        environ = {**server.environ, "WATERLINE_URL": server.url, "WATERLINE_DATA": str(tmp_path / "d")}
+        environ["WATERLINE_REDIRECT_PROVIDERS"] = f"{sim.address}/{{route}}"
+
+        def run(who: str, command: str) -> "subprocess.CompletedProcess[str]":
+            words = command.replace("APP_DIR", str(folder)).split()
+            return subprocess.run(
+                [sys.executable, "-m", *words], capture_output=True, text=True, check=False, cwd=tmp_path,
+                env={**environ, "WATERLINE_KEY": keys.get(who, server.key)}, stdin=subprocess.DEVNULL,
+            )  # fmt: skip
+
+        def built() -> str:
+            return str(json.loads(run("Dev", "waterline release build APP_DIR --json").stdout)["id"])[:12]
+
+        first = built()
+        assert run("", f"waterline promote desk {first} --to production --override first").returncode == 0
+        (folder / "prompts" / "agent.md").write_text("You answer in a word.")
+        made = built()
+        refused = run("Olga", f"waterline promote desk {made} --to production").stderr
+        steps = [line.split("next: ")[1] for line in refused.splitlines() if "next: " in line]
+        assert [step.split()[1] for step in steps] == ["trial", "eval", "approve"]
+        for who, step in zip(("Dev", "Dev", "Olga"), steps, strict=True):
+            done = run(who, step.partition(" (")[0])
+            assert done.returncode == 0, (step, done.stdout[-2000:], done.stderr[-2000:])
+        moved = run("Olga", f"waterline promote desk {made} --to production")
+        assert moved.returncode == 0, moved.stderr
+        assert "approval olga" in moved.stdout
+        assert run("Olga", "waterline rollback desk").returncode == 0
+        again = run("Olga", f"waterline promote desk {made} --to production")
+        assert "rolled back since" in again.stderr
+    finally:
+        server.stop()

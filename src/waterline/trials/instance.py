@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
+from waterline.core.app_spec import ungated
 from waterline.core.errors import WaterlineError
 from waterline.trials.calls import Caller
 
@@ -147,8 +148,8 @@ class Instance:
             connection.close()
 
     async def install(self, manifest: bytes, spec: bytes, env: str = "production") -> str:
-        """Store a release and make it live. Returns its id."""
-        body = {"manifest": manifest.decode(), "spec": spec.decode(), "message": "trial"}
+        """Store a release and make it live. Returns its id. No gates: what they ask for is found out here."""
+        body = {"manifest": manifest.decode(), "spec": ungated(spec).decode(), "message": "trial"}
         made = await self.ask("POST", "/api/releases", body)
         await self.promote(made["app"], made["id"], env)
         return str(made["id"])

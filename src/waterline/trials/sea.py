@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from waterline.core.app_spec import AppSpec, Limits, encode_spec
+from waterline.core.app_spec import AppSpec, Limits, encode_spec, ungated
 from waterline.core.case import Case
 from waterline.core.release import Release, Route
 from waterline.providers.simulated import SimulatedProcess
@@ -62,7 +62,7 @@ class Sea(Struct):
         return SimulatedProcess(script)
 
     def spec_with(self, limits: Limits) -> bytes:
-        return encode_spec(msgspec.structs.replace(self.spec, limits=limits))
+        return ungated(encode_spec(msgspec.structs.replace(self.spec, limits=limits)))
 
     def lifted(self) -> bytes:
         """The environment record with its limits lifted, all but the number of requests at once."""
