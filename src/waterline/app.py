@@ -39,6 +39,7 @@ from waterline.api.responses import TREE, Responses, ResponsesSink, ResponseTree
 from waterline.console.pages import console_app
 from waterline.control.budgets import Alerts
 from waterline.control.canary_watch import note_sessions
+from waterline.control.judge_watch import JudgeWatch
 from waterline.control.listening import Listener
 from waterline.control.plane import Plane
 from waterline.control.responses import StoredResponses
@@ -152,6 +153,10 @@ class Waterline:
             shadow_ready=lambda i, release: make_ready(i, release, self.shadow_upstreams.of, "shadow"),
             late=lambda: self.pressure.refuses > 0,
         )
+        self.judge_watch = JudgeWatch(
+            self.store, self.deps.apps, self.plane.judges.calls, clock_us, self.deps.digest_key,
+            late=lambda: self.pressure.refuses > 0,
+        )  # fmt: skip
         self.listener = Listener(self.store, self.deps.apps, clock_us)
         self.plane.erasure.begin_spool = self.spool.next_segment
         self.pressure = Pressure(settings.shed_lag_ms, self.deps.apps, self.metrics)
@@ -418,6 +423,7 @@ class Waterline:
     async def start(self) -> None:
         self.plane.canaries.watch.begin(asyncio.get_running_loop())
         self.worker.start()
+        self.judge_watch.start()
         await self.plane.shadows.resume()
         self._converse()
         gc.collect()
@@ -438,6 +444,7 @@ class Waterline:
             await self.server.stop(GRACE_S)
 
     async def stop(self) -> None:
+        await self.judge_watch.stop()
         await self.plane.shadows.stop()
         if self.conversations is not None:
             await self.conversations.stop()

@@ -7,10 +7,10 @@ from pathlib import Path
 import msgspec
 import pytest
 from typer.testing import CliRunner
-from whole_app import App, Server, Sim, send
+from whole_app import App, Server, Sim, eventually, send
 
 from waterline.cli import app as cli
-from waterline.core.app_spec import encode_spec
+from waterline.core.app_spec import PriceOverride, encode_spec
 from waterline.core.judge import Judge
 from waterline.core.release import Route
 from waterline.providers.simulated_script import Answer, Fault, Target, When
@@ -190,3 +190,38 @@ def test_the_pages_of_a_judge_show_the_table_and_label_without_a_script(world: t
     missing = send(server.url, "GET", "/judges/judged/nothing", None,
                    {"authorization": f"Bearer {server.key}", "accept": "text/html"})  # fmt: skip
     assert missing.status == 404
+
+
+def test_a_share_of_live_answers_is_judged_between_requests_and_never_on_the_users_budget(
+    world: tuple[Server, App], sim: Sim
+) -> None:
+    server, _ = world
+    sim.play(main=Target(answer=Answer(echo=True)), tone=KIND)
+    dear = msgspec.structs.replace(JUDGE, question="Dear?", sample=1.0,
+                                   route=msgspec.structs.replace(ROUTE, model="dear-2026-01-01"))  # fmt: skip
+    declared = {"tone": msgspec.structs.replace(JUDGE, question="Tone?", sample=1.0), "dear": dear,
+                "off": msgspec.structs.replace(JUDGE, question="Off?")}  # fmt: skip
+    price = PriceOverride(model="dear-2026-01-01", provider="simulated", input=10**9, output=10**9)
+    watched = App(server, "watched", {"main": Route(provider="simulated", model="small")}, judges=declared,
+                  prices=(price,))  # fmt: skip
+    key = watched.make_key(assert_identity=True)["key"]
+    body = json.dumps({"model": "main", "messages": [{"role": "user", "content": "please write to Ana Quirido"}]})
+    headers = {"authorization": f"Bearer {key}", "x-waterline-subject": "ana"}
+    trace = send(server.url, "POST", "/v1/chat/completions", body.encode(), headers).trace
+
+    def said() -> dict[str, str]:
+        return {v["name"]: v["outcome"] for v in server.trace(trace)["verdicts"]}
+
+    assert eventually(lambda: said() == {"judge.tone": "pass"})
+    assert sim.asked("dear") == sim.asked("off") == 0  # nobody said what it may cost; nobody asked for it
+    rows = server.traces(app="watched")
+    assert {row["purpose"]: row["route"] for row in rows} == {"live": "main", "judge": "tone"}
+    assert len({server.trace(row["id"])["row"]["subject"] for row in rows}) == 1  # erased together
+    server.ask("POST", "/api/apps/watched/judges/off/samples", {"count": 5})
+    page = "/api/apps/watched/judges/off/items"
+    assert "Ana Quirido" in str(server.ask("GET", page))
+    done = server.ask("POST", "/api/subjects/erasure", {"subject": "ana", "why": "she asked"})
+    assert done["count"]["judge_items"] == 1
+    assert "Ana Quirido" not in str(server.ask("GET", page))
+    left = [server.trace(row["id"]) for row in rows]
+    assert all("Quirido" not in str(one) for one in left)

@@ -18,6 +18,7 @@ PLACES = {
     "cases": "cases, out of every version; their digests stay",
     "case_sets": "case sets with a new version",
     "experiment_items": "cases of evaluations: their words; the figures stay",
+    "judge_items": "answers to label: their words; labels and verdicts stay",
     "conversations": "conversations",
 }
 

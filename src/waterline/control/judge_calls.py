@@ -20,9 +20,8 @@ from waterline.core.request import decode_request
 from waterline.evals.judges import Complete, Completed
 from waterline.gateway.budget import Preparation
 from waterline.gateway.deps import App, Deps
-from waterline.gateway.route import Served, make_ready
+from waterline.gateway.route import Served
 from waterline.gateway.serve import serve
-from waterline.gateway.upstreams import Upstreams
 from waterline.store import traces
 from waterline.store.db import Store, Tx
 
@@ -34,23 +33,26 @@ ENVIRONMENT = "judges"  # of their traces
 
 
 class JudgeCalls:
-    def __init__(self, deps: Deps, upstreams: Upstreams, store: Store, app_of: Callable[[str], App]) -> None:
+    def __init__(
+        self, deps: Deps, ready: Callable[[str, Release], Served], store: Store, app_of: Callable[[str], App]
+    ) -> None:
+        """`ready`: with connections that are not the callers'."""
         self._gateway = Deps(
             clock_us=deps.clock_us, tick_s=deps.tick_s, next_id=deps.next_id, log=deps.log, apps={},
             metrics=deps.metrics, digest_key=deps.digest_key, boot=deps.boot, purpose="judge", sleep=deps.sleep,
             jitter=deps.jitter, once=deps.once,
         )  # fmt: skip
-        self._upstreams = upstreams
+        self._make_ready = ready
         self._store = store
         self._app_of = app_of
         self._ready: dict[tuple[str, str, str], Served] = {}
 
-    def of(self, app: str, name: str) -> Complete:
-        """How the judge `name` of an app is asked."""
+    def of(self, app: str, name: str, subject: str = "") -> Complete:
+        """How the judge `name` of an app is asked. `subject`: whose words are judged."""
 
         async def complete(judge: Judge, said: list[dict[str, str]], form: dict[str, Any]) -> Completed:
             await self._prepare(app)
-            return await self._ask(app, name, judge, said, form)
+            return await self._ask(app, name, judge, said, form, subject)
 
         return complete
 
@@ -84,18 +86,19 @@ class JudgeCalls:
             if len(self._ready) >= MOST_READY:
                 self._ready.clear()
             release = Release(app=app, routes={name: judge.route})
-            self._ready[key] = make_ready(made, release, self._upstreams.of, "judge")
+            self._ready[key] = self._make_ready(made, release)
         return self._ready[key]
 
     async def _ask(
-        self, app: str, name: str, judge: Judge, said: list[dict[str, str]], form: dict[str, Any]
-    ) -> Completed:
+        self, app: str, name: str, judge: Judge, said: list[dict[str, str]], form: dict[str, Any],
+        subject: str,
+    ) -> Completed:  # fmt: skip
         shape = {"type": "json_schema", "json_schema": {"name": "verdict", "schema": form, "strict": True}}
         body = msgspec.json.encode({"model": name, "messages": said, "response_format": shape})
         sink, trace = Collected(), self._gateway.next_id()
         try:
             request = decode_request("chat", PATH, body, self._gateway.clock_us())
-            request.trace_id, request.deadline_ms = trace, DEADLINE_MS
+            request.trace_id, request.deadline_ms, request.subject = trace, DEADLINE_MS, subject
             who = Principal(KEY_ID, "app", KEY_ID, app, ENVIRONMENT)
             await serve(request, self._served(app, name, judge), who, self._gateway, sink)
         except RequestError as error:

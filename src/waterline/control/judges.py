@@ -249,7 +249,7 @@ class Judges:
         made, question = judge_id(judge), question_id(judge)
         limit = max(1, min(limit, MOST_RUN))
         todo = await self._store.read(lambda tx: judges.not_asked(tx, app, name, question, made, MOST_HELD))
-        complete = self.calls.of(app, name)
+        subjects = await self._store.read(lambda tx: {item.id: _subject(tx, item) for item in todo[:limit]})
         waiting, done, changed = iter(todo[:limit]), [], ""
         none = 0
 
@@ -257,7 +257,7 @@ class Judges:
             nonlocal changed, none
             for item in waiting:
                 material = Material(item.answer, item.asked, item.expected, item.context)
-                got = await ask(judge, material, complete)
+                got = await ask(judge, material, self.calls.of(app, name, subjects[item.id]))
                 changed = changed or got.changed
                 none += not got.said
                 done.append((item.id, got))
@@ -396,10 +396,16 @@ def _of_traces(tx: Tx, app: str, count: int) -> list[NewItem]:
         request, answer = traces.body(tx, row.id, "request"), traces.body(tx, row.id, "answer")
         asked, said = asked_of(request or b""), answer_text(answer or b"")
         if not isinstance(asked, str) and said.strip():
-            found.append(NewItem(redact(said), redact(asked.last), source=f"trace {row.id}"))
+            found.append(NewItem(redact(said), redact(asked.last), source=judges.of_trace(row.id)))
         if len(found) == count:
             break
     return found
+
+
+def _subject(tx: Tx, item: Item) -> str:
+    """Whose words these are: the judge's trace is to be erased with them."""
+    found = traces.get(tx, item.source.removeprefix("trace ")) if item.source.startswith("trace ") else None
+    return found[0].subject if found is not None else ""
 
 
 def _experiment_items(tx: Tx, experiment: str) -> list[ExperimentItem]:
@@ -414,7 +420,7 @@ def _of_experiment(tx: Tx, experiment: str, name: str, count: int) -> list[NewIt
         given = msgspec.json.decode(item.expect, type=Expect).judge.get(name)
         for answer in item.answers if given is not None else ():
             if answer.text.strip() and given is not None:
-                source = f"experiment {experiment}, case {item.ordinal}"
+                source = judges.of_case(experiment, item.ordinal)
                 found.append(NewItem(answer.text, item.asked, given.expected, given.context, source))
     return found[:count]
 

@@ -133,7 +133,7 @@ class Plane:
         self.feedback = FeedbackDesk(store, deps.apps, deps.clock_us, drain, self._release_of)
         self.harvest = Harvest(store, deps.clock_us, self._known_app, drain, embedder)
         self.shadows = Shadows(store=store, deps=deps, resolve=self._resolved, ready=shadow_ready, late=late)
-        calls = JudgeCalls(deps, upstreams, store, self._known_app)
+        calls = JudgeCalls(deps, shadow_ready, store, self._known_app)
         self.judges = Judges(store, deps.clock_us, self._known_app, calls, drain)
         self.canaries = Canaries(
             store=store, moves=moves, live=live, clock_us=deps.clock_us, purpose=deps.purpose, promote=self.promote,

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 
 from msgspec import Struct
 
-from waterline.store import cases, conversations, identities
+from waterline.store import cases, conversations, identities, judges
 from waterline.store.db import Row, Tx
 
 AT_ONCE = 200  # traces of one transaction
@@ -34,6 +34,7 @@ class Count(Struct):
     cases: int = 0
     case_sets: int = 0
     experiment_items: int = 0
+    judge_items: int = 0
     conversations: int = 0
     open_traces: int = 0  # under way now: erase again when they have ended
 
@@ -63,6 +64,7 @@ def erase_traces(tx: Tx, who: Person, count: Count) -> list[Row]:
         one = {"id": row["id"]}
         found |= {case["n"]: case for case in tx.all("erasure.cases_of_trace", **one)}
         count.candidates += tx.run("erasure.delete_candidates_of_trace", **one)
+        count.judge_items += judges.forget(tx, judges.of_trace(row["id"]))
         count.feedback += tx.run("retention.delete_feedback", **one)
         tx.run("erasure.delete_waiting_feedback", **one)
         tx.run("retention.delete_verdicts", **one)
@@ -109,6 +111,7 @@ def erase_cases(
                 blank = blank_item(bytes(item["item"]), name)
                 where = {"experiment": item["experiment"], "ordinal": item["ordinal"]}
                 count.experiment_items += tx.run("erasure.put_item", **where, name=name, item=blank)
+                count.judge_items += judges.forget(tx, judges.of_case(**where))
         for place in tx.all("erasure.sets_with_it_now", n=n, open=cases.OPEN):
             gone.setdefault((place["app"], place["set_name"]), []).append(name)
         tx.run("erasure.blank_case", n=n, name=name, nothing=b"", at_us=now_us)

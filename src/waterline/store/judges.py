@@ -94,6 +94,25 @@ def labels_of(tx: Tx, app: str, judge: str, question: str, name: str) -> list[Gi
     return [Given(**row) for row in rows]
 
 
+def of_trace(trace: str) -> str:
+    """The source of answers that came from a trace."""
+    return f"trace {trace}"
+
+
+def of_case(experiment: str, ordinal: int) -> str:
+    return f"experiment {experiment}, case {ordinal}"
+
+
+def forget(tx: Tx, source: str) -> int:
+    """The words from this source, those of judges and labellers about them too; labels and verdicts stay. Returns how
+    many answers had any."""
+    found = tx.run("judges.forget_items", source=source)
+    if found:
+        tx.run("judges.forget_opinions", source=source)
+        tx.run("judges.forget_notes", source=source)
+    return found
+
+
 def add_opinion(tx: Tx, app: str, judge_id: str, name: str, said: str, reason: str, trace: str, at_us: int) -> None:
     """The first one stays: a judge is not asked until it says what one likes."""
     tx.run("judges.add_opinion", app=app, judge=judge_id, item=name, said=said, reason=reason, trace=trace, at_us=at_us)

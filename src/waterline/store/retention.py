@@ -2,7 +2,7 @@
 
 from msgspec import Struct
 
-from waterline.store import behaviour
+from waterline.store import behaviour, judges
 from waterline.store.db import Tx
 
 AT_ONCE = 500
@@ -26,7 +26,8 @@ def sweep(tx: Tx, app: str, bodies_before_us: int, rows_before_us: int) -> Swept
     for name in ("delete_feedback", "delete_verdicts", "delete_deleted_response"):
         tx.many(f"retention.{name}", [{"id": row["id"]} for row in old])
     tx.many("candidates.forget_of_trace", [{"id": row["id"]} for row in old])
-    tx.many("judges.forget_of_trace", [{"id": row["id"]} for row in old])
+    for row in old:
+        judges.forget(tx, judges.of_trace(row["id"]))
     for name in ("delete_trace_bodies", "delete_text", "delete_trace"):
         tx.many(f"retention.{name}", [{"n": row["n"]} for row in old])
     bodies = tx.run("retention.delete_bodies", app=app, before_us=bodies_before_us, limit=AT_ONCE)

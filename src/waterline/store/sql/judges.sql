@@ -68,5 +68,17 @@ SELECT seq, judge, labels, outcome, who, at_us, calibration FROM judge_calibrati
 WHERE app = :app AND name = :name AND question = :question
 ORDER BY seq
 
--- name: forget_of_trace
-UPDATE judge_items SET asked = '', answer = '', expected = '', context = '' WHERE source = 'trace ' || :id
+-- name: forget_opinions
+UPDATE judge_opinions SET reason = '' WHERE EXISTS (
+    SELECT 1 FROM judge_items i
+    WHERE i.source = :source AND i.app = judge_opinions.app AND i.id = judge_opinions.item
+)
+
+-- name: forget_notes
+UPDATE judge_labels SET note = '' WHERE EXISTS (
+    SELECT 1 FROM judge_items i
+    WHERE i.source = :source AND i.app = judge_labels.app AND i.judge = judge_labels.judge AND i.id = judge_labels.item
+)
+
+-- name: forget_items
+UPDATE judge_items SET asked = '', answer = '', expected = '', context = '' WHERE source = :source AND answer <> ''
