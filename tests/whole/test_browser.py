@@ -15,6 +15,9 @@ import pytest
 from made_experiments import record
 from whole_app import App, Release, Route, Server, eventually
 
+from waterline.core.app_spec import AppSpec, encode_spec
+from waterline.core.gates import Gates
+from waterline.core.release import encode_release
 from waterline.providers.simulated_script import Answer, Fault, Target, When
 
 DRIVER, CHROMIUM = shutil.which("chromedriver"), shutil.which("chromium")
@@ -173,3 +176,44 @@ def test_no_page_is_wider_than_the_window_or_shows_a_script_of_a_users_text(worl
         assert "Traceback" not in browser.text
         if keep:
             browser.shot(Path(keep) / f"{width}-{n:02}.png")
+
+
+def test_a_second_person_approves_and_promotes_by_hand(world, browser):
+    """The checklist of a gated release wide and narrow, with an incident open, and to the end."""
+    server, _, _ = world
+    app = App(server, "gated", {"main": Route(provider="openai", model="gpt-4o-mini", retries=0)})
+    app.spec = AppSpec("gated", gates={"production": Gates(("no_open_incident", "approval"))})
+    server.ask("POST", "/api/environment-records", {"spec": encode_spec(app.spec).decode(), "reason": "gates"})
+    dev = server.ask("POST", "/api/keys", {"kind": "person", "role": "developer", "name": "Dev"})["key"]
+    release = Release(app="gated", routes={"main": Route(provider="openai", model="gpt-4o", retries=0)})
+    body = {"manifest": encode_release(release).decode(), "spec": encode_spec(app.spec).decode(), "message": "<b>x</b>"}
+    made = server.ask("POST", "/api/releases", body, key=dev)["id"]
+    said = {"app": "gated", "title": "<script>alert(1)</script> " + "long " * 30, "release": app.id,
+            "links": [{"kind": "trace", "id": "0" * 24}], "notes": "word " * 200}  # fmt: skip
+    incident = server.ask("POST", "/api/incidents", said, key=dev)["id"]
+    for width in (1280, 400):
+        browser.width(width)
+        for page in ("/incidents", f"/incidents/{incident}", "/incidents?state=closed", f"/releases/{made}",
+                     "/incidents/nothing", "/releases?app=gated"):  # fmt: skip
+            browser.go(server.url + page)
+            assert browser.run("return document.documentElement.scrollWidth") <= width + 1, page
+            assert browser.run("return document.scripts.length") <= 1, page
+    assert "a blocking incident is open" in browser.text
+
+    browser.width(1280)
+    browser.go(f"{server.url}/releases/{made}")
+    assert "once the other gates are passed" in browser.text
+    browser.type("form[action$=promotion] [name=reason]", "now")
+    browser.click("form[action$=promotion] button")
+    assert eventually(lambda: "may not be promoted" in browser.text)
+    browser.go(f"{server.url}/incidents/{incident}")
+    browser.type("form[action$=closure] [name=resolution]", "it was nothing")
+    browser.click("form[action$=closure] button")
+    assert eventually(lambda: "It keeps nothing out any more" in browser.text)
+    browser.go(f"{server.url}/releases/{made}")
+    browser.type("form.approve [name=note]", "read it")
+    browser.click("form.approve button")
+    assert eventually(lambda: "yes: every gate is passed" in browser.text)
+    browser.type("form[action$=promotion] [name=reason]", "now")
+    browser.click("form[action$=promotion] button")
+    assert eventually(lambda: "it is live there" in browser.text)

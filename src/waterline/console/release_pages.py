@@ -10,6 +10,7 @@ from waterline.core.errors import Refused
 from waterline.core.rollout import Move
 from waterline.core.savings import told
 from waterline.rollout.moves import before
+from waterline.store.incidents import Incident
 
 HISTORY_SHOWN = 100  # moves of an environment that the plane gives at once
 
@@ -30,12 +31,21 @@ async def releases(ask: Ask) -> View:
         "rollouts": rollouts,
         "messages": {r.id: r.message for r in listed},
         "statuses": {r.id: r.status for r in listed},
+        "incidents": await _blocking(ask, app),
         "moved": _moved(ask, rollouts),
         "back_to": {r.env: _back_to(r) for r in rollouts},
         "history_shown": HISTORY_SHOWN,
         "readable": ask.may(Action.RELEASE_READ),
     }
     return View("releases.html", {"app": app, "releases": listed, "rollouts": rollouts}, context)
+
+
+async def _blocking(ask: Ask, app: str) -> list[Incident]:
+    """The newest that keep releases out."""
+    if not ask.may(Action.INCIDENT_READ):
+        return []
+    page = await ask.plane.incidents.page(ask.who, app or None, "open", None, 50)
+    return [one for one in page.rows if one.blocking][:3]
 
 
 async def release(ask: Ask) -> View:
