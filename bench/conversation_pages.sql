@@ -67,3 +67,25 @@ SELECT 'school', 'production', branch, id, CASE i % 3 WHEN 0 THEN 'asked' WHEN 1
 FROM k WHERE i % 20 = 7;
 DROP TABLE k;
 DROP TABLE m;
+-- As the product adds them up while they come.
+DELETE FROM conversation_days;
+INSERT INTO conversation_days (app, env, branch, day, name, n, amount, unpriced, first_us)
+SELECT app, env, branch, created_us - created_us % 86400000000, 'began', COUNT(*), 0, 0, 0
+FROM conversations GROUP BY app, env, branch, created_us - created_us % 86400000000;
+INSERT INTO conversation_days (app, env, branch, day, name, n, amount, unpriced, first_us)
+SELECT app, env, branch, created_us - created_us % 86400000000, 'turns', SUM(turn), 0, 0, 0
+FROM conversations GROUP BY app, env, branch, created_us - created_us % 86400000000;
+INSERT INTO conversation_days (app, env, branch, day, name, n, amount, unpriced, first_us)
+SELECT app, env, branch, began_us - began_us % 86400000000, 'stage.' || stage, COUNT(*), SUM(at_us - began_us), 0,
+    MIN(at_us)
+FROM conversation_stages GROUP BY app, env, branch, began_us - began_us % 86400000000, stage;
+INSERT INTO conversation_days (app, env, branch, day, name, n, amount, unpriced, first_us)
+SELECT app, env, branch, started_us - started_us % 86400000000, 'models', COUNT(*),
+    COALESCE(SUM(cost_nano_usd), 0), SUM(CASE WHEN cost_nano_usd IS NULL THEN 1 ELSE 0 END), 0
+FROM traces WHERE key_id = 'conversations'
+GROUP BY app, env, branch, started_us - started_us % 86400000000;
+INSERT INTO conversation_days (app, env, branch, day, name, n, amount, unpriced, first_us)
+SELECT app, '', branch, at_us - at_us % 86400000000, 'fees', COUNT(*),
+    COALESCE(SUM(COALESCE(billed_nano_usd, nano_usd)), 0),
+    SUM(CASE WHEN COALESCE(billed_nano_usd, nano_usd) IS NULL THEN 1 ELSE 0 END), 0
+FROM channel_fees WHERE state <> 'failed' GROUP BY app, branch, at_us - at_us % 86400000000;

@@ -14,6 +14,7 @@ from waterline.access.stored import AuditRows
 from waterline.agents import handoff
 from waterline.core.errors import Refused
 from waterline.store import conversations, effects, handoffs, identities
+from waterline.store.conversation_days import NOTHING_SPENT, FunnelRow
 from waterline.store.conversations import Conversation, Cursor, Filter
 from waterline.store.db import Store, Tx
 from waterline.store.effects import REPLY, EffectRow
@@ -24,7 +25,7 @@ FUNNEL_DAYS = 30
 LONGEST_REPLY = 4000  # characters
 MOST_ROWS = 500
 BOOKED = "booked"
-SPENT = tuple(conversations.NOTHING_SPENT)
+SPENT = tuple(NOTHING_SPENT)
 
 
 class Line(Struct, frozen=True):
@@ -380,16 +381,14 @@ def _rank(ordered: list[int], share: float) -> int:
     return ordered[max(0, -int(-len(ordered) * share // 1) - 1)]
 
 
-def _funnel(
-    rows: list[conversations.FunnelRow], figures: dict[str, dict[str, int]], since: int, until: int
-) -> FunnelView:
+def _funnel(rows: list[FunnelRow], figures: dict[str, dict[str, int]], since: int, until: int) -> FunnelView:
     branches = [
         _branch(name, [r for r in rows if r.branch == name], [numbers]) for name, numbers in sorted(figures.items())
     ]
     return FunnelView(since, until, _branch("", rows, list(figures.values())), branches)
 
 
-def _branch(name: str, rows: list[conversations.FunnelRow], figures: list[dict[str, int]]) -> BranchFunnel:
+def _branch(name: str, rows: list[FunnelRow], figures: list[dict[str, int]]) -> BranchFunnel:
     def total(what: str) -> int:
         return sum(f[what] for f in figures)
 

@@ -8,7 +8,7 @@ from waterline.core.said import user_texts
 from waterline.core.verdict import Estimate, JudgeRef, Outcome, Ref, Verdict
 from waterline.evals.signals import POINTS, Signal, hear
 from waterline.gateway.deps import App
-from waterline.store import behaviour, conversations, traces, verdicts
+from waterline.store import behaviour, conversation_days, conversations, traces, verdicts
 from waterline.store.behaviour import OFF_RAILS, Counts, Place, Session, Unread, day_of
 from waterline.store.conversations import Conversation, Message, TurnRow
 from waterline.store.db import Store, Tx
@@ -44,6 +44,9 @@ class Listener:
             def write(tx: Tx) -> None:
                 heard.write(tx)
                 behaviour.move_to(tx, upto, found)
+                for one in found:
+                    if one.outcome != "open" and one.key_id == CONVERSATIONS_KEY:
+                        _spent(tx, one)
 
             self._store.write_sync(write)
         return len(found) >= TRACES_AT_ONCE
@@ -191,6 +194,14 @@ class Ear:
         for verdict, at_us in self._verdicts:
             verdicts.add(tx, verdict, at_us)
         self._counts.write(tx)
+
+
+def _spent(tx: Tx, one: Unread) -> None:
+    """A model call of a conversation, into the sums of its day."""
+    unpriced = int(one.cost_nano_usd is None)
+    conversation_days.add(
+        tx, one.app, one.env, one.branch, one.started_us, "models", amount=one.cost_nano_usd or 0, unpriced=unpriced
+    )
 
 
 def _hear_quiet(tx: Tx, app: str, before_us: int, steps: tuple[str, ...]) -> Ear:

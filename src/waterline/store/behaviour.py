@@ -178,6 +178,8 @@ class Unread(Struct, frozen=True):
     key_id: str
     started_us: int
     outcome: str
+    branch: str = ""
+    cost_nano_usd: int | None = None
 
 
 def unread(tx: Tx, limit: int) -> tuple[list[Unread], int]:

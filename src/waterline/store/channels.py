@@ -7,6 +7,7 @@ from msgspec import Struct
 from msgspec.structs import asdict
 
 from waterline.core.conversation import Inbound
+from waterline.store import conversation_days
 from waterline.store.db import Tx
 
 
@@ -122,7 +123,19 @@ def reserve_fee(tx: Tx, row: FeeRow) -> dict[str, Any] | None:
     """Returns what was there under this key: a message that is tried again."""
     before = fee(tx, row.channel, row.key)
     tx.run("channels.reserve_fee", **asdict(row))
+    _sum(tx, before, fee(tx, row.channel, row.key))
     return before
+
+
+def _sum(tx: Tx, before: dict[str, Any] | None, after: dict[str, Any] | None) -> None:
+    """What changed of a fee, into the sums of its day."""
+    for sign, row in ((-1, before), (1, after)):
+        if row is not None and row["state"] != "failed":
+            nano = row["nano_usd"] if row["billed_nano_usd"] is None else row["billed_nano_usd"]
+            conversation_days.add(
+                tx, row["app"], "", row["branch"], row["at_us"], "fees", n=sign, amount=sign * (nano or 0),
+                unpriced=sign * (nano is None),
+            )  # fmt: skip
 
 
 def fee(tx: Tx, channel: str, key: str) -> dict[str, Any] | None:
@@ -130,7 +143,9 @@ def fee(tx: Tx, channel: str, key: str) -> dict[str, Any] | None:
 
 
 def settle_fee(tx: Tx, channel: str, key: str, state: str, message_id: str) -> None:
+    before = fee(tx, channel, key)
     tx.run("channels.settle_fee", channel=channel, key=key, state=state, message_id=message_id)
+    _sum(tx, before, fee(tx, channel, key))
 
 
 def fee_of_message(tx: Tx, channel: str, message_id: str) -> str:
@@ -142,10 +157,12 @@ def fee_of_message(tx: Tx, channel: str, message_id: str) -> str:
 def bill_fee(
     tx: Tx, channel: str, key: str, *, state: str, billed: bool | None, category: str, nano_usd: int | None
 ) -> None:
+    before = fee(tx, channel, key)
     tx.run(
         "channels.bill_fee", channel=channel, key=key, state=state, billed=None if billed is None else int(billed),
         billed_category=category, billed_nano_usd=nano_usd,
     )  # fmt: skip
+    _sum(tx, before, fee(tx, channel, key))
 
 
 def fees_of_month(tx: Tx, month: str) -> list[dict[str, Any]]:

@@ -9,16 +9,13 @@ from msgspec import Struct
 
 from waterline.core.conversation import Inbound
 from waterline.core.ids import sha256_hex
-from waterline.store import effects, handoffs, identities
+from waterline.store import conversation_days, effects, handoffs, identities
+from waterline.store.conversation_days import NOTHING_SPENT, STAGE, Asked, FunnelRow
 from waterline.store.db import Tx
 
 Mode = Literal["bot", "person"]
 BY_PERSON = -1  # `turn` of a message that a person answered
 MOST_EXPORTED = 100_000  # rows of one table
-# Of models: calls, their cost, those without a price. Of the channel: messages, their fees, those without a price.
-NOTHING_SPENT = dict.fromkeys(
-    ("calls", "cost_nano_usd", "unpriced", "messages", "fees_nano_usd", "unpriced_messages"), 0
-)
 _decode = msgspec.json.Decoder(Inbound).decode
 
 
@@ -109,16 +106,6 @@ class Filter(Struct, frozen=True):
     channel: str | None = None
 
 
-class FunnelRow(Struct, frozen=True):
-    """Of the conversations of a branch that began in a span: how many came to a stage, and how long that took."""
-
-    branch: str
-    stage: str
-    conversations: int
-    first_us: int
-    after_us: int  # the sum of all
-
-
 def get(tx: Tx, conversation: str) -> Conversation | None:
     row = tx.one("conversations.get", id=conversation)
     return Conversation(**row) if row is not None else None
@@ -149,6 +136,7 @@ def of_person(tx: Tx, identity: str, channel: str, app: str, env: str, branch: s
 def add(tx: Tx, **values: Any) -> None:
     """id, app, env, branch, channel, address, sender, identity, now_us."""
     tx.run("conversations.add", **values, state=b"")
+    conversation_days.add(tx, values["app"], values["env"], values["branch"], values["now_us"], "began")
 
 
 def knows(tx: Tx, message: Inbound) -> bool:
@@ -234,6 +222,9 @@ def turned(tx: Tx, conversation: str, turn: int, last: int, **values: Any) -> bo
     False, and nothing is changed: another turn came first, or a person has taken over."""
     if not tx.run("conversations.turned", id=conversation, turn=turn - 1, **values):
         return False
+    at = get(tx, conversation)
+    assert at is not None  # it was changed just now
+    conversation_days.add(tx, at.app, at.env, at.branch, at.created_us, "turns")
     read = tx.run("conversations.read_by", conversation=conversation, turn=turn, last=last)
     tx.run("conversations.fewer_waiting", id=conversation, read=read)
     return True
@@ -270,33 +261,28 @@ def answered_by_person(tx: Tx, conversation: str) -> None:
 
 def add_stage(tx: Tx, at: Conversation, stage: str, now_us: int) -> None:
     """Counted the first time only."""
-    tx.run(
+    new = tx.run(
         "conversations.add_stage", conversation=at.id, stage=stage, app=at.app, env=at.env, branch=at.branch,
         channel=at.channel, at_us=now_us, began_us=at.created_us,
     )  # fmt: skip
+    if new > 0:
+        name, after = STAGE + stage, now_us - at.created_us
+        conversation_days.add(
+            tx, at.app, at.env, at.branch, at.created_us, name, amount=after, first_us=now_us
+        )  # fmt: skip
 
 
 def funnel(
     tx: Tx, app: str | None, env: str | None, branch: str | None, since_us: int, until_us: int
 ) -> list[FunnelRow]:
-    rows = tx.all("conversations.funnel", app=app, env=env, branch=branch, since_us=since_us, until_us=until_us)
-    return [FunnelRow(**row) for row in rows]
+    return conversation_days.funnel(tx, Asked(app, env, branch, since_us, until_us))
 
 
 def figures(
     tx: Tx, app: str | None, env: str | None, branch: str | None, since_us: int, until_us: int
 ) -> dict[str, dict[str, int]]:
-    """By branch: of the conversations that began in the span how many, with_person, turns; and all of `NOTHING_SPENT`,
-    as spent in the span, whenever the conversation began."""
-    asked = {"app": app, "env": env, "branch": branch, "since_us": since_us, "until_us": until_us}
-    found: dict[str, dict[str, int]] = {}
-    for row in tx.all("conversations.figures", **asked):
-        found[row.pop("branch")] = {**row, **NOTHING_SPENT}
-    for name in ("conversations.spent_by_branch", "conversations.fees_by_branch"):
-        for row in tx.all(name, **asked):
-            if row["branch"] in found:
-                found[row.pop("branch")].update(row)
-    return found
+    """See conversation_days.figures."""
+    return conversation_days.figures(tx, Asked(app, env, branch, since_us, until_us))
 
 
 def spent(tx: Tx, at: Conversation) -> dict[str, int]:
@@ -339,6 +325,7 @@ def erase(tx: Tx, identity: str, now_us: int) -> list[str]:
     gone: list[str] = []
     for one in identities.with_merged(tx, identity):
         for conversation in _of(tx, one):
+            _uncount(tx, conversation)
             ids = tx.all("conversations.message_ids", conversation=conversation)
             tx.many(
                 "conversations.remember_erased",
@@ -358,6 +345,17 @@ def erase(tx: Tx, identity: str, now_us: int) -> list[str]:
             gone.append(conversation)
         identities.erase(tx, one)
     return gone
+
+
+def _uncount(tx: Tx, conversation: str) -> None:
+    at = get(tx, conversation)
+    if at is None:
+        return
+    day = (at.app, at.env, at.branch, at.created_us)
+    conversation_days.add(tx, *day, "began", n=-1)
+    conversation_days.add(tx, *day, "turns", n=-at.turn)
+    for row in tx.all("behaviour.stages", conversation=conversation):
+        conversation_days.add(tx, *day, STAGE + row["stage"], n=-1, amount=at.created_us - row["at_us"])
 
 
 def _of(tx: Tx, identity: str) -> list[str]:

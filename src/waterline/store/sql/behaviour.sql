@@ -77,14 +77,15 @@ SELECT n, at_us, id FROM reading_places WHERE name = :name
 UPDATE reading_places SET n = :n, at_us = :at_us, id = :id WHERE name = :name
 
 -- name: unread
-SELECT n, id, app, env, purpose, release, session, key_id, started_us, outcome FROM traces
+SELECT n, id, app, env, purpose, release, session, key_id, started_us, outcome, branch, cost_nano_usd FROM traces
 WHERE n > :after ORDER BY n LIMIT :limit
 
 -- name: read_later
 INSERT INTO reading_later (n) VALUES (:n) ON CONFLICT (n) DO NOTHING
 
 -- name: ended_since
-SELECT t.n, t.id, t.app, t.env, t.purpose, t.release, t.session, t.key_id, t.started_us, t.outcome
+SELECT t.n, t.id, t.app, t.env, t.purpose, t.release, t.session, t.key_id, t.started_us, t.outcome,
+    t.branch, t.cost_nano_usd
 FROM reading_later l LEFT JOIN traces t ON t.n = l.n
 WHERE t.outcome <> 'open'
 ORDER BY t.n

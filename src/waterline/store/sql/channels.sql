@@ -53,7 +53,7 @@ FROM channel_consents
 WHERE channel = :channel AND contact = :contact
 
 -- name: fee
-SELECT app, branch, address, category, nano_usd, state, month, at_us, country, billed
+SELECT app, branch, address, category, nano_usd, state, month, at_us, country, billed, billed_nano_usd
 FROM channel_fees
 WHERE channel = :channel AND key = :key
 

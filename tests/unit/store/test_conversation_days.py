@@ -1,0 +1,86 @@
+"""Sums by day say exactly what the rows say, whatever the span, also after a fee changed or a person was erased."""
+
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import pytest
+
+from waterline.core.conversation import Alias
+from waterline.store import channels, conversation_days, conversations, identities
+from waterline.store.channels import FeeRow
+from waterline.store.conversation_days import DAY_US, NOTHING_SPENT, Asked
+from waterline.store.db import Store, Tx
+
+DAYS, MADE = 6, 120
+START = 20_000 * DAY_US
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    store = Store.open(tmp_path_factory.mktemp("days") / "waterline.db")
+    store.write_sync(fill)
+    yield store
+    store.close()
+
+
+def fill(tx: Tx) -> None:
+    rng = random.Random(1)
+    for n in range(MADE):
+        name, at_us = f"c{n}", START + rng.randrange(DAYS * DAY_US)
+        who = identities.resolve(tx, "school", (Alias("phone", name),), at_us, lambda name=name: name)  # type: ignore[misc]
+        conversations.add(
+            tx, id=name, app="school", env="production", branch=f"b{n % 3}", channel="whatsapp", address="100",
+            sender=name, identity=who, now_us=at_us,
+        )  # fmt: skip
+        at = conversations.get(tx, name)
+        assert at is not None
+        for stage in rng.sample(["asked", "offered", "booked"], rng.randrange(4)):
+            for _ in range(2):  # the second time counts nothing
+                conversations.add_stage(tx, at, stage, at_us + rng.randrange(3 * DAY_US))
+        values: dict[str, Any] = {"state": b"", "stage": "", "language": "", "slots": "{}", "wake_us": 0, "release": ""}
+        for turn in range(1, rng.randrange(1, 4)):
+            assert conversations.turned(tx, name, turn, 0, **values, now_us=at_us)
+        if n % 10 == 0:
+            conversations.take(tx, name, "ana", at_us)
+        fee = FeeRow("whatsapp", name, "school", f"b{n % 3}", "100", "c", "PT", "service", 0, rng.choice([None, 5, 7]),
+                     "v", "2024-10", at_us)  # fmt: skip
+        channels.reserve_fee(tx, fee)
+        if n % 4 == 0:
+            channels.settle_fee(tx, "whatsapp", name, "failed" if n % 8 else "sent", "m")
+        if n % 5 == 0:
+            channels.bill_fee(tx, "whatsapp", name, state="sent", billed=True, category="service", nano_usd=11)
+        if n % 12 == 0:  # tried again on another day
+            channels.reserve_fee(tx, msgspec.structs.replace(fee, at_us=at_us + DAY_US))
+    for n in range(0, MADE, 17):
+        at = conversations.get(tx, f"c{n}")
+        assert at is not None
+        conversations.erase(tx, at.identity, START)
+
+
+def raw(tx: Tx, asked: Asked) -> tuple[Any, Any]:
+    """By the rows alone."""
+    at = asked.params(asked.since_us, asked.until_us)
+    rows = tx.all("conversations.funnel", **at)
+    by = {row.pop("branch"): {**row, **NOTHING_SPENT} for row in tx.all("conversations.figures", **at)}
+    for row in tx.all("conversations.fees_by_branch", **at):
+        if row["branch"] in by:
+            by[row.pop("branch")].update(row)
+    return sorted((r["branch"], r["stage"], r["conversations"], r["after_us"]) for r in rows), by
+
+
+@pytest.mark.parametrize("branch", [None, "b1"])
+@pytest.mark.parametrize("app", [None, "school", "nobody"])
+def test_whatever_the_span_the_sums_and_the_rows_agree(store: Store, app: str | None, branch: str | None) -> None:
+    store: Store, app: str | None, branch: str | None
+) -> None:
+    rng = random.Random(2)
+    spans = [(0, 2**62), (START, START + DAY_US), (START + 5, START + 9), (START, START + DAYS * DAY_US)]
+    spans += [sorted((START + rng.randrange(8 * DAY_US), START + rng.randrange(8 * DAY_US))) for _ in range(20)]  # type: ignore[misc]
+    for since, until in spans:
+        asked = Asked(app, "production" if rng.random() < 0.5 else None, branch, since, until)
+        rows, by = store.read_sync(lambda tx, a=asked: raw(tx, a))  # type: ignore[misc]
+        summed = store.read_sync(lambda tx, a=asked: conversation_days.funnel(tx, a))  # type: ignore[misc]
+        assert sorted((r.branch, r.stage, r.conversations, r.after_us) for r in summed) == rows
+        assert store.read_sync(lambda tx, a=asked: conversation_days.figures(tx, a)) == by  # type: ignore[misc]
