@@ -13,8 +13,8 @@ from waterline.access.roles import Action, Principal, allowed, require
 from waterline.access.stored import AuditRows
 from waterline.agents import handoff
 from waterline.core.errors import Refused
-from waterline.store import conversations, effects, handoffs, identities
-from waterline.store.conversation_days import NOTHING_SPENT, FunnelRow
+from waterline.store import conversation_days, conversations, effects, handoffs, identities
+from waterline.store.conversation_days import NOTHING_SPENT, Asked, FunnelRow
 from waterline.store.conversations import Conversation, Cursor, Filter
 from waterline.store.db import Store, Tx
 from waterline.store.effects import REPLY, EffectRow
@@ -212,8 +212,7 @@ class ConversationDesk:
         wanted = who.branch or branch or None
 
         def read(tx: Tx) -> FunnelView:
-            rows = conversations.funnel(tx, app, None, wanted, since, until)
-            figures = conversations.figures(tx, app, None, wanted, since, until)
+            rows, figures = conversation_days.both(tx, Asked(app, None, wanted, since, until))
             return _funnel(rows, figures, since, until)
 
         return await self._store.read(read)

@@ -77,9 +77,15 @@ class Asked(Struct, frozen=True):
         return [(a, b) for a, b in ((self.since_us, since), (until, self.until_us)) if a < b]
 
 
-def funnel(tx: Tx, asked: Asked) -> list[FunnelRow]:
+def both(tx: Tx, asked: Asked) -> tuple[list[FunnelRow], dict[str, dict[str, int]]]:
+    """The funnel and the figures, with the sums read once."""
+    sums = _sums(tx, asked)
+    return funnel(tx, asked, sums), figures(tx, asked, sums)
+
+
+def funnel(tx: Tx, asked: Asked, sums: list[dict[str, Any]] | None = None) -> list[FunnelRow]:
     found: dict[tuple[str, str], Sum] = defaultdict(Sum)
-    for row in _sums(tx, asked):
+    for row in _sums(tx, asked) if sums is None else sums:
         if row["name"].startswith(STAGE):
             stage = row["name"].removeprefix(STAGE)
             found[row["branch"], stage].add(row["n"], row["amount"], 0, row["first_us"])
@@ -90,11 +96,11 @@ def funnel(tx: Tx, asked: Asked) -> list[FunnelRow]:
     return [FunnelRow(branch, stage, s.n, s.first_us, s.amount) for (branch, stage), s in found.items() if s.n]
 
 
-def figures(tx: Tx, asked: Asked) -> dict[str, dict[str, int]]:
+def figures(tx: Tx, asked: Asked, sums: list[dict[str, Any]] | None = None) -> dict[str, dict[str, int]]:
     """By branch: of the conversations that began in the span how many, with_person, turns; and all of `NOTHING_SPENT`,
     as spent in the span, whenever the conversation began."""
     by: dict[str, dict[str, Sum]] = defaultdict(lambda: defaultdict(Sum))
-    for row in _sums(tx, asked):
+    for row in _sums(tx, asked) if sums is None else sums:
         by[row["branch"]][row["name"]].add(row["n"], row["amount"], row["unpriced"], 0)
     for edge in asked.edges:
         at = asked.params(*edge)
@@ -109,13 +115,12 @@ def figures(tx: Tx, asked: Asked) -> dict[str, dict[str, int]]:
     people = {row["branch"]: row["with_person"] for row in rows}
     return {
         branch: {
-            "conversations": sums["began"].n, "with_person": people.get(branch, 0), "turns": sums["turns"].n,
-            "calls": sums["models"].n, "cost_nano_usd": sums["models"].amount, "unpriced": sums["models"].unpriced,
-            "messages": sums["fees"].n, "fees_nano_usd": sums["fees"].amount,
-            "unpriced_messages": sums["fees"].unpriced,
+            "conversations": of["began"].n, "with_person": people.get(branch, 0), "turns": of["turns"].n,
+            "calls": of["models"].n, "cost_nano_usd": of["models"].amount, "unpriced": of["models"].unpriced,
+            "messages": of["fees"].n, "fees_nano_usd": of["fees"].amount, "unpriced_messages": of["fees"].unpriced,
         }
-        for branch, sums in by.items()
-        if sums["began"].n
+        for branch, of in by.items()
+        if of["began"].n
     }  # fmt: skip
 
 

@@ -73,8 +73,6 @@ def raw(tx: Tx, asked: Asked) -> tuple[Any, Any]:
 @pytest.mark.parametrize("branch", [None, "b1"])
 @pytest.mark.parametrize("app", [None, "school", "nobody"])
 def test_whatever_the_span_the_sums_and_the_rows_agree(store: Store, app: str | None, branch: str | None) -> None:
-    store: Store, app: str | None, branch: str | None
-) -> None:
     rng = random.Random(2)
     spans = [(0, 2**62), (START, START + DAY_US), (START + 5, START + 9), (START, START + DAYS * DAY_US)]
     spans += [sorted((START + rng.randrange(8 * DAY_US), START + rng.randrange(8 * DAY_US))) for _ in range(20)]  # type: ignore[misc]

@@ -35,4 +35,7 @@ SELECT app, '', branch, at_us - at_us % 86400000000, 'fees', COUNT(*),
     COALESCE(SUM(COALESCE(billed_nano_usd, nano_usd)), 0),
     SUM(CASE WHEN COALESCE(billed_nano_usd, nano_usd) IS NULL THEN 1 ELSE 0 END), 0
 FROM channel_fees WHERE state <> 'failed' GROUP BY app, branch, at_us - at_us % 86400000000;
+CREATE INDEX conversation_days_sums ON conversation_days (
+    day, branch, name, app, env, n, amount, unpriced, first_us
+);
 CREATE INDEX conversations_with_person ON conversations (created_us, branch, app, env) WHERE mode = 'person';
