@@ -29,6 +29,16 @@ class ToolCall(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
     arguments: dict[str, object] = {}  # at least these
 
 
+Tone = Literal["formal", "informal", "no_insult", "no_shouting", "no_emoji", "thanks", "greets"]
+
+
+class Grounded(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    text: str
+    by: tuple[Literal["words", "meaning"], ...] = ("words", "meaning")
+    need: Literal["all", "any"] = "all"  # of the ways
+    least: float = 0.5  # cosine, 0 to 1, of every sentence with its nearest
+
+
 class Judged(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """What a judge is given beside the question and the answer; it has to say yes."""
 
@@ -55,6 +65,8 @@ class Expect(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True
     max_ms: float | None = None
     max_usd: float | None = None
     python: dict[str, float] = {}  # "file:function" of scorers/, and what it must reach
+    grounded: Grounded | None = None
+    tone: tuple[Tone, ...] = ()
     judge: dict[str, Judged] = {}  # judges of judges/ that must say yes
 
 

@@ -176,6 +176,9 @@ def _wrong_with_expect(expect: Expect) -> list[tuple[str, str]]:
         wrong.append((f"the tolerance is {expect.number.tolerance:g}", "Write 0 or more."))
     if expect.similar is not None and (not expect.similar.to or not 0 < expect.similar.least <= 1):
         wrong.append(("similar has no texts, or a least outside of 0 to 1", 'Write {"to": ["..."], "least": 0.6}.'))
+    grounded = expect.grounded
+    if grounded is not None and not (grounded.text.strip() and grounded.by and 0 < grounded.least <= 1):
+        wrong.append(("grounded has no text, no way, or a least outside of 0 to 1", 'Write {"text": "..."}.'))
     for name, most in (("max_ms", expect.max_ms), ("max_usd", expect.max_usd)):
         if most is not None and most <= 0:
             wrong.append((f"{name} is {most:g}", "Write more than 0."))

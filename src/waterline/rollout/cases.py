@@ -87,6 +87,9 @@ def _check(
         wrong(f"max_words is {case.expect.max_words}", "Write a number above 0")
     if case.expect.similar is not None and (not case.expect.similar.to or not 0 < case.expect.similar.least <= 1):
         wrong("similar has no texts, or a least outside of 0 to 1", 'Write {"to": ["..."], "least": 0.6}')
+    grounded = case.expect.grounded
+    if grounded is not None and not (grounded.text.strip() and grounded.by and 0 < grounded.least <= 1):
+        wrong("grounded has no text, no way, or a least outside of 0 to 1", 'Write {"text": "..."}')
     if case.expect.number is not None and case.expect.number.tolerance < 0:
         wrong(f"the tolerance is {case.expect.number.tolerance:g}", "Write 0 or more")
     for name, most in (("max_ms", case.expect.max_ms), ("max_usd", case.expect.max_usd)):

@@ -133,13 +133,18 @@ def _held_to(plan: Plan, standings: Mapping[str, Standing]) -> dict[str, Standin
 
 def _scorers(work: Work) -> tuple[dict[str, Function], str]:
     """What scoring these cases needs is there, or nothing is asked."""
-    if any(case.expect.similar is not None for case in work.cases):
+    if any(_embeds(case) for case in work.cases):
         similar.ready()
     if not any(case.expect.python for case in work.cases):
         return {}, ""
     if work.scorers is None:
         raise CouldNotRun("Cases name functions of the app's own, which are in its folder: waterline eval APP_DIR.")
     return python.load(work.scorers, work.cases)
+
+
+def _embeds(case: Case) -> bool:
+    grounded = case.expect.grounded
+    return case.expect.similar is not None or (grounded is not None and "meaning" in grounded.by)
 
 
 class _Asker:

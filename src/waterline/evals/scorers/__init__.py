@@ -10,8 +10,8 @@ given, as the answer is.
 * `json`: the whole answer is one JSON object. In a ``` fence it fails with the reason "fenced", whether or not the
   fields are right, because the program that reads it would fail too. Nested objects hold at least what is expected,
   lists are equal in length and order, strings compare as text does, numbers by value, and true is not 1.
-* `equals`, `number`, `json_schema`, `tool`, `grounded_in`, `similar`, `max_ms`, `max_usd`, `python`, `judge`: see
-  their files.
+* `equals`, `number`, `json_schema`, `tool`, `grounded_in`, `similar`, `max_ms`, `max_usd`, `python`, `grounded`,
+  `tone`, `judge`: see their files.
 * A missing or empty answer fails everything. A refused, timed-out or unfinished one is a missing one, and so is a text
   whose end never came (finish_reason None or ""). "length" fails a JSON case; a text cut there is judged by what is
   there.
@@ -30,6 +30,7 @@ from waterline.evals.scorers import (
     python,
     similar,
     spent,
+    tone,
     tool_call,
     words,
 )
@@ -49,6 +50,7 @@ SCORERS: tuple[Scorer, ...] = (
     grounded.score,
     similar.score,
     spent.score,
+    tone.score,
     python.score,
     judge.score,
 )

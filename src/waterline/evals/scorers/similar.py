@@ -5,6 +5,7 @@ The cosine of two sentences on one topic is high whatever they say of it: "yes" 
 """
 
 from functools import lru_cache
+from typing import Any
 
 from waterline.core.case import Case
 from waterline.evals.scorers.base import Given, Part
@@ -22,6 +23,11 @@ def score(case: Case, given: Given) -> list[Part]:
     found = max(float(said @ _embedder().embed(text)) for text in wanted.to)
     held = found >= wanted.least
     return [Part("similar", held, "" if held else f"similarity {found:.2f}, at least {wanted.least:.2f}")]
+
+
+def embed(text: str) -> Any:
+    """A numpy vector of length 1. Raises NoEmbedder where the extra is missing."""
+    return _embedder().embed(text[:_CHARACTERS])
 
 
 def ready() -> None:
