@@ -119,6 +119,10 @@ def test_an_evaluation_asks_one_side_of_a_stored_version_and_its_report_names_it
     plan = json.loads(out[: out.rindex("}") + 1])["plan"]
     assert plan["cases_from"] == f"judged@1 {made['digest'][:12]}, held_out"
     assert plan["cases"] == 10
+    told = tmp_path / "told.md"
+    again = ["--cases", "judged@1", "--split", "held_out", "--out", str(tmp_path / "o"), "--markdown", str(told)]
+    run("eval", shop.name, *again, status=2)
+    assert f"on judged@1 {made['digest'][:12]}, held_out" in told.read_text()
     whole = run("eval", shop.name, "--cases", "judged", "--json", "--out", str(tmp_path / "o"), status=2)
     assert json.loads(whole[: whole.rindex("}") + 1])["plan"]["case_set"] == made["digest"]
     assert "no case set" in run("eval", shop.name, "--cases", "nothing", status=1)

@@ -40,6 +40,8 @@ def checks_of_result(result: Result) -> list[Check]:
     against = f" against {result.plan.against[:12]}" if result.plan.against else ""
     name = f"{result.plan.app} {result.plan.release[:12]}{against}"
     properties: dict[str, Any] = {"verdict": result.word, "cases": result.plan.cases, "repeats": result.plan.repeats}
+    if result.plan.cases_from:
+        properties["cases_from"] = result.plan.cases_from
     if result.estimate is not None:
         properties |= {"value": result.estimate.value, "low": result.estimate.low, "high": result.estimate.high}
     return [Check("eval", name, result.outcome, f"{result.word}: {result.reason}", properties=properties)]
@@ -138,6 +140,7 @@ def markdown_of_result(result: Result, address: str = "") -> str:
     """`address`: of the experiment in the console, if it was recorded."""
     plan = result.plan
     what = f"`{plan.release[:12]}`" + (f" against `{plan.against[:12]}`" if plan.against else "")
+    what += f" on {plan.cases_from}" if plan.cases_from else ""
     lines = [
         f"### {SIGN[result.outcome]} {plan.app}: {result.word}", "", f"{what}: {result.reason}", "",
         "| | score | pass^k | missing | cost, USD | p50, ms | p95, ms |",
