@@ -148,6 +148,14 @@ def last_user_text(messages: list[Message]) -> str:
     return ""
 
 
+def _told(ask: Ask, messages: list[Message], what: str) -> bool:
+    """Whether it is in the system prompt, in any dialect."""
+    said = [_text_of(m.content) for m in messages if m.role in ("system", "developer")]
+    if bytes(ask.system):
+        said.append(bytes(ask.system).decode("utf-8", "replace"))
+    return pattern(what).search("\n".join(said)) is not None
+
+
 def _has_results(message: Message) -> bool:
     """Whether it holds results of tools, in either dialect."""
     content = message.content
@@ -191,7 +199,9 @@ def say(ask: Ask, target: Target, messages: list[Message], u: float, choice: int
     chosen = target.answer
     forced = _forced_tool(ask.tool_choice, tools)
     for rule in target.rules:
-        if pattern(rule.match).search(user) and not (rule.tool is not None and _offered(rule.tool.name, tools) is None):
+        if rule.tool is not None and _offered(rule.tool.name, tools) is None:
+            continue
+        if pattern(rule.match).search(user) and (not rule.prompted or _told(ask, messages, rule.prompted)):
             chosen = rule
             break
     if chosen.tool is not None or forced is not None:

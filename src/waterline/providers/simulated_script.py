@@ -25,11 +25,11 @@ def pattern(text: str) -> re.Pattern[str]:
     return re.compile(text, re.IGNORECASE)
 
 
-def _check_pattern(text: str) -> None:
+def _check_pattern(text: str, key: str) -> None:
     try:
         pattern(text)
     except re.error as error:
-        raise ValueError(f"match is not a regular expression: {error}") from error
+        raise ValueError(f"{key} is not a regular expression: {error}") from error
 
 
 class Lognormal(Struct, frozen=True, tag_field="kind", tag="lognormal", forbid_unknown_fields=True):
@@ -81,9 +81,10 @@ class Tool(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Answer(Struct, frozen=True, forbid_unknown_fields=True):
-    """What is said: exactly one of `text`, `choose`, `echo`, `tool`. `match` only counts in a rule."""
+    """What is said: exactly one of `text`, `choose`, `echo`, `tool`. `match` and `prompted` only count in a rule."""
 
     match: str = ""  # a regular expression searched in the last user message; empty: every message
+    prompted: str = ""  # one searched in the system prompt too: what is said depends on what the model was told
     text: str | None = None
     choose: tuple[str, ...] = ()  # one of these, by seed
     echo: bool = False  # the last user message
@@ -94,7 +95,8 @@ class Answer(Struct, frozen=True, forbid_unknown_fields=True):
         given = (self.text is not None) + bool(self.choose) + self.echo + (self.tool is not None)
         if given != 1:
             raise ValueError("an answer needs exactly one of text, choose, echo, tool")
-        _check_pattern(self.match)
+        _check_pattern(self.match, "match")
+        _check_pattern(self.prompted, "prompted")
 
 
 FaultKind = Literal[
@@ -178,7 +180,7 @@ class Target(Struct, frozen=True, forbid_unknown_fields=True):
     limits: Limits = Limits()
     capacity: Capacity = Capacity()
     answer: Answer = Answer(text="This is a simulated answer. No model was asked.")
-    rules: tuple[Answer, ...] = ()  # the first whose `match` is found wins; else `answer`
+    rules: tuple[Answer, ...] = ()  # the first whose `match` and `prompted` are found wins; else `answer`
     faults: tuple[Fault, ...] = ()
 
     def __post_init__(self) -> None:
