@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 TRIAL ?= full
 DATA ?= data/demo
 
-.PHONY: demo up test test-all lint bench clean
+.PHONY: demo up test test-all lint bench story-evidence clean
 .DEFAULT_GOAL := help
 
 help:
@@ -17,6 +17,7 @@ help:
 	@echo "make test-all    the slow part: real models, browser, soak"
 	@echo "make lint        ruff, mypy, import contracts"
 	@echo "make bench       what we claim about speed, as ratios"
+	@echo "make story-evidence   from a failure in production to a case, a fixed release, a canary, a rollback (3 minutes)"
 
 $(READY): uv.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Waterline needs Python 3.11 or newer; $(PYTHON) is older. Try: make PYTHON=python3.12"; exit 1; }
@@ -47,6 +48,9 @@ lint: $(READY)
 
 bench: $(READY)
 	@$(BIN)/python bench/run.py
+
+story-evidence: $(READY)
+	@$(BIN)/python examples/story/evidence.py
 
 clean:
 	rm -rf $(VENV) data out

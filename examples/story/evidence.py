@@ -8,6 +8,7 @@ figures are of the machinery, not of any model. Writes out/story/evidence.md; a 
 import contextlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from people import TOPICS, People, Told, model_script
 HERE = Path(__file__).resolve().parent
 OUT = HERE.parent.parent / "out" / "story"
 WATERLINE = [sys.executable, "-m", "waterline"]
+WRAPPING = next(topic for topic in TOPICS if topic.name == "gift").says.values()
 FIRST, PILOT, CANARY = 1, 600, 12_000  # seed; customers of the pilot; most that a canary may take
 
 
@@ -139,12 +141,21 @@ def tell(story: Story, office: Office, origin: str) -> None:
 
     story.chapter("4. A release that has to earn its place")
     prompt = OUT / "app" / "prompts" / "agent.md"
-    prompt.write_text(prompt.read_text() + "Gift wrapping costs 3 EUR.\n")
-    fixed = build(office, "it knows of gift wrapping")
-    office.run("Olga", f"promote|shop|{fixed}|--to|production", 1, tell=14)
-    office.run("Dev", f"eval|shop|--cases|main|--split|held_out|--release|{fixed}|--against|{first}", tell=14)
-    office.run("Dev", f"approve|shop|{fixed}|--to|production", 1, tell=3)
+    before = prompt.read_text()
+    prompt.write_text(before + "Presents are wrapped.\n")
+    attempt = build(office, "it knows of presents")
+    office.run("Dev", f"eval|shop|--cases|main|--release|{attempt}|--against|{first}", 0, 1, 2, tell=6)
+    office.run("Olga", f"promote|shop|{attempt}|--to|production", 1, tell=12)
+    prompt.write_text(before + "Gift wrapping costs 3 EUR.\n")
+    fixed = build(office, "it knows of gift wrapping, and the price")
+    office.run("Dev", f"eval|shop|--cases|main|--release|{fixed}|--against|{first}", tell=14)
+    office.run("Dev", f"approve|shop|{fixed}|--to|production", 1, tell=6)
     office.run("Olga", f"approve|shop|{fixed}|--to|production|--note|read the diff and the lost cases", tell=3)
+
+    story.say(
+        "What this release does not pass yet are slips of the keyboard that its model cannot read: they stay in the "
+        "set, and the next release is measured by them."
+    )
 
     story.chapter("5. The canary")
     office.run("Olga", f"canary|start|shop|{fixed}", tell=4)
@@ -198,29 +209,28 @@ def review(office: Office) -> tuple[int, int]:
         for row in rows:
             case = row["case"]
             text = (case.get("input") or case["messages"][-1]["content"]).lower()
-            good = good_answer(text)
-            said: dict[str, Any] = {"decision": "reject", "revision": row["revision"], "reason": "cannot be read"}
+            good, readable = good_answer(text)
+            said: dict[str, Any] = {"decision": "reject", "revision": row["revision"], "reason": "nobody can read it"}
             if good:
-                changed = {**case, "expect": {"contains": [good]}}
+                tags = ["regression"] if good in WRAPPING and readable else []
+                changed = {**case, "expect": {"contains": [good]}, "tags": tags}
                 said = {"decision": "accept", "revision": row["revision"], "case": changed, "auto_side": True}
             office.ask("POST", f"/api/candidates/{row['n']}/decision", said, "Dev")
             done[said["decision"]] += 1
     return done["accept"], done["reject"]
 
 
-def good_answer(text: str) -> str:
-    """What a colleague would have said, who reads past slips of the keyboard; "" for what nobody could read."""
-    asked = [
-        (question, topic, language) for topic in TOPICS for language in topic.asks for question in topic.asks[language]
-    ]
-    likeness, topic, language = max(
-        (
-            (SequenceMatcher(None, question.lower(), text).ratio(), topic, language)
-            for question, topic, language in asked
-        ),
-        key=lambda found: found[0],
-    )
-    return topic.says[language] if likeness > 0.6 else ""
+def good_answer(text: str) -> tuple[str, bool]:
+    """What a colleague would have said, who reads past slips of the keyboard ("": nobody could read it), and whether
+    there was none to read past."""
+    asked = [(words(question), topic.says[language])
+             for topic in TOPICS for language in topic.asks for question in topic.asks[language]]  # fmt: skip
+    likeness, answer = max((SequenceMatcher(None, question, words(text)).ratio(), answer) for question, answer in asked)
+    return (answer if likeness > 0.6 else ""), likeness == 1
+
+
+def words(text: str) -> str:
+    return " ".join(re.findall(r"\w+", text.lower()))
 
 
 def ended(office: Office) -> bool:

@@ -699,3 +699,20 @@ def test_schemas_are_satisfied() -> None:
     assert fulfil(schema) == {"a": {"x": 4.0}, "b": None, "c": True, "d": "2026-01-15", "e": [4, 4, 4], "f": -5}
     loop: dict[str, Any] = {"type": "object", "properties": {"again": {"$ref": "#"}}}
     json.dumps(fulfil(loop))  # ends
+
+
+async def test_what_is_said_can_depend_on_what_the_prompt_says(simulated: SimulatedInProcess) -> None:
+    """In every dialect: a model knows what it is told."""
+    rules = (
+        Answer(match="open", prompted="nine to six", text="From nine to six."),
+        Answer(match="open", text="No idea."),
+    )
+    await play(simulated, rules=rules)
+    asked: list[Any] = [{"role": "user", "content": "Are you open?"}]
+    client = openai_client(simulated)
+    for told, said in (("We work from nine to six.", "From nine to six."), ("We sell shoes.", "No idea.")):
+        messages = [{"role": "system", "content": told}, *asked]
+        got = await client.chat.completions.create(model="m", messages=messages)
+        assert got.choices[0].message.content == said
+        other = await anthropic_client(simulated).messages.create(model="m", max_tokens=50, system=told, messages=asked)
+        assert other.content[0].text == said  # type: ignore[union-attr]
