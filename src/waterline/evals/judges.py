@@ -1,8 +1,8 @@
 """A model asked about an answer: the rubric with the material in it, the reason first and then the verdict.
 
-What is judged is material, whatever it says: every text stands between marks that it cannot contain. That keeps a
-reader that heeds the marks from mistaking it for instructions; how well a given model heeds them is measured
-(docs/howto/judges.md), not promised. A verdict that cannot be read is no verdict, and never a yes.
+What is judged is material, whatever it says: every text stands between marks that it cannot contain. A small
+model does not heed them (bench/JUDGES.md), so plain orders to the judge are caught by code. A verdict that cannot be
+read is no verdict, and never a yes.
 """
 
 import re
@@ -15,6 +15,7 @@ from msgspec import Struct
 from waterline.core.ids import sha256_hex
 from waterline.core.judge import VARIABLES, Judge, is_pinned
 from waterline.core.verdict import Estimate
+from waterline.evals.judge_steering import steering
 from waterline.evals.statistics import clustered_mean, wilson
 
 MOST_CHARS = 40_000  # of one text; a longer one is not judged, for a part of it would be
@@ -98,7 +99,14 @@ def messages(judge: Judge, material: Material) -> list[dict[str, str]]:
 
 
 async def ask(judge: Judge, material: Material, complete: Complete) -> Judgement:
-    """One verdict. Whatever goes wrong is in it."""
+    """One verdict. Whatever goes wrong is in it. An answer that plainly speaks to its judge gets none."""
+    if said := steering(material.answer) or steering(material.other):
+        return Judgement("", f"the answer speaks to its judge: {said!r}")
+    return await heard(judge, material, complete)
+
+
+async def heard(judge: Judge, material: Material, complete: Complete) -> Judgement:
+    """What the model says."""
     if long := next((n for n in VARIABLES if len(getattr(material, n)) > MOST_CHARS), ""):
         return Judgement("", f"{long} has more than {MOST_CHARS:,} characters, and a part of it would be judged")
     done = await complete(judge, messages(judge, material), schema(judge))
