@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from waterline.access.roles import Action, Principal, require
-from waterline.control.canary_watch import CanaryWatch, unit_key
+from waterline.control.canary_watch import CanaryWatch, judge_trouble, unit_key
 from waterline.core.app_spec import AppSpec, parse_spec
 from waterline.core.canary import basis_points
 from waterline.core.errors import Refused
@@ -116,7 +116,7 @@ class Canaries:
         self._promote = promote
         self._resolve = resolve
         self._spec_of = spec_of
-        self.watch = CanaryWatch(store, moves, clock_us, purpose)
+        self.watch = CanaryWatch(store, moves, clock_us, purpose, spec_of)
 
     # --- views -------------------------------------------------------------------------------------------------
 
@@ -219,7 +219,11 @@ class Canaries:
         """The candidate, and the environment record that comes into force with it."""
         stored = self._resolve(tx, said.release, said.app)
         record = releases.get_spec(tx, stored.spec)
-        return stored, parse_spec(record.bytes) if record is not None else self._spec_of(said.app)
+        spec = parse_spec(record.bytes) if record is not None else self._spec_of(said.app)
+        for guard in plan_of(spec).guards:
+            if guard.judge and (why := judge_trouble(tx, spec, guard.judge)):
+                raise Refused(f"{why} Calibrate it, or take it out of [canary] quality.")
+        return stored, spec
 
 
 def _with_first(plan: Plan, weight: str) -> Plan:

@@ -18,6 +18,8 @@ from msgspec import Struct
 from waterline.access import audit
 from waterline.access.roles import Action, Principal, Role
 from waterline.access.stored import AuditRows
+from waterline.control.judges import standing
+from waterline.core.app_spec import AppSpec
 from waterline.core.errors import Refused, RequestError
 from waterline.core.rollout import FULL_BP, Move
 from waterline.core.trace import Purpose, TraceRow
@@ -33,6 +35,7 @@ CANARY = Principal(key_id="", kind="person", name="canary", role=Role.OPERATOR)
 MOST_AT_ONCE = 500  # sessions counted in one round
 GROWTH = 1.02  # a look is kept when a side has grown by this, or when it decides something
 ACT_S = 60.0
+THE_JUDGE = "The judge"
 _encode = msgspec.json.Encoder(order="deterministic").encode
 _plan = msgspec.json.Decoder(Plan).decode
 _sums = msgspec.json.Decoder(Sums).decode
@@ -69,8 +72,16 @@ def note_sessions(tx: Tx, rows: list[TraceRow], purpose: Purpose) -> None:
 
 
 class CanaryWatch:
-    def __init__(self, store: Store, moves: Moves, clock_us: Callable[[], int], purpose: Purpose) -> None:
+    def __init__(
+        self,
+        store: Store,
+        moves: Moves,
+        clock_us: Callable[[], int],
+        purpose: Purpose,
+        spec_of: Callable[[str], AppSpec],
+    ) -> None:
         self._store = store
+        self._spec_of = spec_of
         self._moves = moves
         self._clock_us = clock_us
         self._purpose = purpose
@@ -142,15 +153,26 @@ class CanaryWatch:
                 arm.add(values)
             canaries.settle(tx, row.id, batch.units, batch.stage)
         overdue = row.state == "running" and now_us - row.step_us > plan.longest_wait_us
-        found = look(plan, sums)
+        mute = self._mute(tx, row.app, plan)
+        found = look(plan, sums, mute)
         act = _act(row, plan, found, overdue)
         new = msgspec.structs.replace(row, sums=_encode(sums))
         if act is None and overdue:
             new = msgspec.structs.replace(new, state="held", reason=unknown(found))
+        if act is None and new.state == "running" and (mute or row.reason.startswith(THE_JUDGE)):
+            new = msgspec.structs.replace(new, reason=" ".join(mute.values()))
         new = self._kept(tx, new, found, now_us, act is not None)
         if new != row:
             canaries.update(tx, new)
         return None if act is None else msgspec.structs.replace(act, canary=new)
+
+    def _mute(self, tx: Tx, app: str, plan: Plan) -> dict[str, str]:
+        """Signals of judges that may not gate now, and why: neither harm nor green comes from them."""
+        if not any(guard.judge for guard in plan.guards):
+            return {}
+        spec = self._spec_of(app)
+        told = {guard.signal: judge_trouble(tx, spec, guard.judge) for guard in plan.guards if guard.judge}
+        return {signal: why for signal, why in told.items() if why}
 
     def _kept(self, tx: Tx, row: CanaryRow, found: Look, now_us: int, decided: bool) -> CanaryRow:
         least = min(found.sessions)
@@ -220,6 +242,15 @@ class CanaryWatch:
 def unit_key(session: str, trace: str) -> str:
     """A session by a digest; where there is none, each request is drawn by itself."""
     return hashlib.blake2b(session.encode(), digest_size=12).hexdigest() if session else trace
+
+
+def judge_trouble(tx: Tx, spec: AppSpec, name: str) -> str:
+    """Why a judge's verdicts may decide nothing; "": they may."""
+    judge = spec.judges.get(name)
+    if judge is None:
+        return f'There is no judge "{name}" in judges/.'
+    found = standing(tx, spec.name, name, judge)
+    return "" if found.may_gate else f'{THE_JUDGE} "{name}" may not gate: {found.why}.'
 
 
 def unknown(found: Look) -> str:

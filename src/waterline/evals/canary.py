@@ -7,7 +7,7 @@ sequence; alpha is split evenly over all of them. So with probability 1 - alpha 
 equal candidate is never rolled back, and none that is worse by more than a margin gets past a step.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Literal
 
 from msgspec import Struct
@@ -23,6 +23,7 @@ Side = Literal["baseline", "candidate"]
 State = Literal["worse", "no worse", "open"]
 ERRORS, SLOW, FIRST, COST, QUALITY = "errors", "slow", "first_token", "cost", "quality:"
 UNREACHED = ("provider_unavailable", "provider_timeout")
+JUDGE = "judge."
 SEEN = "signal."  # verdicts of behaviour: 1 is bad, and a session without one has none
 WORDS = {
     ERRORS: "failed requests", SLOW: "answers slower than declared", FIRST: "first tokens later than declared",
@@ -33,6 +34,12 @@ WORDS = {
 class Guard(Struct, frozen=True):
     signal: str
     margin: float
+
+    @property
+    def judge(self) -> str:
+        """The model that judges, "" for every other signal."""
+        start = f"{QUALITY}{JUDGE}"
+        return self.signal.removeprefix(start) if self.signal.startswith(start) else ""
 
     @property
     def words(self) -> str:
@@ -198,8 +205,9 @@ class Look(Struct, frozen=True):
         return [c for c in self.compared if c.state == "open"]
 
 
-def look(plan: Plan, sums: Sums) -> Look:
-    compared = tuple(_compared(plan, guard, sums) for guard in plan.guards)
+def look(plan: Plan, sums: Sums, silent: Collection[str] = ()) -> Look:
+    """`silent`: signals that may decide nothing now (a judge that is not calibrated): neither harm nor green."""
+    compared = tuple(_compared(plan, guard, sums, guard.signal in silent) for guard in plan.guards)
     sessions = (sums.baseline.sessions, sums.candidate.sessions)
     decision: Decision = "wait"
     if any(c.state == "worse" for c in compared):
@@ -209,16 +217,18 @@ def look(plan: Plan, sums: Sums) -> Look:
     return Look(decision, sessions, compared)
 
 
-def _compared(plan: Plan, guard: Guard, sums: Sums) -> Compared:
+def _compared(plan: Plan, guard: Guard, sums: Sums, silent: bool) -> Compared:
     (n0, t0), (n1, t1) = _of(sums.baseline, guard), _of(sums.candidate, guard)
     baseline = bounded_sequence(t0, n0, plan.confidence)
     candidate = bounded_sequence(t1, n1, plan.confidence)
     difference = difference_sequence(baseline, candidate) if n0 and n1 else None
     state: State = "open"
-    if difference is not None and difference.low > 0:
+    if silent or difference is None:
+        pass
+    elif difference.low > 0:
         # Surely worse, but surely by less than what was declared to be all right.
         state = "no worse" if difference.high < guard.margin else "worse"
-    elif difference is not None and difference.high < guard.margin:
+    elif difference.high < guard.margin:
         state = "no worse"
     return Compared(guard.signal, guard.words, guard.margin, baseline, candidate, difference, state)
 

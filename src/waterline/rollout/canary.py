@@ -1,6 +1,9 @@
 """[canary] and [shadow] of app.toml."""
 
+from collections.abc import Mapping
+
 from waterline.core.canary import Canary, Shadow, basis_points
+from waterline.core.judge import Judge
 from waterline.core.rollout import FULL_BP
 from waterline.rollout.environment import AppToml, in_nano
 from waterline.rollout.routes import FILE
@@ -8,7 +11,7 @@ from waterline.rollout.routes import FILE
 _MOST_STEPS = 20
 
 
-def read_canary(app: AppToml) -> Canary:
+def read_canary(app: AppToml, judges: Mapping[str, Judge]) -> Canary:
     values = in_nano(app.read("canary"))
     place = app.place("canary")
     good, last = True, 0
@@ -35,7 +38,7 @@ def read_canary(app: AppToml) -> Canary:
         good = False
     if not good:
         values.pop("steps")
-    _quality(app, values.get("quality", ()))
+    _quality(app, values.get("quality", ()), judges)
     objectives = app.table.get("objectives", {})
     timed = isinstance(objectives, dict) and ({"answer_ms_p95", "ttft_ms_p95"} & set(objectives))
     if "slow_margin" in values and not timed:
@@ -49,14 +52,19 @@ def read_canary(app: AppToml) -> Canary:
     return Canary(**values)
 
 
-def _quality(app: AppToml, names: tuple[str, ...]) -> None:
+def _quality(app: AppToml, names: tuple[str, ...], judges: Mapping[str, Judge]) -> None:
     for number, name in enumerate(names):
         line = app.lines.line_of("canary", "quality", number)
         if not name.strip():
             app.folder.wrong(FILE, line, "[canary] quality: a name is empty", 'Write quality = ["feedback"]')
         elif name == "judge" or name.startswith("judge."):
-            problem = f'[canary] quality: "{name}": judges are asked in evaluations, not of live answers'
-            app.folder.wrong(FILE, line, problem, 'Name what live answers have: "feedback", "signal.anger"')
+            judge = judges.get(name.removeprefix("judge.")) if name != "judge" else None
+            if judge is None:
+                problem = f'[canary] quality: there is no judge of the name "{name}"'
+                app.folder.wrong(FILE, line, problem, 'Write "judge." and the name of a file in judges/')
+            elif not judge.sample:
+                problem = f'[canary] quality: "{name}" looks at no live answer, so the canary would wait for ever'
+                app.folder.wrong(FILE, line, problem, "Give the judge a sample")
         elif name in names[:number]:
             app.folder.wrong(FILE, line, f'[canary] quality: "{name}" is there twice', "Remove one of them")
 

@@ -85,6 +85,7 @@ def check(
         routes, declared = read_routes(found, app.table.get("models"), app.lines, prompts, model_digests)
         connections, contracts = read_connectors(app)
         environments, objectives = app.environments(), app.objectives()
+        judges = read_judges(found, app, routes, model_digests)
         spec = AppSpec(
             name=name,
             purpose=purpose,
@@ -103,9 +104,9 @@ def check(
             branches=read_branches(found, _declared(app, "connectors")),
             connectors=connections,
             offered=read_offered(app, contracts),
-            canary=read_canary(app),
+            canary=read_canary(app, judges),
             shadow=read_shadow(app),
-            judges=read_judges(found, app, routes, model_digests),
+            judges=judges,
             funnel=app.funnel(),
         )
         cache = read_cache(app)

@@ -16,11 +16,13 @@ from waterline.control.incidents import canary_rolled_back
 from waterline.core.app_spec import AppSpec, Objectives, encode_spec
 from waterline.core.canary import Canary
 from waterline.core.errors import PermissionDenied, Refused
+from waterline.core.judge import Judge
 from waterline.core.money import Usage
 from waterline.core.release import Release, Route, StoredRelease, encode_release, release_id
 from waterline.core.trace import TraceRow
 from waterline.core.verdict import Estimate, JudgeRef, Outcome, Ref, Verdict
 from waterline.evals.canary import Plan
+from waterline.evals.judged import Standing
 from waterline.rollout.live import Live
 from waterline.rollout.moves import Admitted, Moves, parse_weight
 from waterline.store import audit_log, incidents, releases, rollouts, traces, verdicts
@@ -340,6 +342,23 @@ def test_two_canaries_of_one_environment_are_refused(ship: Ship) -> None:
 def test_who_may_not_promote_may_not_start_one(ship: Ship) -> None:
     with pytest.raises(PermissionDenied):
         ship.run(ship.canaries.start(DEV, CanaryBody("school", ship.new)))
+
+
+def test_a_judge_that_is_not_calibrated_cannot_guard_one(ship: Ship, monkeypatch: pytest.MonkeyPatch) -> None:
+    judge = Judge("Is it polite?", "Polite? {{answer}}", Route("openai", "j"), sample=0.5)
+    declared = Canary(**{f: getattr(DECLARED, f) for f in DECLARED.__struct_fields__} | {"quality": ("judge.tone",)})
+    ship.spec = AppSpec("school", canary=declared, judges={"tone": judge})
+    ship.new = ship.add("judged")
+    with pytest.raises(Refused, match="may not gate: nobody has labelled"):
+        ship.start()
+    calibrated = lambda tx, app, name, judge: Standing(name, "j1", may_gate=True)  # noqa: E731
+    monkeypatch.setattr("waterline.control.canary_watch.standing", calibrated)
+    ship.start()
+    changed = lambda tx, app, name, judge: Standing(name, "j1", why="the provider answered as another model")  # noqa: E731
+    monkeypatch.setattr("waterline.control.canary_watch.standing", changed)
+    seen = ship.sail(lambda of: {}, rounds=3)
+    assert seen.head.state == "running"
+    assert "answered as another model" in seen.head.reason
 
 
 @pytest.mark.parametrize("kind", ["promote", "rollback"])

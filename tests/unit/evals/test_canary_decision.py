@@ -83,6 +83,15 @@ def test_too_few_sessions_wait_whatever_they_say() -> None:
     assert look(plan, sums((20_000, 20.0), (2_000, 2.0))).decision == "wait"
 
 
+def test_what_may_not_gate_shows_neither_harm_nor_green() -> None:
+    """A judge that is not calibrated."""
+    bad, good = sums((1000, 2.0), (100, 30.0)), sums((20_000, 20.0), (2_000, 2.0))
+    assert look(ONLY_ERRORS, bad, ["errors"]).decision == "wait"
+    assert look(ONLY_ERRORS, good, ["errors"]).decision == "wait"
+    plan = plan_of(AppSpec("school", canary=Canary(quality=("judge.tone", "feedback"))))
+    assert [guard.judge for guard in plan.guards] == ["", "tone", ""]
+
+
 def test_no_data_is_never_green() -> None:
     found = look(ONLY_ERRORS, Sums(Arm(500, {}), Arm(500, {})))
     assert found.decision == "wait"

@@ -41,7 +41,7 @@ def test_both_are_read_into_the_environment_record_and_not_into_the_release(tmp_
         ("[canary]\nslow_margin = 0.1", 6, "no latency is declared"),
         ("[canary]\ncost_margin = 0.1", 6, "no cap is declared"),
         ('[canary]\nquality = ["feedback", "feedback"]', 6, "is there twice"),
-        ('[canary]\nquality = ["judge.tone"]', 6, "not of live answers"),
+        ('[canary]\nquality = ["judge.tone"]', 6, "there is no judge of the name"),
         ("[canary]\nstep = 1", 6, "unknown key"),
         ("[shadow]\nqueue = 0", 6, "at least 1"),
     ],
