@@ -89,3 +89,13 @@ SELECT app, '', branch, at_us - at_us % 86400000000, 'fees', COUNT(*),
     COALESCE(SUM(COALESCE(billed_nano_usd, nano_usd)), 0),
     SUM(CASE WHEN COALESCE(billed_nano_usd, nano_usd) IS NULL THEN 1 ELSE 0 END), 0
 FROM channel_fees WHERE state <> 'failed' GROUP BY app, branch, at_us - at_us % 86400000000;
+DELETE FROM channel_fee_months;
+INSERT INTO channel_fee_months
+SELECT app, month, branch, category, COUNT(*), SUM(CASE WHEN nano_usd IS NULL THEN 1 ELSE 0 END),
+    SUM(COALESCE(nano_usd, 0)), SUM(COALESCE(billed_nano_usd, nano_usd, 0)),
+    SUM(CASE WHEN billed IS NULL THEN 1 ELSE 0 END), SUM(CASE WHEN billed = 1 THEN 1 ELSE 0 END),
+    SUM(COALESCE(billed_nano_usd, 0)),
+    SUM(CASE WHEN billed IS NOT NULL AND (
+        billed_category <> category OR COALESCE(billed_nano_usd, -1) <> COALESCE(nano_usd, -1)
+    ) THEN 1 ELSE 0 END)
+FROM channel_fees WHERE state <> 'failed' GROUP BY app, month, branch, category;

@@ -8,6 +8,7 @@ from msgspec.structs import asdict
 
 from waterline.core.conversation import Inbound
 from waterline.store import conversation_days
+from waterline.store.conversation_days import DAY_US
 from waterline.store.db import Tx
 
 
@@ -128,7 +129,7 @@ def reserve_fee(tx: Tx, row: FeeRow) -> dict[str, Any] | None:
 
 
 def _sum(tx: Tx, before: dict[str, Any] | None, after: dict[str, Any] | None) -> None:
-    """What changed of a fee, into the sums of its day."""
+    """What changed of a fee, into the sums of its day and of its month."""
     for sign, row in ((-1, before), (1, after)):
         if row is not None and row["state"] != "failed":
             nano = row["nano_usd"] if row["billed_nano_usd"] is None else row["billed_nano_usd"]
@@ -136,6 +137,20 @@ def _sum(tx: Tx, before: dict[str, Any] | None, after: dict[str, Any] | None) ->
                 tx, row["app"], "", row["branch"], row["at_us"], "fees", n=sign, amount=sign * (nano or 0),
                 unpriced=sign * (nano is None),
             )  # fmt: skip
+            place = {name: row[name] for name in ("app", "month", "branch", "category")}
+            tx.run("channels.add_to_month", **place, **{name: sign * int(v) for name, v in _counted(row).items()})
+
+
+def _counted(row: dict[str, Any]) -> dict[str, int]:
+    """One fee as it counts in its month."""
+    nano, billed = row["nano_usd"], row["billed_nano_usd"]
+    told = row["billed"] is not None
+    return {
+        "messages": 1, "unpriced": nano is None, "expected_nano_usd": nano or 0,
+        "spent_nano_usd": (nano or 0) if billed is None else billed, "unconfirmed": not told,
+        "billed_messages": row["billed"] == 1, "billed_nano_usd": billed or 0,
+        "different": told and (row["billed_category"] != row["category"] or billed != nano),
+    }  # fmt: skip
 
 
 def fee(tx: Tx, channel: str, key: str) -> dict[str, Any] | None:
@@ -185,8 +200,8 @@ def people(tx: Tx, app: str, month: str) -> dict[str, int]:
 
 def fees_by_day(tx: Tx, app: str, since_us: int) -> list[tuple[int, int, int]]:
     """day (since the epoch), messages, nano-USD."""
-    rows = tx.all("channels.fees_by_day", app=app, since_us=since_us)
-    return [(row["day"], row["messages"], row["nano_usd"]) for row in rows]
+    rows = tx.all("channels.fees_by_day", app=app, since_us=since_us - since_us % DAY_US)
+    return [(row["day"] // DAY_US, row["messages"], row["nano_usd"]) for row in rows]
 
 
 def last_mail(tx: Tx, address: str, sender: str) -> Inbound | None:

@@ -82,3 +82,13 @@ def test_whatever_the_span_the_sums_and_the_rows_agree(store: Store, app: str | 
         summed = store.read_sync(lambda tx, a=asked: conversation_days.funnel(tx, a))  # type: ignore[misc]
         assert sorted((r.branch, r.stage, r.conversations, r.after_us) for r in summed) == rows
         assert store.read_sync(lambda tx, a=asked: conversation_days.figures(tx, a)) == by  # type: ignore[misc]
+
+
+def test_the_fees_of_a_month_are_those_of_its_rows(store: Store) -> None:
+    at = {"app": "school", "month": "2024-10"}
+    rows = store.read_sync(lambda tx: tx.all("channels.report_of_rows", **at))
+    assert store.read_sync(lambda tx: tx.all("channels.report", **at)) == rows
+    assert sum(row["different"] for row in rows) > 0
+    days = store.read_sync(lambda tx: channels.fees_by_day(tx, "school", START))
+    assert sum(messages for _, messages, _ in days) == sum(row["messages"] for row in rows)
+    assert sum(nano for _, _, nano in days) == sum(row["spent_nano_usd"] for row in rows)

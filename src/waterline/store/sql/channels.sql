@@ -53,7 +53,7 @@ FROM channel_consents
 WHERE channel = :channel AND contact = :contact
 
 -- name: fee
-SELECT app, branch, address, category, nano_usd, state, month, at_us, country, billed, billed_nano_usd
+SELECT app, branch, address, category, nano_usd, state, month, at_us, country, billed, billed_category, billed_nano_usd
 FROM channel_fees
 WHERE channel = :channel AND key = :key
 
@@ -99,6 +99,32 @@ WHERE begun = 1 AND at_us >= :since_us AND state <> 'failed'
 GROUP BY app, branch, contact
 
 -- name: report
+SELECT branch, category, messages, unpriced, expected_nano_usd, spent_nano_usd, unconfirmed, billed_messages,
+    billed_nano_usd, different
+FROM channel_fee_months
+WHERE app = :app AND month = :month AND messages > 0
+ORDER BY branch, category
+
+-- name: add_to_month
+INSERT INTO channel_fee_months (
+    app, month, branch, category, messages, unpriced, expected_nano_usd, spent_nano_usd, unconfirmed, billed_messages,
+    billed_nano_usd, different
+) VALUES (
+    :app, :month, :branch, :category, :messages, :unpriced, :expected_nano_usd, :spent_nano_usd, :unconfirmed,
+    :billed_messages, :billed_nano_usd, :different
+)
+ON CONFLICT (app, month, branch, category) DO UPDATE SET
+    messages = channel_fee_months.messages + excluded.messages,
+    unpriced = channel_fee_months.unpriced + excluded.unpriced,
+    expected_nano_usd = channel_fee_months.expected_nano_usd + excluded.expected_nano_usd,
+    spent_nano_usd = channel_fee_months.spent_nano_usd + excluded.spent_nano_usd,
+    unconfirmed = channel_fee_months.unconfirmed + excluded.unconfirmed,
+    billed_messages = channel_fee_months.billed_messages + excluded.billed_messages,
+    billed_nano_usd = channel_fee_months.billed_nano_usd + excluded.billed_nano_usd,
+    different = channel_fee_months.different + excluded.different
+
+-- The same from the rows, which the sums must equal.
+-- name: report_of_rows
 SELECT
     branch, category, COUNT(*) AS messages,
     SUM(CASE WHEN nano_usd IS NULL THEN 1 ELSE 0 END) AS unpriced,
@@ -122,11 +148,12 @@ WHERE app = :app AND month = :month AND state <> 'failed'
 GROUP BY branch
 
 -- name: fees_by_day
-SELECT (at_us / 86400000000) AS day, COUNT(*) AS messages, SUM(COALESCE(billed_nano_usd, nano_usd, 0)) AS nano_usd
-FROM channel_fees
-WHERE app = :app AND at_us >= :since_us AND state <> 'failed'
-GROUP BY 1
-ORDER BY 1
+SELECT day, CAST(SUM(n) AS BIGINT) AS messages, CAST(SUM(amount) AS BIGINT) AS nano_usd
+FROM conversation_days
+WHERE app = :app AND day >= :since_us AND name = 'fees'
+GROUP BY day
+HAVING SUM(n) > 0
+ORDER BY day
 
 -- name: webchat_replies
 SELECT e.n, e.key, e.body, e.sending_us AS at_us
