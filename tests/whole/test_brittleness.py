@@ -6,7 +6,7 @@ import pytest
 from whole_app import Sim
 
 from waterline.core.app_spec import AppSpec
-from waterline.core.case import Case, Expect
+from waterline.core.case import Case, Expect, Judged
 from waterline.core.release import Prompt, Release, Route, encode_release
 from waterline.evals.robustness import Robustness
 from waterline.providers.simulated_script import Answer, Target
@@ -76,12 +76,20 @@ def test_an_answer_that_never_comes_has_failed() -> None:
     assert found.robustness.all.after == 0.0
 
 
+async def test_cases_that_cannot_be_measured_here_are_no_evidence_of_anything() -> None:
+    judge = Expect(contains=("cost",), judge={"polite": Judged()})
+    asked = [Case(id=f"c{n}", input="?", expect=judge) for n in range(12)]
+    with pytest.raises(CouldNotRun, match="only waterline eval"):
+        await look(encode_release(RELEASE), AppSpec(name="brittle"), asked, Look(of="inputs"), Silent())
+
+
 @pytest.mark.slow
 async def test_prompts_in_another_form_are_asked_of_a_running_waterline(sim: Sim) -> None:
     sim.play(main=Target(answer=Answer(echo=True)))
     wanted = Look(of="prompts", redirect=f"{sim.address}/{{route}}", at_once=8)
-    found = await look(encode_release(RELEASE), AppSpec(name="brittle"), CASES, wanted, Silent())
-    assert found.simulated
+    judged_too = Case(id="judged", input="?", expect=Expect(judge={"polite": Judged()}))
+    found = await look(encode_release(RELEASE), AppSpec(name="brittle"), [*CASES, judged_too], wanted, Silent())
+    assert (found.simulated, found.left_out, found.cases) == (True, 1, 12)
     assert found.unanswered == 0
     assert len(found.robustness.kinds) >= 5
     assert all(kind.drop is not None and kind.drop.value == 0.0 for kind in found.robustness.kinds)

@@ -14,6 +14,7 @@ from rich.table import Table
 from waterline.cli.building import built_or_die
 from waterline.cli.client import die, out, print_json
 from waterline.core.errors import WaterlineError
+from waterline.core.verdict import Outcome
 
 
 class What(StrEnum):
@@ -56,6 +57,9 @@ def robustness(
         die(str(error), 3)
     whole = found.robustness.all
     gate = non_inferiority(whole.drop if whole is not None else None, most) if most is not None else None
+    if gate is not None and whole is not None and not whole.before:
+        reason = "nothing passes as it is, so nothing can be lost: mend the cases or the app first"
+        gate = msgspec.structs.replace(gate, outcome=Outcome.INCONCLUSIVE, reason=reason)
     status = EXIT[gate.outcome] if gate is not None else 2
     if json:
         told = {"exit_status": status, "reason": gate.reason if gate is not None else "", "drop_max": most}
@@ -83,6 +87,9 @@ def _show(found: Any, gate: Any) -> None:
         out.print(f"worst: {found.robustness.worst}", markup=False)
     if found.unchanged:
         out.print(f"nothing to change for: {', '.join(found.unchanged)}", markup=False)
+    if found.left_out:
+        said = "cases expect a judge, a tool call, a time, a price or a function, and were left out"
+        out.print(f"{found.left_out} {said}", markup=False)
     if found.unanswered:
         out.print(f"{found.unanswered} of {found.asked} answers never came, and count as failed", markup=False)
     if found.simulated:

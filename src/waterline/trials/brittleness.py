@@ -50,7 +50,8 @@ class Asked(Struct, frozen=True):
 
 
 class Found(Struct, frozen=True):
-    """`unchanged`: operators that had nothing to change. `unanswered`: answers that never came, which failed."""
+    """`unchanged`: operators that had nothing to change. `unanswered`: answers that never came, which failed.
+    `left_out`: cases that expect what only `waterline eval` measures."""
 
     of: Of
     cases: int
@@ -59,6 +60,12 @@ class Found(Struct, frozen=True):
     unchanged: tuple[str, ...]
     robustness: Robustness
     simulated: bool
+    left_out: int = 0
+
+
+def measured(case: Case) -> bool:
+    expect = case.expect
+    return not (expect.judge or expect.python or expect.tool or expect.max_ms or expect.max_usd)
 
 
 def operators(of: Of) -> tuple[str, ...]:
@@ -71,6 +78,12 @@ async def look(manifest: bytes, spec: AppSpec, cases: Sequence[Case], wanted: Lo
     """Raises CouldNotRun."""
     if not cases:
         raise CouldNotRun("There are no cases to ask. Write them to cases/*.jsonl, or name a file: --cases FILE.")
+    every, cases = len(cases), [case for case in cases if measured(case)]
+    if not cases:
+        raise CouldNotRun(
+            "Every case expects a judge, a tool call, a time, a price or a function, which only waterline eval "
+            "measures. Name others: --cases FILE."
+        )
     known = operators(wanted.of)
     if strange := [kind for kind in wanted.kinds if kind not in known]:
         raise CouldNotRun(f'"{strange[0]}" changes no {wanted.of}. Known: {", ".join(known)}.')
@@ -83,7 +96,8 @@ async def look(manifest: bytes, spec: AppSpec, cases: Sequence[Case], wanted: Lo
         what = "there is no prompt to change" if wanted.of == "prompts" else "no input has anything to change"
         raise CouldNotRun(f"Nothing to compare: {what}.")
     answers = await _ask(release, manifest, spec, changed, questions, wanted, tell)
-    return _found(wanted, cases, questions, answers, unchanged, release)
+    found = _found(wanted, cases, questions, answers, unchanged, release)
+    return msgspec.structs.replace(found, left_out=every - len(cases))
 
 
 def _prompts(release: Release, kinds: Sequence[str], seed: int) -> dict[str, bytes]:
