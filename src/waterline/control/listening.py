@@ -9,11 +9,12 @@ from waterline.core.verdict import Estimate, JudgeRef, Outcome, Ref, Verdict
 from waterline.evals.signals import POINTS, Signal, hear
 from waterline.gateway.deps import App
 from waterline.store import behaviour, conversation_days, conversations, traces, verdicts
-from waterline.store.behaviour import OFF_RAILS, Counts, Place, Session, Unread, day_of
+from waterline.store.behaviour import OFF_RAILS, Counts, Passed, Place, Session, Unread, day_of
 from waterline.store.conversations import Conversation, Message, TurnRow
 from waterline.store.db import Store, Tx
 
-TRACES_AT_ONCE = 100
+TRACES_AT_ONCE = 100  # of sessions: their texts are read
+TRACES_PASSED = 5000  # of others only the number is asked
 CONVERSATIONS_AT_ONCE = 100
 QUIET_AT_ONCE = 100
 LISTENED_BACK = 3  # messages
@@ -38,26 +39,32 @@ class Listener:
         return any([self._look_at_traces(), self._look_at_conversations(), self._look_at_quiet()])
 
     def _look_at_traces(self) -> bool:
-        found, upto, heard = self._store.read_sync(self._hear_traces)
-        if found:
+        passed, heard = self._store.read_sync(self._hear_traces)
+        found = [*passed.later, *passed.rows]
+        if found or passed.moved:
 
             def write(tx: Tx) -> None:
                 heard.write(tx)
-                behaviour.move_to(tx, upto, found)
+                behaviour.move_to(tx, passed.upto, found)
                 for one in found:
                     if one.outcome != "open" and one.key_id == CONVERSATIONS_KEY:
                         _spent(tx, one)
 
             self._store.write_sync(write)
-        return len(found) >= TRACES_AT_ONCE
+        return passed.more
 
-    def _hear_traces(self, tx: Tx) -> tuple[list[Unread], int, "Ear"]:
-        found, upto = behaviour.unread(tx, TRACES_AT_ONCE)
+    def _hear_traces(self, tx: Tx) -> tuple[Passed, "Ear"]:
+        passed = behaviour.unread(tx, TRACES_AT_ONCE, TRACES_PASSED)
         ear = Ear(tx)
-        for one in found:
+        for place, n in passed.answers:
+            ear.answers(place, n)
+        for one in passed.later:
+            if one.outcome == "answered" and one.purpose == "live":
+                ear.answers(Place(one.app, one.env, day_of(one.started_us), one.release), 1)
+        for one in (*passed.later, *passed.rows):
             if one.outcome != "open" and one.purpose == "live":
                 ear.trace(one)
-        return found, upto, ear
+        return passed, ear
 
     def _look_at_conversations(self) -> bool:
         before = self._clock_us() - SETTLED_US
@@ -104,9 +111,10 @@ class Ear:
 
     # --- requests that name a session ------------------------------------------------------------------------------
 
+    def answers(self, place: Place, n: int) -> None:
+        self._counts.add(place, "answers", n)
+
     def trace(self, one: Unread) -> None:
-        if one.outcome == "answered":
-            self._counts.add(Place(one.app, one.env, day_of(one.started_us), one.release), "answers")
         if not one.session or one.key_id == CONVERSATIONS_KEY:
             return
         at = self._session(one.app, one.env, one.session, one.release, one.started_us)

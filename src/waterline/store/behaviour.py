@@ -182,13 +182,37 @@ class Unread(Struct, frozen=True):
     cost_nano_usd: int | None = None
 
 
-def unread(tx: Tx, limit: int) -> tuple[list[Unread], int]:
-    """Traces that nobody has looked at, in the order in which they came; and the place to `move_to`."""
+class Passed(Struct, frozen=True):
+    """Traces that nobody has looked at: those that were open when they were passed and have ended since; then, in the
+    order in which they came, those of sessions and those still open. `answers`: how many answers there are up to
+    the place `upto`, those of no session too."""
+
+    later: list[Unread]
+    rows: list[Unread]
+    answers: list[tuple[Place, int]]
+    upto: int
+    more: bool
+    moved: bool = False  # there were any
+
+
+def unread(tx: Tx, limit: int, most: int) -> Passed:
+    """At most `limit` to be looked at, and `most` to be passed."""
     place = tx.one("behaviour.place", name="traces")
     after = place["n"] if place is not None else 0
     later = [Unread(**row) for row in tx.all("behaviour.ended_since", limit=limit)]
-    rows = [Unread(**row) for row in tx.all("behaviour.unread", after=after, limit=limit)]
-    return [*later, *rows], rows[-1].n if rows else after
+    first = tx.one("behaviour.first_unread", after=after)
+    if first is None or first["n"] is None:
+        return Passed(later, [], [], after, len(later) == limit)
+    upto = first["n"] + most - 1
+    counted = tx.all("behaviour.answers", after=after, upto=upto)
+    rows: list[Unread] = []
+    if any(row["wanted"] for row in counted):
+        rows = [Unread(**row) for row in tx.all("behaviour.unread", after=after, upto=upto, limit=limit)]
+        if len(rows) == limit:
+            counted = tx.all("behaviour.answers", after=after, upto=rows[-1].n)
+    last = max(row["last"] for row in counted)
+    answers = [(Place(r["app"], r["env"], r["day"], r["release"]), r["n"]) for r in counted if r["n"]]
+    return Passed(later, rows, answers, last, last == upto or limit in (len(rows), len(later)), True)
 
 
 def move_to(tx: Tx, n: int, read: list[Unread]) -> None:

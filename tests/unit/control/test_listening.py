@@ -7,6 +7,7 @@ from typing import Any, cast
 import msgspec
 import pytest
 
+from waterline.control import listening
 from waterline.control.listening import Listener
 from waterline.core.app_spec import AppSpec, Funnel
 from waterline.core.conversation import Alias, Inbound
@@ -145,6 +146,20 @@ def test_a_trace_that_was_open_is_read_when_it_has_ended(world: World) -> None:
     world.look()
     world.look()
     assert world.counts() == {"r1 answers": 1, "r1 sessions": 1}
+
+
+def test_many_traces_are_passed_in_turns_and_each_counts_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listening, "TRACES_AT_ONCE", 3)
+    monkeypatch.setattr(listening, "TRACES_PASSED", 5)
+    for n in range(23):
+        world.says("hello", session="" if n % 3 else f"s{n}", outcome="open" if n % 7 == 6 else "answered")
+    world.look()
+    assert world.counts() == {"r1 answers": 20, "r1 sessions": 7}
+    for n in range(23):
+        if n % 7 == 6:
+            world.says("hello", trace=f"{n + 1:024x}", session="" if n % 3 else f"s{n}")
+    world.look()
+    assert world.counts() == {"r1 answers": 23, "r1 sessions": 8}
 
 
 def test_a_session_belongs_to_the_release_that_began_it(world: World) -> None:

@@ -76,9 +76,24 @@ SELECT n, at_us, id FROM reading_places WHERE name = :name
 -- name: move_place
 UPDATE reading_places SET n = :n, at_us = :at_us, id = :id WHERE name = :name
 
+-- name: first_unread
+SELECT MIN(n) AS n FROM traces WHERE n > :after
+
+-- What says something of a session, or may yet.
 -- name: unread
 SELECT n, id, app, env, purpose, release, session, key_id, started_us, outcome, branch, cost_nano_usd FROM traces
-WHERE n > :after ORDER BY n LIMIT :limit
+WHERE n > :after AND n <= :upto AND (session <> '' OR key_id = 'conversations' OR outcome = 'open')
+ORDER BY n LIMIT :limit
+
+-- One look at every trace: how many answers, how many that are to be read, and the last one.
+-- name: answers
+SELECT app, env, started_us - started_us % 86400000000 AS day, release, MAX(n) AS last,
+    CAST(SUM(CASE WHEN outcome = 'answered' AND purpose = 'live' THEN 1 ELSE 0 END) AS BIGINT) AS n,
+    CAST(SUM(CASE WHEN session <> '' OR key_id = 'conversations' OR outcome = 'open' THEN 1 ELSE 0 END) AS BIGINT)
+        AS wanted
+FROM traces
+WHERE n > :after AND n <= :upto
+GROUP BY app, env, started_us - started_us % 86400000000, release
 
 -- name: read_later
 INSERT INTO reading_later (n) VALUES (:n) ON CONFLICT (n) DO NOTHING
