@@ -136,19 +136,19 @@ def control_routes(plane: Plane, authenticate: Callable[[Any, str], Principal]) 
 
     async def cost(who: Principal, r: Request) -> Any:
         q = r.query_params
-        return await plane.cost(who, q.get("app") or None, _whole(q.get("since"), "since"))
+        return await plane.money.by_route(who, q.get("app") or None, _whole(q.get("since"), "since"))
 
     async def cost_report(who: Principal, r: Request) -> Any:
         q = r.query_params
         days = (q.get("month", ""), q.get("from", ""), q.get("to", ""))
-        return await plane.cost_report(who, q.get("app") or None, q.get("by") or "model", *days)
+        return await plane.money.report(who, q.get("app") or None, q.get("by") or "model", *days)
 
     async def cost_reconciliation(who: Principal, r: Request) -> Any:
         b = await _body(r, InvoiceBody)
-        return await plane.cost_reconciliation(who, b.app or None, b.invoice, b.provider, b.month, b.since, b.until)
+        return await plane.money.reconciliation(who, b.app or None, b.invoice, b.provider, b.month, b.since, b.until)
 
     async def cost_forecast(who: Principal, r: Request) -> Any:
-        return await plane.cost_forecast(who, r.query_params.get("app", ""))
+        return await plane.money.forecast(who, r.query_params.get("app", ""))
 
     async def add_release(who: Principal, r: Request) -> Any:
         body = await _body(r, ReleaseBody)
@@ -219,26 +219,26 @@ def control_routes(plane: Plane, authenticate: Callable[[Any, str], Principal]) 
     async def experiments(who: Principal, r: Request) -> Any:
         q = r.query_params
         limit = min(_whole(q.get("limit"), "limit") or 50, 200)
-        return await plane.experiment_list(
+        return await plane.experiments.list_of(
             who, q.get("app") or None, q.get("release") or None, q.get("before") or "", limit
         )
 
     async def channel_fees(who: Principal, r: Request) -> Any:
-        return await plane.channel_fees(who, r.query_params.get("app") or "", r.query_params.get("month") or "")
+        return await plane.money.channel_fees(who, r.query_params.get("app") or "", r.query_params.get("month") or "")
 
     async def add_experiment(who: Principal, r: Request) -> Any:
-        return await plane.add_experiment(who, await _body(r, ExperimentBody))
+        return await plane.experiments.add(who, await _body(r, ExperimentBody))
 
     async def experiment_items(who: Principal, r: Request) -> Any:
         q = r.query_params
         passed = _whole(q.get("passed"), "passed")
         where = ItemFilter(change=q.get("change") or "", passed=passed, tag=q.get("tag") or "")
         after, limit = _whole(q.get("after"), "after") or 0, min(_whole(q.get("limit"), "limit") or 50, 200)
-        return await plane.experiment_items(who, r.path_params["experiment"], where, after, limit)
+        return await plane.experiments.items(who, r.path_params["experiment"], where, after, limit)
 
     async def add_experiment_items(who: Principal, r: Request) -> Any:
         said = await _body(r, ItemsBody)
-        return {"kept": await plane.add_experiment_items(who, r.path_params["experiment"], said.items)}
+        return {"kept": await plane.experiments.add_items(who, r.path_params["experiment"], said.items)}
 
     return [
         route("/status", lambda who, r: plane.status(who)),
@@ -255,7 +255,7 @@ def control_routes(plane: Plane, authenticate: Callable[[Any, str], Principal]) 
         route("/cost/report", cost_report),
         route("/cost/reconciliation", cost_reconciliation, "POST"),
         route("/cost/forecast", cost_forecast),
-        route("/budgets", lambda who, r: plane.budgets(who, r.query_params.get("app") or None)),
+        route("/budgets", lambda who, r: plane.money.budgets(who, r.query_params.get("app") or None)),
         route("/traces", traces),
         route("/traces/{trace}", trace),
         route("/traces/{trace}/replay", replay, "POST"),
@@ -275,7 +275,7 @@ def control_routes(plane: Plane, authenticate: Callable[[Any, str], Principal]) 
         route("/load-lines/{line}", load_line),
         route("/experiments", experiments),
         route("/experiments", add_experiment, "POST", status=201),
-        route("/experiments/{experiment}", lambda who, r: plane.experiment(who, r.path_params["experiment"])),
+        route("/experiments/{experiment}", lambda who, r: plane.experiments.view(who, r.path_params["experiment"])),
         route("/experiments/{experiment}/items", experiment_items),
         route("/experiments/{experiment}/items", add_experiment_items, "POST", status=201),
         *canary_routes(plane, route, _whole, _body),

@@ -38,8 +38,8 @@ class Bars(Struct, frozen=True):
 async def budgets(ask: Ask) -> View:
     apps = await ask.plane.apps(ask.who)
     wanted = ask.query("app") or (apps[0].name if len(apps) == 1 else "")
-    forecast = await ask.plane.cost_forecast(ask.who, wanted) if wanted else None
-    found = await ask.plane.budgets(ask.who, wanted or None)
+    forecast = await ask.plane.money.forecast(ask.who, wanted) if wanted else None
+    found = await ask.plane.money.budgets(ask.who, wanted or None)
     chart = None
     if forecast is not None:
         since, until = _month(ask.now_us)

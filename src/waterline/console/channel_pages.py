@@ -81,7 +81,7 @@ class Bar(Struct, frozen=True):
 async def fees(ask: Ask) -> View:
     apps = await ask.plane.apps(ask.who)
     wanted = _wanted(ask, apps)
-    found = await ask.plane.channel_fees(ask.who, wanted, ask.query("month")) if wanted else None
+    found = await ask.plane.money.channel_fees(ask.who, wanted, ask.query("month")) if wanted else None
     limit = found.limit_nano_usd if found else None
     context = {
         "apps": apps,

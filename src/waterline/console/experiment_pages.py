@@ -25,7 +25,7 @@ DIFF_WORDS = 4000  # a longer answer is shown whole, without marks
 
 async def experiments(ask: Ask) -> View:
     app, before = ask.query("app"), ask.query("before")
-    page = await ask.plane.experiment_list(ask.who, app or None, ask.query("release") or None, before, PAGE_ROWS)
+    page = await ask.plane.experiments.list_of(ask.who, app or None, ask.query("release") or None, before, PAGE_ROWS)
     apps = await ask.plane.apps(ask.who)
     kept = {"app": app, "release": ask.query("release")}
     context = {
@@ -38,13 +38,13 @@ async def experiments(ask: Ask) -> View:
 
 async def experiment(ask: Ask) -> View:
     name = ask.path("experiment")
-    found = await ask.plane.experiment(ask.who, name)
+    found = await ask.plane.experiments.view(ask.who, name)
     kept = {"change": ask.query("change"), "passed": ask.query("passed"), "tag": ask.query("tag")}
     after = ask.query("after")
     page = None
     if ask.may(Action.BODIES_READ):
         where = ItemFilter(change=kept["change"], passed=_yes_no(kept["passed"]), tag=kept["tag"])
-        page = await ask.plane.experiment_items(ask.who, name, where, _whole(after), PAGE_ROWS)
+        page = await ask.plane.experiments.items(ask.who, name, where, _whole(after), PAGE_ROWS)
     here = f"/experiments/{name}"
     context: dict[str, Any] = {
         "e": found, "result": found.result, "plan": found.result.plan, "page": page, "given": kept, "after": after,
@@ -60,8 +60,8 @@ async def case(ask: Ask) -> View:
     name = ask.path("experiment")
     place = ask.path("ordinal")
     ordinal = int(place) if place.isascii() and place.isdigit() and len(place) <= 12 else 0  # there is no case 0
-    item = await ask.plane.experiment_item(ask.who, name, ordinal)
-    found = await ask.plane.experiment(ask.who, name)
+    item = await ask.plane.experiments.item(ask.who, name, ordinal)
+    found = await ask.plane.experiments.view(ask.who, name)
     rows = [_pair(item.answers, repeat) for repeat in range(found.result.plan.repeats)]
     context = {
         "e": found, "item": item, "rows": rows, "plan": found.result.plan,

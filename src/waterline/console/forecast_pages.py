@@ -20,8 +20,8 @@ class Part(Struct, frozen=True):
 async def forecast(ask: Ask) -> View:
     apps = await ask.plane.apps(ask.who)
     wanted = ask.query("app") or (apps[0].name if len(apps) == 1 else "")
-    seen = await ask.plane.cost_forecast(ask.who, wanted) if wanted else None
-    declared = await ask.plane.declared_forecast(ask.who, wanted) if wanted else None
+    seen = await ask.plane.money.forecast(ask.who, wanted) if wanted else None
+    declared = await ask.plane.money.declared_forecast(ask.who, wanted) if wanted else None
     parts = []
     if seen is not None:
         parts.append(_part(f"From the traffic of {seen.month}", seen.forecast))

@@ -1,13 +1,20 @@
-"""Evaluations as the store keeps them and people see them. The plane asks for the right first."""
+"""Evaluations as the store keeps them and people see them."""
+
+from collections.abc import Callable
 
 import msgspec
 from msgspec import Struct
 
+from waterline.access import audit
+from waterline.access.roles import Action, Principal, require
+from waterline.access.stored import AuditRows
 from waterline.core.errors import Refused
+from waterline.core.release import StoredRelease
 from waterline.core.verdict import JudgeRef, Ref, Verdict
 from waterline.evals.experiment import Item, Result
+from waterline.gateway.deps import App
 from waterline.store import experiments, verdicts
-from waterline.store.db import Tx
+from waterline.store.db import Store, StoreConflict, Tx
 from waterline.store.experiments import Experiment, ExperimentHead, ItemFilter, ItemRow
 
 PAGE_ITEMS = 50
@@ -117,3 +124,62 @@ def item(tx: Tx, experiment: str, ordinal: int) -> Item:
     if row is None:
         raise Refused(f"Experiment {experiment[:40]} has no case {ordinal}.", 404)
     return msgspec.json.decode(row, type=Item)
+
+
+class ExperimentDesk:
+    def __init__(
+        self, store: Store, clock_us: Callable[[], int], known: Callable[[str], App],
+        resolve: Callable[[Tx, str, str | None], StoredRelease],
+    ) -> None:  # fmt: skip
+        """`known` and `resolve` raise Refused for an app or a release that is not there."""
+        self._store = store
+        self._clock_us = clock_us
+        self._known = known
+        self._resolve = resolve
+
+    async def list_of(
+        self, who: Principal, app: str | None, release: str | None = None, before: str = "", limit: int = 50
+    ) -> ExperimentPage:
+        require(who, Action.EXPERIMENT_READ)
+        return await self._store.read(lambda tx: page(tx, app, release, before, limit))
+
+    async def view(self, who: Principal, experiment: str) -> ExperimentView:
+        require(who, Action.EXPERIMENT_READ)
+        return await self._store.read(lambda tx: view(tx, experiment))
+
+    async def items(
+        self, who: Principal, experiment: str, where: ItemFilter, after: int = 0, limit: int = PAGE_ITEMS
+    ) -> ItemPage:
+        """With what was asked and answered."""
+        require(who, Action.BODIES_READ)
+        return await self._store.read(lambda tx: item_page(tx, experiment, where, after, limit))
+
+    async def item(self, who: Principal, experiment: str, ordinal: int) -> Item:
+        require(who, Action.BODIES_READ)
+        return await self._store.read(lambda tx: item(tx, experiment, ordinal))
+
+    async def add(self, who: Principal, said: ExperimentBody) -> ExperimentHead:
+        """Record an evaluation and its verdict. The same one again changes nothing, so that it may be sent twice."""
+        require(who, Action.EXPERIMENT_WRITE)
+        result = parsed(said)
+        self._known(result.plan.app)
+
+        def write(tx: Tx) -> ExperimentHead:
+            for release in filter(None, (result.plan.release, result.plan.against)):
+                self._resolve(tx, release, result.plan.app)
+            made = add(tx, said, result, who.name, self._clock_us())
+            detail = {"release": made.release, "against": made.against, "verdict": made.word}
+            audit.append(
+                AuditRows(tx), at_us=made.at_us, by=who, action=Action.EXPERIMENT_WRITE.value, target=made.id,
+                detail=detail,
+            )  # fmt: skip
+            return made
+
+        try:
+            return await self._store.write(write)
+        except StoreConflict:
+            return (await self._store.read(lambda tx: view(tx, said.id))).head
+
+    async def add_items(self, who: Principal, experiment: str, items: list[Item]) -> int:
+        require(who, Action.EXPERIMENT_WRITE)
+        return await self._store.write(lambda tx: add_items(tx, experiment, items))

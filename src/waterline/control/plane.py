@@ -17,22 +17,22 @@ from waterline.access import audit
 from waterline.access.keys import KeyRing, StoredKey
 from waterline.access.roles import PERSON_ROLES, Action, Principal, Role, allowed, require
 from waterline.access.stored import AuditRows
-from waterline.control import costs, experiments, replaying, responses
+from waterline.control import replaying, responses
 from waterline.control.behaviour import BehaviourDesk
-from waterline.control.budgets import BudgetView, budget_views
 from waterline.control.canaries import Canaries
 from waterline.control.cases import CaseDesk
-from waterline.control.channels import ChannelsView, FeesView, LineState, channels_view, fees_view
+from waterline.control.channels import ChannelsView, LineState, channels_view
 from waterline.control.conversations import ConversationDesk
 from waterline.control.coverage import CoverageDesk
 from waterline.control.erasure import ErasureDesk
-from waterline.control.experiments import ExperimentBody, ExperimentPage, ExperimentView, ItemPage
+from waterline.control.experiments import ExperimentDesk
 from waterline.control.feedback import FeedbackDesk
 from waterline.control.gates import in_force, record_stays
 from waterline.control.harvest import Harvest
 from waterline.control.incidents import IncidentDesk, canary_rolled_back
 from waterline.control.judge_calls import JudgeCalls
 from waterline.control.judges import Judges
+from waterline.control.money import MoneyDesk
 from waterline.control.promotion import Gatekeeper
 from waterline.control.providers import AppProviders, app_providers
 from waterline.control.review import Review
@@ -40,7 +40,6 @@ from waterline.control.shadows import Shadows
 from waterline.control.sides import Sides
 from waterline.control.views import (
     AppView,
-    CostRow,
     DiffView,
     EnvState,
     KeyView,
@@ -55,14 +54,11 @@ from waterline.control.views import (
     TraceView,
 )
 from waterline.core.app_spec import UNLIMITED, AppSpec, Priority, Spending, asks_less, parse_spec, spec_id
-from waterline.core.channel_prices import month_of
 from waterline.core.errors import NotReplayable, Refused
 from waterline.core.ids import is_trace_id, sha256_hex
 from waterline.core.prices import PriceTable
 from waterline.core.release import Release, StoredRelease, parse_release, release_id
 from waterline.core.rollout import Move
-from waterline.evals.experiment import Item
-from waterline.evals.forecast import Forecast
 from waterline.evals.near import embedder
 from waterline.gateway.deps import App, Deps
 from waterline.gateway.ledger import KINDS
@@ -74,7 +70,6 @@ from waterline.rollout.live import Live
 from waterline.rollout.moves import LONGEST_WHY, Moves, parse_weight
 from waterline.store import audit_log, load_lines, releases, rollouts, traces, verdicts
 from waterline.store.db import Store, StoreConflict, Tx
-from waterline.store.experiments import ExperimentHead, ItemFilter
 
 T = TypeVar("T")
 SEAWORTHY, EXPERIMENTAL = "seaworthy", "experimental"
@@ -128,6 +123,8 @@ class Plane:
         self._status_now = status_now
         self.line_state: Callable[[], LineState] = LineState  # set when channels are opened
         self.conversations = ConversationDesk(store, deps.clock_us, woken)
+        self.money = MoneyDesk(store, deps.apps, live, deps.clock_us, drain, self._known_app)
+        self.experiments = ExperimentDesk(store, deps.clock_us, self._known_app, self._resolved)
         self.cases = CaseDesk(store, deps.clock_us, self._known_app)
         self.behaviour = BehaviourDesk(store, deps.apps, deps.clock_us)
         self.feedback = FeedbackDesk(store, deps.apps, deps.clock_us, drain, self._release_of)
@@ -193,67 +190,6 @@ class Plane:
             for number in branch.addresses.get("whatsapp", ())
         }
         return await self._store.read(lambda tx: channels_view(tx, spec, theirs.__contains__, now, now_us))
-
-    async def channel_fees(self, who: Principal, app: str, month: str) -> FeesView:
-        """What messages cost in a month, this one unless told otherwise."""
-        require(who, Action.OVERVIEW_READ)
-        spec, now_us = self._known_app(app).spec, self._deps.clock_us()
-        costs.period(month, "", "", now_us)
-        return await self._store.read(lambda tx: fees_view(tx, spec, month or month_of(now_us), now_us))
-
-    async def cost(self, who: Principal, app: str | None, since_us: int | None) -> list[CostRow]:
-        require(who, Action.OVERVIEW_READ)
-        rows = await self._store.read(lambda tx: tx.all("cost.by_route", app=app, since_us=since_us))
-        return [CostRow(**row) for row in rows]
-
-    async def cost_report(
-        self, who: Principal, app: str | None, by: str, month: str, since: str, until: str
-    ) -> costs.CostReport:
-        """What was spent in a span of UTC days, this month unless told otherwise."""
-        require(who, Action.OVERVIEW_READ)
-        wanted, days = costs.by_of(by), costs.period(month, since, until, self._deps.clock_us())
-        if app:
-            self._known_app(app)
-        await self._drain()
-        return await self._store.read(lambda tx: costs.report(tx, app, wanted, days))
-
-    async def cost_reconciliation(
-        self, who: Principal, app: str | None, invoice: str, provider: str, month: str, since: str, until: str
-    ) -> costs.Reconciliation:
-        """Our books beside a provider's invoice, over the days that were asked for, else those of the invoice."""
-        require(who, Action.OVERVIEW_READ)
-        read = costs.parsed(invoice)
-        named = bool(month or since or until)
-        span = None if named else costs.span_of(read)
-        days = span or costs.period(month, since, until, self._deps.clock_us())
-        if app:
-            self._known_app(app)
-        await self._drain()
-        return await self._store.read(lambda tx: costs.reconciliation(tx, app, provider, read, days))
-
-    async def cost_forecast(self, who: Principal, app: str) -> costs.AppForecast:
-        """This month, from the live traffic so far."""
-        require(who, Action.OVERVIEW_READ)
-        known, now = self._known_app(app), self._deps.clock_us()
-        await self._drain()
-        return await self._store.read(lambda tx: costs.app_forecast(tx, known.spec, known.prices, now))
-
-    async def declared_forecast(self, who: Principal, app: str) -> Forecast | str:
-        """A whole month as the release that is live and its environment record declare it; else what is missing."""
-        require(who, Action.OVERVIEW_READ)
-        known = self._known_app(app)
-        return await asyncio.to_thread(
-            costs.declared_forecast, known.spec, known.prices, self._live, self._deps.clock_us()
-        )
-
-    async def budgets(self, who: Principal, app: str | None) -> list[BudgetView]:
-        """Every budget: of the apps and of their branches, keys and subjects (those that used most of theirs)."""
-        require(who, Action.OVERVIEW_READ)
-        found = [known.budget for name, known in sorted(self._deps.apps.items()) if app in (None, name)]
-        for budget in found:
-            budget.roll(self._deps.clock_us())
-        lines = [(budget.app, line) for budget in found for line in budget.lines()]
-        return await self._store.read(lambda tx: budget_views(tx, lines, app))
 
     async def traces(
         self, who: Principal, where: traces.TraceFilter, before: str = "", limit: int = 50, count: bool = False
@@ -377,27 +313,6 @@ class Plane:
         if found is None:
             raise Refused(f"There is no load line {line_id[:40]}.", 404)
         return found
-
-    async def experiment_list(
-        self, who: Principal, app: str | None, release: str | None = None, before: str = "", limit: int = 50
-    ) -> ExperimentPage:
-        require(who, Action.EXPERIMENT_READ)
-        return await self._store.read(lambda tx: experiments.page(tx, app, release, before, limit))
-
-    async def experiment(self, who: Principal, experiment: str) -> ExperimentView:
-        require(who, Action.EXPERIMENT_READ)
-        return await self._store.read(lambda tx: experiments.view(tx, experiment))
-
-    async def experiment_items(
-        self, who: Principal, experiment: str, where: ItemFilter, after: int = 0, limit: int = experiments.PAGE_ITEMS
-    ) -> ItemPage:
-        """With what was asked and answered."""
-        require(who, Action.BODIES_READ)
-        return await self._store.read(lambda tx: experiments.item_page(tx, experiment, where, after, limit))
-
-    async def experiment_item(self, who: Principal, experiment: str, ordinal: int) -> Item:
-        require(who, Action.BODIES_READ)
-        return await self._store.read(lambda tx: experiments.item(tx, experiment, ordinal))
 
     async def spec(self, who: Principal, app: str) -> AppSpec:
         require(who, Action.SPEC_READ)
@@ -618,29 +533,6 @@ class Plane:
             raise Refused(f"Load line {sha256_hex(data)[:12]} is here already.", 409) from None
         self._status_changed(said.app)
         return view
-
-    async def add_experiment(self, who: Principal, said: ExperimentBody) -> ExperimentHead:
-        """Record an evaluation and its verdict. The same one again changes nothing, so that it may be sent twice."""
-        require(who, Action.EXPERIMENT_WRITE)
-        result = experiments.parsed(said)
-        self._known_app(result.plan.app)
-
-        def write(tx: Tx) -> ExperimentHead:
-            for release in filter(None, (result.plan.release, result.plan.against)):
-                self._resolved(tx, release, result.plan.app)
-            made = experiments.add(tx, said, result, who.name, self._deps.clock_us())
-            detail = {"release": made.release, "against": made.against, "verdict": made.word}
-            self._audit(tx, who, Action.EXPERIMENT_WRITE, made.id, detail)
-            return made
-
-        try:
-            return await self._store.write(write)
-        except StoreConflict:
-            return (await self._store.read(lambda tx: experiments.view(tx, said.id))).head
-
-    async def add_experiment_items(self, who: Principal, experiment: str, items: list[Item]) -> int:
-        require(who, Action.EXPERIMENT_WRITE)
-        return await self._store.write(lambda tx: experiments.add_items(tx, experiment, items))
 
     async def _put_into_force(self, spec: AppSpec, write: Callable[[Tx], None] | None = None) -> None:
         async with self._preparing(spec) as put_into_force:
