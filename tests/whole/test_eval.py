@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from whole_app import Server, Sim, send
+from whole_app import Server, Sim, eventually, send
 
 from waterline.core.app_spec import AppSpec
 from waterline.core.case import Case, Expect, ToolCall
@@ -191,6 +191,11 @@ asyncio.run(t.run(t.work(Address, repeats=2, at_once=2), Path(sys.argv[3])))
 """
 
 
+def children_of(parent: int) -> list[int]:
+    told = subprocess.run(["ps", "-o", "pid=", "--ppid", str(parent)], capture_output=True, text=True).stdout
+    return [int(pid) for pid in told.split()]
+
+
 def test_killed_with_kill_9_it_goes_on_where_it_stopped_as_the_same_run(sim: Sim, tmp_path: Path) -> None:
     sim.play(main=Target(answer=Answer(echo=True), first_token_ms=Lognormal(40.0, 60.0)))
     folder = str(Path(__file__).parent)
@@ -204,8 +209,11 @@ def test_killed_with_kill_9_it_goes_on_where_it_stopped_as_the_same_run(sim: Sim
         if journals and len(journals[0].read_bytes().splitlines()) > 12:
             break
         time.sleep(0.02)
+    serving = children_of(child.pid)
+    assert serving
     os.killpg(child.pid, signal.SIGKILL)
     child.wait()
+    assert eventually(lambda: not any(Path(f"/proc/{pid}").exists() for pid in serving))  # it leaves no server behind
     journal = next(tmp_path.glob("*.jsonl"))
     with journal.open("ab") as file:
         file.write(b'{"case":"case-3","arm":"sec')  # the line that the crash cut in two

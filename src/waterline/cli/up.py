@@ -1,7 +1,9 @@
 """`waterline up`: gateway, console and worker in one go."""
 
 import os
+import signal
 import sys
+import threading
 from pathlib import Path
 from typing import Annotated
 
@@ -20,6 +22,7 @@ def up(
     host: Annotated[str | None, typer.Option("--host")] = None,
     port: Annotated[int | None, typer.Option("--port", help="0: a free one.")] = None,
     json: Annotated[bool, typer.Option("--json", help="One line of JSON when it is ready, for programs.")] = False,
+    until_stdin_closes: Annotated[bool, typer.Option(hidden=True, help="End with whoever started it.")] = False,
 ) -> None:
     """Serve the gateway and the console until Ctrl-C. An APP_DIR goes live only where nothing is live yet."""
     from waterline.app import run_server
@@ -32,6 +35,9 @@ def up(
         environ["WATERLINE_HOST"] = host
     if port is not None:
         environ["WATERLINE_PORT"] = str(port)
+
+    if until_stdin_closes:
+        threading.Thread(target=_end_with_stdin, daemon=True).start()
 
     def ready(url: str, key: str, first: bool) -> None:
         if json:
@@ -54,6 +60,13 @@ def up(
     if not json:
         err.print("Waterline has stopped; everything that was answered is stored.", markup=False)
     raise SystemExit(code)
+
+
+def _end_with_stdin() -> None:
+    """A trial that is killed leaves no server behind: its end of the pipe is closed by the kernel."""
+    while os.read(0, 4096):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def print_json_line(value: dict[str, object]) -> None:

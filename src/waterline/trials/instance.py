@@ -68,13 +68,14 @@ class Instance:
         if self.redirect:
             environ["WATERLINE_REDIRECT_PROVIDERS"] = self.redirect
         command = [sys.executable, *self._program, "up", "--data", str(self.folder), "--port", "0", "--json"]
+        command.append("--until-stdin-closes")
         held: tuple[int, ...] = ()
         if self._listener is not None:
             held = (self._listener.fileno(),)
             command = [sys.executable, "-c", HAND_OVER, str(held[0]), *command]
         with (self.folder / "instance.log").open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                *command, stdout=asyncio.subprocess.PIPE, stderr=log, stdin=asyncio.subprocess.DEVNULL, env=environ,
+                *command, stdout=asyncio.subprocess.PIPE, stderr=log, stdin=asyncio.subprocess.PIPE, env=environ,
                 start_new_session=True, pass_fds=held,
             )  # fmt: skip
         assert self._process.stdout is not None
