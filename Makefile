@@ -33,7 +33,7 @@ up: $(READY)
 	@$(BIN)/python examples/demo.py --trial none --data $(DATA)
 
 test: $(READY)
-	@$(BIN)/python tests/again.py -n 3
+	@$(BIN)/python tests/again.py -n 3 --dist worksteal
 
 test-all: $(READY)
 	@$(BIN)/waterline model pull smollm2-135m
