@@ -32,6 +32,17 @@ class ToolCall(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
 Tone = Literal["formal", "informal", "no_insult", "no_shouting", "no_emoji", "thanks", "greets"]
 
 
+PolicyRule = Literal["no_personal_data", "no_links", "no_promises", "not_a_person"]
+
+
+class Policy(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What an answer must not say, but for what the user said and what is allowed here."""
+
+    rules: tuple[PolicyRule, ...]
+    may_say: tuple[str, ...] = ()  # the office's own address and telephone, say
+    links_to: tuple[str, ...] = ()  # hosts, with those below them
+
+
 class Grounded(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     text: str
     by: tuple[Literal["words", "meaning"], ...] = ("words", "meaning")
@@ -67,6 +78,7 @@ class Expect(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True
     python: dict[str, float] = {}  # "file:function" of scorers/, and what it must reach
     grounded: Grounded | None = None
     tone: tuple[Tone, ...] = ()
+    policy: Policy | None = None
     judge: dict[str, Judged] = {}  # judges of judges/ that must say yes
 
 

@@ -85,6 +85,8 @@ def _check(
         wrong(f'"{case.expect.language}" is not a language', 'Write its ISO 639-1 code, such as "pt"')
     if case.expect.max_words is not None and case.expect.max_words < 1:
         wrong(f"max_words is {case.expect.max_words}", "Write a number above 0")
+    if case.expect.policy is not None and not case.expect.policy.rules:
+        wrong("policy has no rules", 'Write {"rules": ["no_personal_data"]}')
     if case.expect.similar is not None and (not case.expect.similar.to or not 0 < case.expect.similar.least <= 1):
         wrong("similar has no texts, or a least outside of 0 to 1", 'Write {"to": ["..."], "least": 0.6}')
     grounded = case.expect.grounded

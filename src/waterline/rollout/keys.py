@@ -320,5 +320,5 @@ TOOL: Keys = {
 }
 CASE = ("id", "input", "messages", "expect", "tags", "source", "route", "variables", "split", "basis", "origin")
 EXPECT = ("contains", "contains_any", "not_contains", "regex", "language", "json", "max_words", "equals", "number",
-          "json_schema", "tool", "grounded_in", "similar", "max_ms", "max_usd", "python", "grounded", "tone",
+          "json_schema", "tool", "grounded_in", "similar", "max_ms", "max_usd", "python", "grounded", "tone", "policy",
           "judge")  # fmt: skip

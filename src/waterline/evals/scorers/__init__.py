@@ -11,7 +11,7 @@ given, as the answer is.
   fields are right, because the program that reads it would fail too. Nested objects hold at least what is expected,
   lists are equal in length and order, strings compare as text does, numbers by value, and true is not 1.
 * `equals`, `number`, `json_schema`, `tool`, `grounded_in`, `similar`, `max_ms`, `max_usd`, `python`, `grounded`,
-  `tone`, `judge`: see their files.
+  `tone`, `policy`, `judge`: see their files.
 * A missing or empty answer fails everything. A refused, timed-out or unfinished one is a missing one, and so is a text
   whose end never came (finish_reason None or ""). "length" fails a JSON case; a text cut there is judged by what is
   there.
@@ -27,6 +27,7 @@ from waterline.evals.scorers import (
     json_schema,
     judge,
     number,
+    policy,
     python,
     similar,
     spent,
@@ -51,6 +52,7 @@ SCORERS: tuple[Scorer, ...] = (
     similar.score,
     spent.score,
     tone.score,
+    policy.score,
     python.score,
     judge.score,
 )
