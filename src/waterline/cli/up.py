@@ -1,5 +1,6 @@
 """`waterline up`: gateway, console and worker in one go."""
 
+import gc
 import os
 import signal
 import sys
@@ -25,9 +26,11 @@ def up(
     until_stdin_closes: Annotated[bool, typer.Option(hidden=True, help="End with whoever started it.")] = False,
 ) -> None:
     """Serve the gateway and the console until Ctrl-C. An APP_DIR goes live only where nothing is live yet."""
+    gc.disable()  # as in __main__
     from waterline.app import run_server
     from waterline.settings import SettingsError, load
 
+    gc.enable()
     built = [built_or_die(folder) for folder in apps or []]
     folder = data_folder(data)
     environ = dict(os.environ)

@@ -12,7 +12,7 @@ from waterline.console.frame import Ask, View, url
 from waterline.control.behaviour import Behaviour, BehaviourView, Day, Share
 from waterline.core.errors import Refused
 from waterline.core.ids import short
-from waterline.evals.signals import SIGNALS
+from waterline.core.signal import SIGNALS
 from waterline.store.behaviour import DAY_US
 
 CHOICES = (1, 7, 30, 90)

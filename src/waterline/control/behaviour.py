@@ -9,8 +9,8 @@ from msgspec import Struct
 from waterline.access.roles import Action, Principal, require
 from waterline.control.feedback import LATE_US
 from waterline.core.errors import Refused
+from waterline.core.signal import SIGNALS
 from waterline.core.verdict import Estimate
-from waterline.evals.signals import SIGNALS
 from waterline.evals.statistics.proportions import wilson
 from waterline.gateway.deps import App
 from waterline.store import behaviour, traces

@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping
 
 from waterline.core.conversation import Inbound
 from waterline.core.said import user_texts
+from waterline.core.signal import POINTS, Signal
 from waterline.core.verdict import Estimate, JudgeRef, Outcome, Ref, Verdict
-from waterline.evals.signals import POINTS, Signal, hear
 from waterline.gateway.deps import App
 from waterline.store import behaviour, conversation_days, conversations, traces, verdicts
 from waterline.store.behaviour import OFF_RAILS, Counts, Passed, Place, Session, Unread, day_of
@@ -166,6 +166,8 @@ class Ear:
 
     def _listen(self, at: Session, text: str, before: list[str], now_us: int, answered: bool = False) -> None:
         """Nothing is said of an answer where there was none."""
+        from waterline.evals.signals import hear  # its patterns take a while to compile: not before somebody speaks
+
         heard = hear(text, before, at.language)
         if at.trace or answered:
             for name in heard.signals:

@@ -7,22 +7,16 @@ import re
 from collections.abc import Sequence
 from difflib import SequenceMatcher
 from functools import lru_cache
-from typing import Literal, get_args
+from typing import Literal
 
 from msgspec import Struct
 
 from waterline.agents.intents import says
 from waterline.agents.slots.base import MAX_CHARS, distance_is_one, fold
 from waterline.core.language import STOP_WORDS, identify
+from waterline.core.signal import Signal
 from waterline.evals import signal_words as known
 
-Signal = Literal["rephrased", "retried", "not_what_i_asked", "anger", "language_switch", "human_requested", "abandoned"]
-SIGNALS: tuple[Signal, ...] = get_args(Signal)
-# Two points are off the rails: one of the strong ones, or two of the others.
-POINTS: dict[Signal, int] = {
-    "not_what_i_asked": 2, "anger": 2, "human_requested": 2, "rephrased": 1, "retried": 1, "abandoned": 1,
-    "language_switch": 0,
-}  # fmt: skip
 LOOKED_BACK = 3  # messages
 LEAST_WORDS = 3  # of a question that can be asked again
 SURE_WORDS = 4  # of a text whose language is believed

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from waterline.core.language import identify
-from waterline.evals.signals import SIGNALS, hear
+from waterline.core.signal import SIGNALS
+from waterline.evals.signals import hear
 from waterline.evals.statistics.proportions import wilson
 
 HERE = Path(__file__).parents[2]

@@ -10,7 +10,6 @@ A judge with the text as its `context` is a third opinion: `judge`, beside these
 
 import re
 
-from waterline.agents.answers import ungrounded
 from waterline.core.case import Case
 from waterline.evals.scorers import similar
 from waterline.evals.scorers.base import Given, Part
@@ -40,6 +39,8 @@ def score(case: Case, given: Given) -> list[Part]:
 
 
 def _only_words(name: str, text: str, case: Case, given: Given) -> Part:
+    from waterline.agents.answers import ungrounded  # it brings the patterns of three languages
+
     wrong = ungrounded(given.text, text, case.asked)
     return Part(name, not wrong, f"not in the given text: {wrong}" if wrong else "")
 
