@@ -123,6 +123,26 @@ def test_the_very_same_case_does_not_come_back_by_an_import(place: Any) -> None:
     assert server.ask("GET", sets)["version"]["cases"] == 0
 
 
+def test_what_is_kept_of_a_person_is_handed_over_whole_and_of_nobody_else(place: Any) -> None:
+    server, app, key = place
+    for n in range(103):  # more than a page
+        ask(app, key, f"question {n} of mine", "exported@example.org")
+    theirs = ask(app, key, "somebody else's question", "other@example.org")
+    liked = ask(app, key, "the last of mine", "exported@example.org")
+    app.post({"trace": liked, "kind": "accepted", "comment": "thank you"}, "/v1/feedback")
+    found = server.ask("POST", "/api/subjects/export", {"subject": "exported@example.org"})
+    assert len(found["requests"]) == 100
+    rest = server.ask("POST", "/api/subjects/export", {"subject": "exported@example.org", "after": found["next"]})
+    assert rest["next"] == 0
+    told = [*found["requests"], *rest["requests"]]
+    assert [json.loads(one["request"])["messages"][0]["content"] for one in told] == [
+        *(f"question {n} of mine" for n in range(103)), "the last of mine",
+    ]  # fmt: skip
+    assert "the last of mine" in told[-1]["answer"]
+    assert told[-1]["feedback"] == [{"kind": "accepted", "comment": "thank you", "edit": ""}]
+    assert theirs not in [one["summary"]["id"] for one in told]
+
+
 def test_nobody_by_that_name_is_an_answer_and_who_may_not_is_told(place: Any) -> None:
     server, _, _ = place
     done = server.ask("POST", "/api/subjects/erasure", {"subject": "nobody at all"})

@@ -66,6 +66,7 @@ ROUTES = [
     ("GET", "/api/apps/{app}/case-sets/nothing/coverage", None, A.CASE_READ),
     ("POST", "/api/apps/{app}/case-sets/nothing/coverage", {}, A.CASE_READ),
     ("POST", "/api/subjects/erasure", {"subject": "nobody"}, A.SUBJECT_ERASE),
+    ("POST", "/api/subjects/export", {"subject": "nobody"}, A.SUBJECT_EXPORT),
     ("POST", "/api/apps/{app}/harvest", {"by": []}, A.CASE_REVIEW),
     ("GET", "/api/candidates", None, A.CASE_READ),
     ("GET", "/api/candidates/nothing", None, A.CASE_READ),

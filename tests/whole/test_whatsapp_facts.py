@@ -168,3 +168,16 @@ def test_a_button_of_a_reply_is_what_the_person_chose(make: Make) -> None:
     assert until(lambda: len(taken(server)) == 2 and not waiting(server), 90)
     chosen = taken(server)[-1]
     assert (chosen["kind"], chosen["choice"], chosen["text"]) == ("choice", "tue", "Tuesday")
+
+
+def test_a_person_who_asks_what_is_kept_of_them_gets_their_conversation(make: Make) -> None:
+    whatsapp, server = begun(make)
+    found = server.ask("POST", "/api/subjects/export", {"subject": ANA})
+    [talk] = found["conversations"]
+    assert [(line["who"], line["text"]) for line in talk["lines"]] == [
+        ("user", "hello"),
+        ("agent", whatsapp.replies()[0]),
+    ]
+    assert ANA in {contact.lstrip("+") for contact in found["contacts"]}
+    assert any("hello" in one["request"] for one in found["requests"])
+    assert not server.ask("POST", "/api/subjects/export", {"subject": "351999999999"})["conversations"]

@@ -63,6 +63,7 @@ class Action(StrEnum):
     CASE_READ = "cases.read"
     CASE_REVIEW = "cases.review"
     SUBJECT_ERASE = "subject.erase"
+    SUBJECT_EXPORT = "subject.export"
     JUDGE_READ = "judges.read"
     JUDGE_LABEL = "judges.label"
     JUDGE_CALIBRATE = "judges.calibrate"
@@ -128,6 +129,7 @@ _DECLARED: dict[Action, Rule] = {
     Action.CASE_READ: _rule("Read and export cases, which may be users' words", _O, _D),
     Action.CASE_REVIEW: _rule("Harvest, review and change cases", _O, _D),
     Action.SUBJECT_ERASE: _rule("Erase a person from traces, conversations and cases", _O),
+    Action.SUBJECT_EXPORT: _rule("Read all that is kept of a person, to hand it to them", _O),
     Action.JUDGE_READ: _rule("See judges and whether their word counts", _O, _D, _P, _V),
     Action.JUDGE_LABEL: _rule("Label answers for a judge, which shows what users wrote", _O, _D),
     Action.JUDGE_CALIBRATE: _rule("Ask a judge about labelled answers, and record what came of it", _O, _D),

@@ -13,6 +13,7 @@ from waterline.control.erasure import ErasureBody
 from waterline.control.harvest import HarvestBody
 from waterline.control.plane import Plane
 from waterline.control.review import DecisionBody
+from waterline.control.subject_export import ExportBody
 from waterline.store.candidates import Where
 from waterline.store.cases import Filter
 
@@ -60,6 +61,9 @@ def case_routes(plane: Plane, route: Callable[..., Route], whole: Whole, body: B
     async def erase(who: Principal, r: Request) -> Any:
         return await plane.erasure.erase(who, await body(r, ErasureBody))
 
+    async def export(who: Principal, r: Request) -> Any:
+        return await plane.subject_export.page(who, await body(r, ExportBody))
+
     def number(r: Request) -> int:
         text = str(r.path_params["candidate"])
         return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else 0  # there is no candidate 0
@@ -81,6 +85,7 @@ def case_routes(plane: Plane, route: Callable[..., Route], whole: Whole, body: B
         route(f"{sets}/{{set}}/coverage", lambda who, r: plane.coverage.last(who, *place(r))),
         route(f"{sets}/{{set}}/coverage", measure, "POST"),
         route("/subjects/erasure", erase, "POST"),
+        route("/subjects/export", export, "POST"),
         route("/apps/{app}/harvest", harvest, "POST"),
         route("/candidates", queue),
         route("/candidates/{candidate}", lambda who, r: plane.review.one(who, number(r))),

@@ -77,6 +77,6 @@ app.add_typer(judge.app, name="judge", help="Models that judge answers: label, c
 app.add_typer(models.app, name="model", help="Local models: pull and list.")
 app.add_typer(mcp.app, name="mcp", help="Tools of an MCP server: look at them and accept them.")
 app.add_typer(review.app, name="review", help="What may become a case: list, show, accept, reject.")
-app.add_typer(subject.app, name="subject", help="Erase a person.")
+app.add_typer(subject.app, name="subject", help="What is kept of a person: export, erase.")
 app.add_typer(audit.app, name="audit", help="The audit log: show, export, verify.")
 app.command("simulate")(simulate.simulate)

@@ -1,7 +1,9 @@
-"""`waterline subject erase`: a person leaves traces, conversations and cases."""
+"""`waterline subject export|erase`: what is kept of a person; they leave traces, conversations and cases."""
 
+import os
+from json import dumps
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -26,6 +28,37 @@ PLACES = {
 @app.callback()
 def subject() -> None:
     """What is known of a person."""
+
+
+@app.command()
+def export(
+    who: Annotated[str, typer.Argument(metavar="SUBJECT", help="As the app sends it, its hash, a phone number ...")],
+    to: Annotated[Path | None, typer.Option("--to", help="A file; else it is printed.")] = None,
+    data: Annotated[Path | None, typer.Option("--data", help="Data folder of the server.")] = None,
+) -> None:
+    """All that is kept of a person, as JSON: requests and answers, feedback, conversations, contacts, cases.
+
+    SUBJECT as for `erase`; what that reaches is what is here. It is audited. Exit 0 also where there is nothing."""
+    server = Server.find(data)
+    whole: dict[str, Any] = server.ask("POST", "/api/subjects/export", {"subject": who})
+    after = whole.pop("next")
+    while after:
+        page = server.ask("POST", "/api/subjects/export", {"subject": who, "after": after})
+        whole["requests"] += page["requests"]
+        after = page["next"]
+    if to is None:
+        print_json(whole)
+        return
+    try:
+        with open(os.open(to, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+            file.write(dumps(whole, ensure_ascii=False, indent=1) + "\n")
+    except OSError as error:
+        die(f"{to} cannot be written ({error.strerror}): name a file that is not there yet")
+    out.print(
+        f"{len(whole['requests']):,} requests, {len(whole['conversations']):,} conversations and "
+        f"{len(whole['cases']):,} cases are in {to}; audit reference {whole['reference']}",
+        markup=False,
+    )
 
 
 @app.command()

@@ -15,9 +15,7 @@ from waterline.core.ids import keyed_digest
 from waterline.evals.experiment import Item
 from waterline.store import erasure
 from waterline.store.db import Store, Tx
-from waterline.store.erasure import Count, Person
-
-LONGEST = 400  # characters of what names somebody
+from waterline.store.erasure import LONGEST, Count, Person
 
 
 class ErasureBody(Struct, forbid_unknown_fields=True):

@@ -38,6 +38,7 @@ from waterline.control.providers import AppProviders, app_providers
 from waterline.control.review import Review
 from waterline.control.shadows import Shadows
 from waterline.control.sides import Sides
+from waterline.control.subject_export import SubjectExport
 from waterline.control.views import (
     AppView,
     DiffView,
@@ -143,6 +144,7 @@ class Plane:
         sides = Sides(store, embedder)
         self.review = Review(store, deps.clock_us, self.cases, sides)
         self.coverage = CoverageDesk(store, deps.clock_us, self._known_app, drain, embedder)
+        self.subject_export = SubjectExport(store, deps.clock_us, deps.digest_key, drain)
         self.erasure = ErasureDesk(
             store, deps.clock_us, deps.digest_key, drain,
             [self.cases.forget, sides.forget, self.coverage.forget, deps.forget],

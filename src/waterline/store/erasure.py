@@ -13,6 +13,7 @@ from waterline.store.db import Row, Tx
 
 AT_ONCE = 200  # traces of one transaction
 NOTHING = b"[]"  # events
+LONGEST = 400  # characters of what names somebody
 
 
 class Person(Struct, frozen=True):
@@ -41,12 +42,28 @@ class Count(Struct):
 
 def person(tx: Tx, who: str, subject_of: Callable[[str], str], subjects: Iterable[str]) -> Person:
     """Everything that this text may name. `subject_of`: the subject under which an identity's requests are stored."""
-    found = [row["identity"] for row in tx.all("erasure.identities", who=who)]
+    written = (who, f"+{who}") if who.isdigit() else (who,)  # a phone number, as WhatsApp writes it
+    found = [row["identity"] for one in written for row in tx.all("erasure.identities", who=one)]
     all_of = list(dict.fromkeys(one for identity in found for one in identities.with_merged(tx, identity)))
     sessions = [row["id"] for one in all_of for row in tx.all("erasure.conversations", identity=one)]
     contacts = [row["value"] for one in all_of for row in tx.all("erasure.contacts", identity=one)]
     theirs = dict.fromkeys((*subjects, *(subject_of(one) for one in all_of)))
     return Person(tuple(theirs), tuple(all_of), tuple(sessions), tuple(dict.fromkeys(contacts)))
+
+
+def traces_after(tx: Tx, who: Person, after: int, limit: int) -> list[tuple[int, str]]:
+    """(number, id) of their traces, oldest first, behind a number; `limit` at most."""
+    found: dict[int, str] = {}
+    for name, values in (("subject", who.subjects), ("session", who.sessions)):
+        for value in values:
+            rows = tx.all(f"erasure.traces_of_{name}_after", **{name: value}, after=after, limit=limit)
+            found |= {row["n"]: row["id"] for row in rows}
+    return sorted(found.items())[:limit]
+
+
+def case_bodies(tx: Tx, subject: str) -> list[bytes]:
+    """The cases that came from their traces, as JSON."""
+    return [bytes(row["body"]) for row in tx.all("erasure.case_bodies", subject=subject)]
 
 
 def erase_traces(tx: Tx, who: Person, count: Count) -> list[Row]:
