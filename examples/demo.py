@@ -8,6 +8,7 @@ import argparse
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -32,6 +33,7 @@ def main() -> int:
     code = subprocess.run([*WATERLINE, "model", "pull", MODEL], check=False).returncode
     if code:
         return 3
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was opened is closed on any way out
     office = None
     if asked.trial != "short":
         office = Office(data / "office", f"http://127.0.0.1:{asked.port}/webhooks/whatsapp")
