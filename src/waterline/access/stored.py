@@ -7,7 +7,7 @@ import msgspec
 from waterline.access import audit
 from waterline.access.audit import SealedEntry
 from waterline.access.keys import Act, StoredKey
-from waterline.access.roles import Role
+from waterline.access.roles import Action, Principal, Role
 from waterline.core.app_spec import Priority
 from waterline.core.errors import Refused
 from waterline.store import audit_log, keys
@@ -37,6 +37,12 @@ class AuditRows:
     def add(self, sealed: SealedEntry) -> None:
         entry = msgspec.json.encode(sealed.entry, order="deterministic")
         audit_log.append(self._tx, entry, sealed.entry.prev, sealed.hash)
+
+
+def audited(tx: Tx, by: Principal, action: Action, target: str, detail: dict[str, str], at_us: int) -> None:
+    """An act's entry, in the act's own transaction; details without a text are left out."""
+    told = {key: text for key, text in detail.items() if text}
+    audit.append(AuditRows(tx), at_us=at_us, by=by, action=action.value, target=target, detail=told)
 
 
 class StoredKeys:

@@ -6,9 +6,8 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
-from waterline.access import audit
 from waterline.access.roles import Action, Principal, require
-from waterline.access.stored import AuditRows
+from waterline.access.stored import audited
 from waterline.core.errors import Refused
 from waterline.core.ids import short
 from waterline.core.rollout import Move
@@ -125,7 +124,7 @@ def opened(tx: Tx, by: Principal, said: IncidentBody, at_us: int) -> Incident:
     incidents.add(tx, incident)
     detail = {"app": said.app, "env": said.env, "title": title, "severity": said.severity,
               "blocking": "yes" if said.blocking else "no", "release": said.release}  # fmt: skip
-    _audit(tx, by, Action.INCIDENT_OPEN, incident.id, detail, at_us)
+    audited(tx, by, Action.INCIDENT_OPEN, incident.id, detail, at_us)
     return _found(tx, incident.id)
 
 
@@ -142,7 +141,7 @@ def closed(tx: Tx, by: Principal, incident: str, resolution: str, at_us: int) ->
     found = _found(tx, incident)
     if not incidents.close(tx, incident, at_us, by.name, resolution):
         raise Refused(f"Incident {incident} was closed already, by {found.closed_by}. Nothing was changed.")
-    _audit(tx, by, Action.INCIDENT_CLOSE, incident, {"app": found.app, "resolution": resolution[:500]}, at_us)
+    audited(tx, by, Action.INCIDENT_CLOSE, incident, {"app": found.app, "resolution": resolution[:500]}, at_us)
     return _found(tx, incident)
 
 
@@ -151,8 +150,3 @@ def _found(tx: Tx, incident: str) -> Incident:
     if found is None:
         raise Refused(f"There is no incident {incident[:40]!r}. List them: waterline incident list.", 404)
     return found
-
-
-def _audit(tx: Tx, by: Principal, action: Action, target: str, detail: dict[str, str], at_us: int) -> None:
-    told = {key: text for key, text in detail.items() if text}
-    audit.append(AuditRows(tx), at_us=at_us, by=by, action=action.value, target=target, detail=told)

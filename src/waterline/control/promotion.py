@@ -9,9 +9,8 @@ from collections.abc import Callable, Mapping
 import msgspec
 from msgspec import Struct
 
-from waterline.access import audit
 from waterline.access.roles import Action, Principal, person_id, require
-from waterline.access.stored import AuditRows
+from waterline.access.stored import audited
 from waterline.control import gates
 from waterline.control.gates import GateReport
 from waterline.core.app_spec import AppSpec, parse_spec
@@ -124,7 +123,7 @@ class Gatekeeper:
                 approvals.keep_report(tx, approvals.GateReport(move.seq, move.app, one.release, override, data))
                 if override:
                     said = {"env": move.env, "release": one.release, "not_passed": missing, "why": override}
-                    _audit(tx, who, Action.GATE_OVERRIDE, move.app, said, move.at_us)
+                    audited(tx, who, Action.GATE_OVERRIDE, move.app, said, move.at_us)
 
         return Admitted(evidence, detail, keep)
 
@@ -146,7 +145,7 @@ class Gatekeeper:
         )  # fmt: skip
         approvals.add(tx, said)
         detail = {"env": found.env, "kind": kind, "person": said.person, "shown": found.shown, "note": said.note}
-        _audit(tx, who, Action.ROLLOUT_APPROVE, found.release, detail, now)
+        audited(tx, who, Action.ROLLOUT_APPROVE, found.release, detail, now)
 
 
 def _may_be_approved(found: GateReport, who: Principal, shown: str) -> None:
@@ -173,8 +172,3 @@ def _may_be_approved(found: GateReport, who: Principal, shown: str) -> None:
         )
     if any(one.person == who.person and one.holds for one in found.approvals):
         raise Refused(f'{who.name} has approved {release} for "{env}" already. Nothing was changed.')
-
-
-def _audit(tx: Tx, by: Principal, action: Action, target: str, detail: dict[str, str], at_us: int) -> None:
-    told = {key: text for key, text in detail.items() if text}
-    audit.append(AuditRows(tx), at_us=at_us, by=by, action=action.value, target=target, detail=told)

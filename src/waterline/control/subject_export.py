@@ -5,9 +5,8 @@ from collections.abc import Awaitable, Callable
 
 from msgspec import Raw, Struct
 
-from waterline.access import audit
 from waterline.access.roles import Action, Principal, require
-from waterline.access.stored import AuditRows
+from waterline.access.stored import audited
 from waterline.core.errors import Refused
 from waterline.core.ids import keyed_digest
 from waterline.core.trace import TraceRow
@@ -93,8 +92,7 @@ class SubjectExport:
         return Export(reference, requests, _talks(tx, person), list(person.contacts), _cases(tx, person), more)
 
     def _note(self, tx: Tx, who: Principal, reference: str) -> None:
-        action = Action.SUBJECT_EXPORT.value
-        audit.append(AuditRows(tx), at_us=self._clock_us(), by=who, action=action, target=reference, detail={})
+        audited(tx, who, Action.SUBJECT_EXPORT, reference, {}, self._clock_us())
 
     def _hash(self, text: str) -> str:
         return keyed_digest(self._key, text.encode())
