@@ -1,28 +1,23 @@
 """`/api/behaviour` and `/api/sessions/off-rails`."""
 
-from collections.abc import Callable
 from typing import Any
 
-from starlette.requests import Request
-from starlette.routing import Route
-
-from waterline.access.roles import Principal
-from waterline.control.plane import Plane
+from waterline.api.ask import Ask, Resource
 
 
-def behaviour_routes(
-    plane: Plane, route: Callable[..., Route], whole: Callable[[str | None, str], int | None]
-) -> list[Route]:
-    async def view(who: Principal, r: Request) -> Any:
-        q = r.query_params
-        since, until = whole(q.get("since"), "since"), whole(q.get("until"), "until")
-        return await plane.behaviour.view(who, q.get("app") or "", q.get("env") or "", since, until)
+async def view(ask: Ask) -> Any:
+    since, until = ask.whole("since"), ask.whole("until")
+    return await ask.plane.behaviour.view(ask.who, ask.query("app"), ask.query("env"), since, until)
 
-    async def off_rails(who: Principal, r: Request) -> Any:
-        q = r.query_params
-        return await plane.behaviour.off_rails(
-            who, q.get("app") or "", q.get("env") or "", q.get("release") or "", whole(q.get("since"), "since"),
-            q.get("before") or "", whole(q.get("limit"), "limit") or 50,
-        )  # fmt: skip
 
-    return [route("/behaviour", view), route("/sessions/off-rails", off_rails)]
+async def off_rails(ask: Ask) -> Any:
+    return await ask.plane.behaviour.off_rails(
+        ask.who, ask.query("app"), ask.query("env"), ask.query("release"), ask.whole("since"),
+        ask.query("before"), ask.whole("limit") or 50,
+    )  # fmt: skip
+
+
+RESOURCES = [
+    Resource("GET", "/behaviour", view),
+    Resource("GET", "/sessions/off-rails", off_rails),
+]

@@ -1,94 +1,85 @@
 """`/api/apps/{app}/case-sets` and what belongs to it."""
 
-from collections.abc import Awaitable, Callable
 from typing import Any
 
-from starlette.requests import Request
-from starlette.routing import Route
-
-from waterline.access.roles import Principal
+from waterline.api.ask import Ask, Resource
 from waterline.control.cases import VersionBody
 from waterline.control.coverage import CoverageBody
-from waterline.control.erasure import ErasureBody
 from waterline.control.harvest import HarvestBody
-from waterline.control.plane import Plane
 from waterline.control.review import DecisionBody
-from waterline.control.subject_export import ExportBody
 from waterline.store.candidates import Where
 from waterline.store.cases import Filter
 
-Whole = Callable[[str | None, str], int | None]
-Body = Callable[..., Awaitable[Any]]
+SETS = "/apps/{app}/case-sets"
 LARGEST_PAGE = 1000
 
 
-def case_routes(plane: Plane, route: Callable[..., Route], whole: Whole, body: Body) -> list[Route]:
-    def place(r: Request) -> tuple[str, str]:
-        return r.path_params["app"], r.path_params["set"]
+def place(ask: Ask) -> tuple[str, str]:
+    return ask.path("app"), ask.path("set")
 
-    async def one_set(who: Principal, r: Request) -> Any:
-        q = r.query_params
-        return await plane.cases.one_set(who, *place(r), q.get("version", ""), whole(q.get("before"), "before"))
 
-    async def page(who: Principal, r: Request) -> Any:
-        q = r.query_params
-        where = Filter(q.get("q", ""), q.get("tag", ""), q.get("split", ""), q.get("found", ""))
-        limit = min(whole(q.get("limit"), "limit") or 50, LARGEST_PAGE)
-        return await plane.cases.page(who, *place(r), q.get("version", ""), where, q.get("after", ""), limit)
+async def one_set(ask: Ask) -> Any:
+    return await ask.plane.cases.one_set(ask.who, *place(ask), ask.query("version"), ask.whole("before"))
 
-    async def case(who: Principal, r: Request) -> Any:
-        return await plane.cases.case(who, *place(r), r.path_params["case"])
 
-    async def diff(who: Principal, r: Request) -> Any:
-        return await plane.cases.diff(who, *place(r), r.path_params["a"], r.path_params["b"])
+async def page(ask: Ask) -> Any:
+    where = Filter(ask.query("q"), ask.query("tag"), ask.query("split"), ask.query("found"))
+    limit = min(ask.whole("limit") or 50, LARGEST_PAGE)
+    return await ask.plane.cases.page(ask.who, *place(ask), ask.query("version"), where, ask.query("after"), limit)
 
-    async def add_version(who: Principal, r: Request) -> Any:
-        return await plane.cases.add_version(who, *place(r), await body(r, VersionBody))
 
-    async def harvest(who: Principal, r: Request) -> Any:
-        return await plane.harvest.run(who, r.path_params["app"], await body(r, HarvestBody))
+async def case(ask: Ask) -> Any:
+    return await ask.plane.cases.case(ask.who, *place(ask), ask.path("case"))
 
-    async def queue(who: Principal, r: Request) -> Any:
-        q = r.query_params
-        where = Where(q.get("app", ""), q.get("set", ""), q.get("found", ""))
-        after, limit = whole(q.get("after"), "after") or 0, min(whole(q.get("limit"), "limit") or 50, 200)
-        state: Any = q.get("state") or "waiting"
-        return await plane.review.queue(who, where, state, after, limit)
 
-    async def measure(who: Principal, r: Request) -> Any:
-        return await plane.coverage.measure(who, *place(r), await body(r, CoverageBody))
+async def diff(ask: Ask) -> Any:
+    return await ask.plane.cases.diff(ask.who, *place(ask), ask.path("a"), ask.path("b"))
 
-    async def erase(who: Principal, r: Request) -> Any:
-        return await plane.erasure.erase(who, await body(r, ErasureBody))
 
-    async def export(who: Principal, r: Request) -> Any:
-        return await plane.subject_export.page(who, await body(r, ExportBody))
+async def add_version(ask: Ask) -> Any:
+    return await ask.plane.cases.add_version(ask.who, *place(ask), await ask.body(VersionBody))
 
-    def number(r: Request) -> int:
-        text = str(r.path_params["candidate"])
-        return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else 0  # there is no candidate 0
 
-    async def claim(who: Principal, r: Request) -> Any:
-        return await plane.review.claim(who, number(r))
+async def harvest(ask: Ask) -> Any:
+    return await ask.plane.harvest.run(ask.who, ask.path("app"), await ask.body(HarvestBody))
 
-    async def decide(who: Principal, r: Request) -> Any:
-        return await plane.review.decide(who, number(r), await body(r, DecisionBody))
 
-    sets = "/apps/{app}/case-sets"
-    return [
-        route(sets, lambda who, r: plane.cases.sets(who, r.path_params["app"])),
-        route(f"{sets}/{{set}}", one_set),
-        route(f"{sets}/{{set}}/cases", page),
-        route(f"{sets}/{{set}}/cases/{{case}}", case),
-        route(f"{sets}/{{set}}/diff/{{a}}/{{b}}", diff),
-        route(f"{sets}/{{set}}/versions", add_version, "POST", status=201),
-        route(f"{sets}/{{set}}/coverage", lambda who, r: plane.coverage.last(who, *place(r))),
-        route(f"{sets}/{{set}}/coverage", measure, "POST"),
-        route("/subjects/erasure", erase, "POST"),
-        route("/subjects/export", export, "POST"),
-        route("/apps/{app}/harvest", harvest, "POST"),
-        route("/candidates", queue),
-        route("/candidates/{candidate}", lambda who, r: plane.review.one(who, number(r))),
-        route("/candidates/{candidate}/claim", claim, "POST"),
-        route("/candidates/{candidate}/decision", decide, "POST"),
-    ]
+async def queue(ask: Ask) -> Any:
+    where = Where(ask.query("app"), ask.query("set"), ask.query("found"))
+    after, limit = ask.whole("after") or 0, min(ask.whole("limit") or 50, 200)
+    state: Any = ask.query("state") or "waiting"
+    return await ask.plane.review.queue(ask.who, where, state, after, limit)
+
+
+async def measure(ask: Ask) -> Any:
+    return await ask.plane.coverage.measure(ask.who, *place(ask), await ask.body(CoverageBody))
+
+
+def number(ask: Ask) -> int:
+    text = str(ask.path("candidate"))
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else 0  # there is no candidate 0
+
+
+async def claim(ask: Ask) -> Any:
+    return await ask.plane.review.claim(ask.who, number(ask))
+
+
+async def decide(ask: Ask) -> Any:
+    return await ask.plane.review.decide(ask.who, number(ask), await ask.body(DecisionBody))
+
+
+RESOURCES = [
+    Resource("GET", SETS, lambda ask: ask.plane.cases.sets(ask.who, ask.path("app"))),
+    Resource("GET", f"{SETS}/{{set}}", one_set),
+    Resource("GET", f"{SETS}/{{set}}/cases", page),
+    Resource("GET", f"{SETS}/{{set}}/cases/{{case}}", case),
+    Resource("GET", f"{SETS}/{{set}}/diff/{{a}}/{{b}}", diff),
+    Resource("POST", f"{SETS}/{{set}}/versions", add_version, 201),
+    Resource("GET", f"{SETS}/{{set}}/coverage", lambda ask: ask.plane.coverage.last(ask.who, *place(ask))),
+    Resource("POST", f"{SETS}/{{set}}/coverage", measure),
+    Resource("POST", "/apps/{app}/harvest", harvest),
+    Resource("GET", "/candidates", queue),
+    Resource("GET", "/candidates/{candidate}", lambda ask: ask.plane.review.one(ask.who, number(ask))),
+    Resource("POST", "/candidates/{candidate}/claim", claim),
+    Resource("POST", "/candidates/{candidate}/decision", decide),
+]

@@ -1,19 +1,11 @@
 """`/api/conversations` and its neighbours: for an inbox of one's own, and for programs that watch the funnel."""
 
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
-from starlette.requests import Request
-from starlette.routing import Route
 
-from waterline.access.roles import Principal
-from waterline.control.plane import Plane
+from waterline.api.ask import Ask, Resource
 from waterline.store.conversations import Filter
-
-Answer = Callable[[Principal, Request], Awaitable[Any]]
-Whole = Callable[[str | None, str], int | None]
-Body = Callable[..., Awaitable[Any]]
 
 
 class ReplyBody(msgspec.Struct, forbid_unknown_fields=True):
@@ -23,49 +15,52 @@ class ReplyBody(msgspec.Struct, forbid_unknown_fields=True):
     key: str
 
 
-def conversation_routes(plane: Plane, route: Callable[..., Route], whole: Whole, body: Body) -> list[Route]:
-    async def page(who: Principal, r: Request) -> Any:
-        q = r.query_params
-        where = Filter(**{name: q.get(name) or None for name in Filter.__struct_fields__})
-        limit = whole(q.get("limit"), "limit") or 50
-        return await plane.conversations.page(who, where, q.get("before", ""), limit)
+async def page(ask: Ask) -> Any:
+    where = Filter(**{name: ask.query(name) or None for name in Filter.__struct_fields__})
+    limit = ask.whole("limit") or 50
+    return await ask.plane.conversations.page(ask.who, where, ask.query("before"), limit)
 
-    async def one(who: Principal, r: Request) -> Any:
-        return await plane.conversations.one(who, r.path_params["conversation"])
 
-    async def take(who: Principal, r: Request) -> Any:
-        return await plane.conversations.take(who, r.path_params["conversation"])
+async def one(ask: Ask) -> Any:
+    return await ask.plane.conversations.one(ask.who, ask.path("conversation"))
 
-    async def reply(who: Principal, r: Request) -> Any:
-        said = await body(r, ReplyBody)
-        return await plane.conversations.reply(who, r.path_params["conversation"], said.text, said.key)
 
-    async def resume(who: Principal, r: Request) -> Any:
-        return await plane.conversations.resume(who, r.path_params["conversation"])
+async def take(ask: Ask) -> Any:
+    return await ask.plane.conversations.take(ask.who, ask.path("conversation"))
 
-    async def queue(who: Principal, r: Request) -> Any:
-        q = r.query_params
-        return await plane.conversations.queue(who, q.get("app") or None, q.get("branch") or None)
 
-    async def funnel(who: Principal, r: Request) -> Any:
-        q = r.query_params
-        since, until = whole(q.get("since"), "since"), whole(q.get("until"), "until")
-        return await plane.conversations.funnel(who, q.get("app") or None, q.get("branch") or None, since, until)
+async def reply(ask: Ask) -> Any:
+    said = await ask.body(ReplyBody)
+    return await ask.plane.conversations.reply(ask.who, ask.path("conversation"), said.text, said.key)
 
-    async def acts(who: Principal, r: Request) -> Any:
-        q = r.query_params
-        before, limit = whole(q.get("before"), "before"), whole(q.get("limit"), "limit") or 50
-        return await plane.conversations.acts(
-            who, q.get("app") or None, q.get("branch") or None, q.get("state") or None, before, limit
-        )
 
-    return [
-        route("/conversations", page),
-        route("/conversations/{conversation}", one),
-        route("/conversations/{conversation}/takeover", take, "POST"),
-        route("/conversations/{conversation}/replies", reply, "POST", status=201),
-        route("/conversations/{conversation}/resumption", resume, "POST"),
-        route("/handoffs", queue),
-        route("/funnel", funnel),
-        route("/acts", acts),
-    ]
+async def resume(ask: Ask) -> Any:
+    return await ask.plane.conversations.resume(ask.who, ask.path("conversation"))
+
+
+async def queue(ask: Ask) -> Any:
+    return await ask.plane.conversations.queue(ask.who, ask.query("app") or None, ask.query("branch") or None)
+
+
+async def funnel(ask: Ask) -> Any:
+    app, branch = ask.query("app") or None, ask.query("branch") or None
+    return await ask.plane.conversations.funnel(ask.who, app, branch, ask.whole("since"), ask.whole("until"))
+
+
+async def acts(ask: Ask) -> Any:
+    before, limit = ask.whole("before"), ask.whole("limit") or 50
+    return await ask.plane.conversations.acts(
+        ask.who, ask.query("app") or None, ask.query("branch") or None, ask.query("state") or None, before, limit
+    )
+
+
+RESOURCES = [
+    Resource("GET", "/conversations", page),
+    Resource("GET", "/conversations/{conversation}", one),
+    Resource("POST", "/conversations/{conversation}/takeover", take),
+    Resource("POST", "/conversations/{conversation}/replies", reply, 201),
+    Resource("POST", "/conversations/{conversation}/resumption", resume),
+    Resource("GET", "/handoffs", queue),
+    Resource("GET", "/funnel", funnel),
+    Resource("GET", "/acts", acts),
+]

@@ -1,64 +1,67 @@
 """`/api/judges`: which there are, answers and labels, what they say, and each look at both."""
 
-from collections.abc import Awaitable, Callable
 from typing import Any
 
-from starlette.requests import Request
-from starlette.routing import Route
-
-from waterline.access.roles import Principal
+from waterline.api.ask import Ask, Resource
 from waterline.control.judges import PAGE, CompareBody, ItemsBody, LabelBody, RunBody, SampleBody
-from waterline.control.plane import Plane
 
-Whole = Callable[[str | None, str], int | None]
-Body = Callable[..., Awaitable[Any]]
+JUDGES = "/apps/{app}/judges"
 
 
-def judge_routes(plane: Plane, route: Callable[..., Route], whole: Whole, body: Body) -> list[Route]:
-    def named(r: Request) -> tuple[str, str]:
-        return r.path_params["app"], r.path_params["judge"]
+def named(ask: Ask) -> tuple[str, str]:
+    return ask.path("app"), ask.path("judge")
 
-    async def of_app(who: Principal, r: Request) -> Any:
-        return await plane.judges.all_of(who, r.path_params["app"])
 
-    async def one(who: Principal, r: Request) -> Any:
-        return await plane.judges.one(who, *named(r))
+async def of_app(ask: Ask) -> Any:
+    return await ask.plane.judges.all_of(ask.who, ask.path("app"))
 
-    async def items(who: Principal, r: Request) -> Any:
-        after, limit = whole(r.query_params.get("after"), "after"), whole(r.query_params.get("limit"), "limit")
-        return await plane.judges.items(who, *named(r), after or 0, limit or PAGE)
 
-    async def following(who: Principal, r: Request) -> Any:
-        return await plane.judges.next(who, *named(r), whole(r.query_params.get("after"), "after") or 0)
+async def one(ask: Ask) -> Any:
+    return await ask.plane.judges.one(ask.who, *named(ask))
 
-    async def add(who: Principal, r: Request) -> Any:
-        return await plane.judges.add(who, *named(r), await body(r, ItemsBody))
 
-    async def sample(who: Principal, r: Request) -> Any:
-        return await plane.judges.sample(who, *named(r), await body(r, SampleBody))
+async def items(ask: Ask) -> Any:
+    after, limit = ask.whole("after"), ask.whole("limit")
+    return await ask.plane.judges.items(ask.who, *named(ask), after or 0, limit or PAGE)
 
-    async def label(who: Principal, r: Request) -> Any:
-        return await plane.judges.label(who, *named(r), await body(r, LabelBody))
 
-    async def run(who: Principal, r: Request) -> Any:
-        return await plane.judges.run(who, *named(r), (await body(r, RunBody)).limit)
+async def following(ask: Ask) -> Any:
+    return await ask.plane.judges.next(ask.who, *named(ask), ask.whole("after") or 0)
 
-    async def calibrate(who: Principal, r: Request) -> Any:
-        return await plane.judges.calibrate(who, *named(r))
 
-    async def compare(who: Principal, r: Request) -> Any:
-        return await plane.judges.compare(who, *named(r), await body(r, CompareBody))
+async def add(ask: Ask) -> Any:
+    return await ask.plane.judges.add(ask.who, *named(ask), await ask.body(ItemsBody))
 
-    here = "/apps/{app}/judges"
-    return [
-        route(here, of_app),
-        route(f"{here}/{{judge}}", one),
-        route(f"{here}/{{judge}}/items", items),
-        route(f"{here}/{{judge}}/items", add, "POST", status=201),
-        route(f"{here}/{{judge}}/next", following),
-        route(f"{here}/{{judge}}/samples", sample, "POST", status=201),
-        route(f"{here}/{{judge}}/labels", label, "POST", status=201),
-        route(f"{here}/{{judge}}/runs", run, "POST"),
-        route(f"{here}/{{judge}}/calibrations", calibrate, "POST", status=201),
-        route(f"{here}/{{judge}}/comparisons", compare, "POST"),
-    ]
+
+async def sample(ask: Ask) -> Any:
+    return await ask.plane.judges.sample(ask.who, *named(ask), await ask.body(SampleBody))
+
+
+async def label(ask: Ask) -> Any:
+    return await ask.plane.judges.label(ask.who, *named(ask), await ask.body(LabelBody))
+
+
+async def run(ask: Ask) -> Any:
+    return await ask.plane.judges.run(ask.who, *named(ask), (await ask.body(RunBody)).limit)
+
+
+async def calibrate(ask: Ask) -> Any:
+    return await ask.plane.judges.calibrate(ask.who, *named(ask))
+
+
+async def compare(ask: Ask) -> Any:
+    return await ask.plane.judges.compare(ask.who, *named(ask), await ask.body(CompareBody))
+
+
+RESOURCES = [
+    Resource("GET", JUDGES, of_app),
+    Resource("GET", f"{JUDGES}/{{judge}}", one),
+    Resource("GET", f"{JUDGES}/{{judge}}/items", items),
+    Resource("POST", f"{JUDGES}/{{judge}}/items", add, 201),
+    Resource("GET", f"{JUDGES}/{{judge}}/next", following),
+    Resource("POST", f"{JUDGES}/{{judge}}/samples", sample, 201),
+    Resource("POST", f"{JUDGES}/{{judge}}/labels", label, 201),
+    Resource("POST", f"{JUDGES}/{{judge}}/runs", run),
+    Resource("POST", f"{JUDGES}/{{judge}}/calibrations", calibrate, 201),
+    Resource("POST", f"{JUDGES}/{{judge}}/comparisons", compare),
+]

@@ -1,0 +1,66 @@
+"""`/api/keys` and `/api/audit`: who has access, and what was done with it."""
+
+from typing import Any
+
+import msgspec
+from starlette.responses import Response
+
+from waterline.access.audit import SealedEntry
+from waterline.api.ask import Ask, Resource
+from waterline.core.app_spec import Spending
+
+
+class KeyBody(msgspec.Struct, forbid_unknown_fields=True):
+    kind: str
+    name: str
+    app: str = ""
+    env: str = "production"
+    role: str = ""
+    hours: int = 0
+    assert_identity: bool = False
+    branch: str = ""
+    nano_usd_per_day: int | None = None
+    nano_usd_per_month: int | None = None
+    priority: str = ""
+    person: str = ""
+
+
+async def add_key(ask: Ask) -> Any:
+    b = await ask.body(KeyBody)
+    budget = Spending(b.nano_usd_per_day, b.nano_usd_per_month)
+    return await ask.plane.create_key(
+        ask.who, b.kind, b.name, b.app, b.env, b.role, b.hours, b.assert_identity, b.branch, budget,
+        b.priority, b.person,
+    )  # fmt: skip
+
+
+async def revoke_key(ask: Ask) -> Any:
+    return await ask.plane.revoke_key(ask.who, ask.path("key"), ask.query("reason"))
+
+
+async def audit(ask: Ask) -> Any:
+    limit = min(ask.whole("limit") or 100, 1000)
+    before = ask.whole("before")
+    return [_flat(e) for e in await ask.plane.audit_entries(ask.who, limit, before)]
+
+
+async def audit_export(ask: Ask) -> Any:
+    return Response(await ask.plane.audit_export(ask.who), media_type="application/x-ndjson")
+
+
+async def checkpoint(ask: Ask) -> Any:
+    return {"checkpoint": await ask.plane.audit_checkpoint(ask.who)}
+
+
+def _flat(sealed: SealedEntry) -> dict[str, Any]:
+    return {**msgspec.structs.asdict(sealed.entry), "hash": sealed.hash}
+
+
+RESOURCES = [
+    Resource("GET", "/keys", lambda ask: ask.plane.key_list(ask.who)),
+    Resource("POST", "/keys", add_key, 201),
+    Resource("POST", "/keys/{key}/revocation", revoke_key),
+    Resource("GET", "/audit", audit),
+    Resource("GET", "/audit/export", audit_export),
+    Resource("GET", "/audit/checkpoint", checkpoint),
+]
