@@ -150,3 +150,16 @@ def test_the_wheel_has_every_file_that_is_read_at_run_time(tmp_path: Path) -> No
     for name in ("core/prices.toml", "providers/models.toml", "py.typed"):
         assert f"waterline/{name}" in inside
     assert not [name for name in inside if not name.startswith(("waterline/", "waterline-"))]
+
+
+def test_every_package_that_is_installed_is_locked_by_its_digest() -> None:
+    """What is published under a known name tomorrow is not what we install."""
+    for package in tomllib.loads((ROOT / "uv.lock").read_text(encoding="utf-8"))["package"]:
+        if package["source"] == {"editable": "."}:
+            continue
+        files = package.get("wheels", []) + ([package["sdist"]] if "sdist" in package else [])
+        assert files, package["name"]
+        assert all(re.fullmatch("sha256:[0-9a-f]{64}", one["hash"]) for one in files), package["name"]
+    syncs = re.findall(r"uv sync .*", DOCKERFILE + (ROOT / "Makefile").read_text(encoding="utf-8"))
+    assert len(syncs) == 3
+    assert all("--frozen" in sync for sync in syncs)
