@@ -40,7 +40,8 @@ Traces: {books}. {"**" + "; ".join(wrong) + "**" if wrong else "Nothing stayed b
 {_table(rows)}
 Medians of the first and the last tenth of the steady part. What the gateway keeps between requests (the pool of
 connections to the provider, the exact cache, stored answers of idempotent requests, the database's page caches of 8 MiB
-for each of its five connections, which fill with the data) is bounded; the data folder is the traces.
+for the connection that writes and 2 MiB for each of the four that read, which fill with the data) is bounded; the data
+folder is the traces.
 
 ## What the callers saw
 

@@ -14,7 +14,7 @@ import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import chain, islice
 from pathlib import Path
@@ -88,9 +88,21 @@ class Tx:
         found: list[tuple[Any, ...]] = []
         left = iter(rows)
         while part := list(islice(left, ROWS_AT_ONCE)):
-            sql = self._statements.for_rows(name, len(part))
-            found += self._connection.execute(sql, list(chain.from_iterable(part))).fetchall()
+            for some in _halved(part):
+                sql = self._statements.for_rows(name, len(some))
+                found += self._connection.execute(sql, list(chain.from_iterable(some))).fetchall()
         return found
+
+
+def _halved(rows: list[Sequence[Any]]) -> Iterator[list[Sequence[Any]]]:
+    """In parts of 64, 32, 16 ... rows: a prepared statement for each number up to 64 would hold 10 MB of memory."""
+    at, size = 0, ROWS_AT_ONCE
+    while at < len(rows):
+        if size <= len(rows) - at:
+            yield rows[at : at + size]
+            at += size
+        else:
+            size //= 2
 
 
 class Statements:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -102,6 +103,20 @@ def test_an_open_trace_is_replaced_by_its_outcome_and_never_the_reverse(
     while drainer.drain_once(batch):
         pass
     assert outcomes(store) == {"t1": "answered", "t2": "answered"}
+
+
+def test_what_waits_for_a_slow_database_waits_on_the_disk_and_is_read_in_bounded_parts(
+    store: Store, folder: Path, spool: Spool
+) -> None:
+    drainer = Drainer(store, folder, "b1", spool=spool)
+    for n in range(12):
+        spool.outcome(outcome(f"t{n}"), os.urandom(3 << 20))
+    tracemalloc.start()
+    moved = [drainer.drain_once() for _ in range(5)]
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert moved == [3, 3, 3, 3, 0]
+    assert peak < 30 << 20, "of 36 MB that wait, not all are in memory"
 
 
 def test_finished_segments_are_deleted_and_the_one_being_written_stays(

@@ -428,6 +428,19 @@ def test_an_unwritable_folder_is_named_with_the_next_step(tmp_path: Path, exists
     assert "--data" in done.stdout
 
 
+def test_rows_that_come_in_any_number_are_all_there_and_take_few_prepared_statements(store: Store) -> None:
+    """One for each number of rows, kept by the connection, was 10 MB of memory that grew for hours."""
+    put: list[tuple[int, str, str, str]] = []
+    for n in range(1, 140):
+        rows = [(len(put) + i, f"word{n}", "", "") for i in range(n)]
+        put += rows
+        store.write_sync(lambda tx, rows=rows: tx.insert("traces.insert_text", rows))
+    assert len([name for name, _ in store.statements._for_rows if name == "traces.insert_text"]) == 7
+    connection = sqlite3.connect(store.path)
+    assert connection.execute("SELECT rowid, text, session, tags FROM trace_text ORDER BY rowid").fetchall() == put
+    connection.close()
+
+
 FILL = """
 import resource, sys
 from pathlib import Path
