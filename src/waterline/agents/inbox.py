@@ -127,13 +127,15 @@ def put_tick(tx: Tx, conversation: str, wake_us: int, now_us: int) -> bool:
 def _status(tx: Tx, status: Status, places: Places, now_us: int) -> None:
     """A status that carries a key also says that the message left, if we died before we could write that down."""
     place = places.at(status.channel, status.address)
-    row = effects.by_key(tx, place.app, place.env, status.key) if place is not None and status.key else None
-    if row is not None and row.state in ("planned", "sending"):
-        effects.left(tx, row, status.channel, status.address, status.message_id, now_us)
-        conversations.said(tx, row.conversation, now_us)
-    known = effects.sent(tx, status.channel, status.address, status.message_id)
+    row, known = None, effects.sent(tx, status.channel, status.address, status.message_id)
+    if place is not None and status.key and (known is None or not known.conversation):
+        row = effects.by_key(tx, place.app, place.env, status.key)
+        if row is not None and row.state in ("planned", "sending"):
+            effects.left(tx, row, status.channel, status.address, status.message_id, now_us)
+            conversations.said(tx, row.conversation, now_us)
+            known = effects.sent(tx, status.channel, status.address, status.message_id)
     about = row.conversation if row is not None else known.conversation if known is not None else ""
-    news = effects.note(tx, status, about, status.key)
+    news = effects.note(tx, status, about, status.key, known)
     if status.state != "failed" or not news or not about or status.code in SETTLED_BY_USERS:
         return
     conversation = conversations.get(tx, about)

@@ -95,7 +95,7 @@ class Fees:
 
     async def statuses(self, statuses: list[Status]) -> None:
         """What the channel says that it bills: the budget then counts that."""
-        if statuses:
+        if any(status.billable is not None or status.state == "failed" for status in statuses):
             for app, branch, month, change in await self._store.write(lambda tx: self._billed(tx, statuses)):
                 if month == self._month:
                     self._add(app, branch, change)
@@ -103,9 +103,11 @@ class Fees:
     def _billed(self, tx: Tx, statuses: list[Status]) -> list[tuple[str, str, str, int]]:
         changes = []
         for status in statuses:
+            if status.billable is None and status.state != "failed":
+                continue
             key = status.key or rows.fee_of_message(tx, "whatsapp", status.message_id)
             fee = rows.fee(tx, "whatsapp", key) if key else None
-            if fee is None or (status.billable is None and status.state != "failed"):
+            if fee is None:
                 continue
             nano, billed = self._nano(fee, status), bool(status.billable)
             if fee["billed"] is not None and fee["state"] == "sent" and status.state != "failed":

@@ -1,5 +1,6 @@
 """How WhatsApp's numbers and templates are, what people want to receive, and what messages cost."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -122,35 +123,56 @@ def consents(tx: Tx, channel: str, contact: str) -> dict[str, bool]:
 
 def reserve_fee(tx: Tx, row: FeeRow) -> dict[str, Any] | None:
     """Returns what was there under this key: a message that is tried again."""
+    values = asdict(row)
+    if tx.run("channels.reserve_new_fee", **values):
+        _sum(tx, None, values | {"state": "reserved", "billed": None, "billed_category": "", "billed_nano_usd": None})
+        return None
     before = fee(tx, row.channel, row.key)
-    tx.run("channels.reserve_fee", **asdict(row))
+    tx.run("channels.reserve_fee", **values)
     _sum(tx, before, fee(tx, row.channel, row.key))
     return before
 
 
 def _sum(tx: Tx, before: dict[str, Any] | None, after: dict[str, Any] | None) -> None:
-    """What changed of a fee, into the sums of its day and of its month."""
+    """What changed of a fee, into the sums of its day and of its month: most changes leave them as they are."""
+    days: dict[tuple[Any, ...], list[int]] = {}
+    months: dict[tuple[Any, ...], list[int]] = {}
     for sign, row in ((-1, before), (1, after)):
         if row is not None and row["state"] != "failed":
             nano = row["nano_usd"] if row["billed_nano_usd"] is None else row["billed_nano_usd"]
-            conversation_days.add(
-                tx, row["app"], "", row["branch"], row["at_us"], "fees", n=sign, amount=sign * (nano or 0),
-                unpriced=sign * (nano is None),
-            )  # fmt: skip
-            place = {name: row[name] for name in ("app", "month", "branch", "category")}
-            tx.run("channels.add_to_month", **place, **{name: sign * int(v) for name, v in _counted(row).items()})
+            day = (row["app"], row["branch"], row["at_us"])
+            _add(days.setdefault(day, [0] * 3), sign, (1, nano or 0, nano is None))
+            month = (row["app"], row["month"], row["branch"], row["category"])
+            _add(months.setdefault(month, [0] * len(_COUNTED)), sign, _counted(row))
+    for (app, branch, at_us), (n, amount, unpriced) in days.items():
+        if n or amount or unpriced:
+            conversation_days.add(tx, app, "", branch, at_us, "fees", n=n, amount=amount, unpriced=unpriced)
+    for (app, month_, branch, category), change in months.items():
+        if any(change):
+            named = dict(zip(_COUNTED, change, strict=True))
+            tx.run("channels.add_to_month", app=app, month=month_, branch=branch, category=category, **named)
 
 
-def _counted(row: dict[str, Any]) -> dict[str, int]:
-    """One fee as it counts in its month."""
+def _add(to: list[int], sign: int, change: Sequence[int]) -> None:
+    for at, one in enumerate(change):
+        to[at] += sign * one
+
+
+_COUNTED = (
+    "messages", "unpriced", "expected_nano_usd", "spent_nano_usd", "unconfirmed", "billed_messages", "billed_nano_usd",
+    "different",
+)  # fmt: skip
+
+
+def _counted(row: dict[str, Any]) -> tuple[int, ...]:
+    """One fee as it counts in its month: all of `_COUNTED`."""
     nano, billed = row["nano_usd"], row["billed_nano_usd"]
     told = row["billed"] is not None
-    return {
-        "messages": 1, "unpriced": nano is None, "expected_nano_usd": nano or 0,
-        "spent_nano_usd": (nano or 0) if billed is None else billed, "unconfirmed": not told,
-        "billed_messages": row["billed"] == 1, "billed_nano_usd": billed or 0,
-        "different": told and (row["billed_category"] != row["category"] or billed != nano),
-    }  # fmt: skip
+    different = told and (row["billed_category"] != row["category"] or billed != nano)
+    return (
+        1, nano is None, nano or 0, (nano or 0) if billed is None else billed, not told, row["billed"] == 1,
+        billed or 0, different,
+    )  # fmt: skip
 
 
 def fee(tx: Tx, channel: str, key: str) -> dict[str, Any] | None:
@@ -158,6 +180,8 @@ def fee(tx: Tx, channel: str, key: str) -> dict[str, Any] | None:
 
 
 def settle_fee(tx: Tx, channel: str, key: str, state: str, message_id: str) -> None:
+    if state == "sent" and tx.run("channels.left_fee", channel=channel, key=key, message_id=message_id):
+        return  # it counts as it did when it was reserved
     before = fee(tx, channel, key)
     tx.run("channels.settle_fee", channel=channel, key=key, state=state, message_id=message_id)
     _sum(tx, before, fee(tx, channel, key))
@@ -173,11 +197,12 @@ def bill_fee(
     tx: Tx, channel: str, key: str, *, state: str, billed: bool | None, category: str, nano_usd: int | None
 ) -> None:
     before = fee(tx, channel, key)
-    tx.run(
-        "channels.bill_fee", channel=channel, key=key, state=state, billed=None if billed is None else int(billed),
-        billed_category=category, billed_nano_usd=nano_usd,
-    )  # fmt: skip
-    _sum(tx, before, fee(tx, channel, key))
+    said = {
+        "state": state, "billed": None if billed is None else int(billed), "billed_category": category,
+        "billed_nano_usd": nano_usd,
+    }  # fmt: skip
+    tx.run("channels.bill_fee", channel=channel, key=key, **said)
+    _sum(tx, before, before and before | said)
 
 
 def fees_of_month(tx: Tx, month: str) -> list[dict[str, Any]]:

@@ -141,10 +141,11 @@ def add(tx: Tx, **values: Any) -> None:
 
 def knows(tx: Tx, message: Inbound) -> bool:
     """Whether this message came before, even if it was erased since."""
-    at = {"channel": message.channel, "address": message.address}
-    if tx.one("conversations.knows", **at, message_id=message.message_id) is not None:
-        return True
-    return tx.one("conversations.erased", **at, digest=sha256_hex(message.message_id.encode())) is not None
+    known = tx.one(
+        "conversations.knows", channel=message.channel, address=message.address, message_id=message.message_id,
+        digest=sha256_hex(message.message_id.encode()),
+    )  # fmt: skip
+    return known is not None
 
 
 def put(tx: Tx, conversation: str, message: Inbound, now_us: int) -> int:

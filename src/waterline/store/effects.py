@@ -182,29 +182,31 @@ def left(tx: Tx, row: EffectRow, channel: str, address: str, message_id: str, no
     """A reply was sent under this id. False: that was known."""
     if not finish(tx, row.n, "done", now_us, message_id=message_id):
         return False
-    note(tx, Status(channel, address, message_id, "sent", now_us), row.conversation, row.key)  # type: ignore[arg-type]
-    tx.run(
-        "effects.know_sent", channel=channel, address=address, message_id=message_id, conversation=row.conversation,
-        key=row.key,
-    )  # fmt: skip
+    status = Status(channel, address, message_id, "sent", now_us)  # type: ignore[arg-type]
+    if not note(tx, status, row.conversation, row.key):  # a status of it came before we could write that it left
+        tx.run(
+            "effects.know_sent", channel=channel, address=address, message_id=message_id,
+            conversation=row.conversation, key=row.key,
+        )  # fmt: skip
     return True
 
 
-def note(tx: Tx, status: Status, conversation: str = "", key: str = "") -> bool:
-    """What a channel says of a message. True if it is news: a status never goes back."""
+def note(tx: Tx, status: Status, conversation: str = "", key: str = "", known: SentRow | None = None) -> bool:
+    """What a channel says of a message. True if it is news: a status never goes back. `known`: what `sent` says."""
     at = {"channel": status.channel, "address": status.address, "message_id": status.message_id}
     price = {
         "billable": None if status.billable is None else int(status.billable),
         "category": status.category,
         "pricing_model": status.pricing_model,
     }
-    news = tx.run(
+    news = known is None or known.rank < RANK[status.state]
+    news = news and tx.run(
         "effects.status", **at, **price, conversation=conversation, key=key or status.key, state=status.state,
         rank=RANK[status.state], at_us=status.at_us, code=status.code, reason=status.reason[:500],
-    )  # fmt: skip
-    if status.billable is not None:
+    ) > 0  # fmt: skip
+    if status.billable is not None and (known is None or known.billable is None):
         tx.run("effects.priced", **at, **price)
-    return news > 0
+    return news
 
 
 def sent(tx: Tx, channel: str, address: str, message_id: str) -> SentRow | None:

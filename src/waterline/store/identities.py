@@ -21,7 +21,10 @@ def anybody(tx: Tx, app: str, alias: Alias) -> list[str]:
 def resolve(tx: Tx, app: str, aliases: Iterable[Alias], now_us: int, new_id: Callable[[], str]) -> str:
     """The one who has these names by a channel's word. Two that turn out to be one become the older of them."""
     given = list(aliases)
-    found = list(dict.fromkeys(i for i in (find(tx, app, alias) for alias in given) if i))
+    of = [find(tx, app, alias) for alias in given]
+    found = list(dict.fromkeys(i for i in of if i))
+    if len(found) == 1 and None not in of:
+        return found[0]
     if not found:
         winner = new_id()
         tx.run("identities.add", id=winner, app=app, created_us=now_us)

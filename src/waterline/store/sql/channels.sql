@@ -62,6 +62,16 @@ SELECT key
 FROM channel_fees
 WHERE channel = :channel AND message_id = :message_id
 
+-- name: reserve_new_fee
+INSERT INTO channel_fees (
+    channel, key, app, branch, address, message_id, contact, country, category, begun, nano_usd, price_version, state,
+    month, at_us, billed, billed_category, billed_nano_usd
+) VALUES (
+    :channel, :key, :app, :branch, :address, '', :contact, :country, :category, :begun, :nano_usd, :price_version,
+    'reserved', :month, :at_us, NULL, '', NULL
+)
+ON CONFLICT (channel, key) DO NOTHING
+
 -- name: reserve_fee
 INSERT INTO channel_fees (
     channel, key, app, branch, address, message_id, contact, country, category, begun, nano_usd, price_version, state,
@@ -78,6 +88,11 @@ ON CONFLICT (channel, key) DO UPDATE SET
 UPDATE channel_fees
 SET state = :state, message_id = :message_id
 WHERE channel = :channel AND key = :key
+
+-- name: left_fee
+UPDATE channel_fees
+SET state = 'sent', message_id = :message_id
+WHERE channel = :channel AND key = :key AND state <> 'failed'
 
 -- name: bill_fee
 UPDATE channel_fees

@@ -59,9 +59,9 @@ UPDATE conversations SET last_out_us = :now_us, updated_us = :now_us WHERE id = 
 
 -- name: knows
 SELECT 1 AS known FROM inbox WHERE channel = :channel AND address = :address AND message_id = :message_id
-
--- name: erased
+UNION ALL
 SELECT 1 AS known FROM erased_messages WHERE channel = :channel AND address = :address AND digest = :digest
+LIMIT 1
 
 -- name: put
 INSERT INTO inbox (conversation, channel, address, message_id, sequence, at_us, received_us, kind, turn, body)
