@@ -413,7 +413,9 @@ class Waterline:
         if self.connected is None:
             from waterline.connected import Connected
 
-            self.connected = Connected(self._connections, self.settings.connector, self.metrics.count)
+            self.connected = Connected(
+                self._connections, self.settings.connector, self.metrics.count, self.settings.redirect_systems
+            )
         return self.connected.of(app)
 
     def _connections(self, app: str) -> Mapping[str, Connection]:

@@ -15,10 +15,12 @@ class Connected:
         declared: Callable[[str], Mapping[str, Connection]],
         settings_of: SettingsOf,
         count: Callable[[str], None],
+        redirect: str = "",
     ) -> None:
         self._declared = declared
         self._settings_of = settings_of
         self._count = count
+        self._redirect = redirect
         self._systems: dict[str, tuple[Mapping[str, Connection], Systems]] = {}
         self._before: list[Systems] = []  # calls may still be under way in them
 
@@ -32,7 +34,7 @@ class Connected:
             self._before.append(self._systems.pop(app)[1])
         if not declared:
             return None
-        systems = Systems(declared, self._settings_of, self._record)
+        systems = Systems(declared, self._settings_of, self._record, self._redirect)
         self._systems[app] = (declared, systems)
         return systems
 

@@ -51,6 +51,7 @@ class Settings(Struct, frozen=True):
     trace_failure: TraceFailure = ""  # empty: what each app declares
     purpose: Literal["live", "trial", "eval"] = "live"  # what its traces are for; only live ones count as the app's
     redirect_providers: str = ""  # URL template with {route}: stands in for every provider (used by trials)
+    redirect_systems: str = ""  # URL of what plays every connected system (used by trials)
     provider_urls: dict[str, str] = {}  # provider kind -> base URL
     session_hours: int = 12
     session_idle_hours: int = 2
@@ -364,6 +365,8 @@ FIELDS: tuple[Field, ...] = (
           "What this server's traces are for; only live ones count in drift and in an app's budget."),
     Field("redirect_providers", _redirect, "(off)",
           "A URL with `{route}` that stands in for every provider; trials set it to a simulated server."),
+    Field("redirect_systems", _optional_url, "(off)",
+          "A URL that plays every connected system: each call is a POST there, no real system is asked. For trials."),
     Field("provider_urls", _provider_urls, "each provider's own",
           "Base URLs by provider. A table in the file; `openai=URL,anthropic=URL` in the variable."),
     Field("session_hours", _whole(1, 720, "hours"), "`12`", "A console session ends this long after login."),

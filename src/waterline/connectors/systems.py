@@ -7,6 +7,7 @@ from typing import Any
 from waterline.connectors import registry
 from waterline.connectors.base import Config, ConnectorFault, Manifest, Scope
 from waterline.connectors.run import Ready, Record, perform
+from waterline.connectors.stand_in import StandIn
 from waterline.core.app_spec import Connection
 
 # Of a connector's name and the settings that its kind has: those that are set.
@@ -19,10 +20,13 @@ class Systems:
         declared: Mapping[str, Connection],
         settings_of: SettingsOf,
         record: Callable[[Record], None] | None = None,
+        redirect: str = "",
     ) -> None:
+        """`redirect`: the address of what plays every system."""
         self._declared = declared
         self._settings_of = settings_of
         self._record = record
+        self._redirect = redirect
         self._ready: dict[str, Ready] = {}
 
     async def call(
@@ -66,7 +70,10 @@ class Systems:
         except KeyError:
             text = f'{name}: this version has no connector of the kind "{connection.kind}"'
             raise ConnectorFault("schema", text) from None
-        wanted = kind.describe(connection.parameters, connection.files).settings
+        manifest = kind.describe(connection.parameters, connection.files)
+        if self._redirect:
+            return Ready(StandIn(name, manifest, self._redirect), Config(name), record=self._record)
+        wanted = manifest.settings
         config = Config(name, dict(self._settings_of(name, wanted)), connection.parameters, connection.files)
         if wanted and not config.settings:
             variable = f"WATERLINE_CONNECTOR_{name.upper().replace('-', '_')}_{wanted[0].upper()}"

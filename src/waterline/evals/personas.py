@@ -217,9 +217,8 @@ class Player:
         return next((number for number, day in offers if day in wanted), "1")
 
     def _hears(self, heard: str, name: str) -> bool:
-        """Whether a declared text was said: its longest stretch without a hole."""
-        stretches = [part for part in _cut(self._texts[name]) if len(part) > 5]
-        return bool(stretches) and max(stretches, key=len) in heard
+        """Whether a declared text was said."""
+        return said_in(heard, self._texts[name])
 
     def _one(self, options: tuple[str, ...]) -> str:
         return options[int(self._rng.random() * len(options))]
@@ -233,6 +232,12 @@ class Player:
             text, names, f"{self.who.seed}:{self.who.take}:{self._count}", self.who.language, self.who.messy
         )
         return changed.text if changed is not None else text
+
+
+def said_in(heard: str, text: str) -> bool:
+    """Whether a text of a flow was said: its longest stretch without a hole."""
+    stretches = [part for part in _cut(text) if len(part) > 5]
+    return bool(stretches) and max(stretches, key=len) in heard
 
 
 def _cut(text: str) -> list[str]:

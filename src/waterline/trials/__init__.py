@@ -8,6 +8,7 @@ DRILLS = (
     "outage",
     "availability",
     "budget",
+    "branches",
     "cost",
     "rollback",
     "injection",
@@ -21,5 +22,7 @@ DRILLS = (
     "access",
 )  # every drill that an app may require, in the order in which they run
 
-IMPLEMENTED = ("quality", "robustness", "load", "outage", "availability", "budget", "cost", "rollback", "recovery")
+IMPLEMENTED = (
+    "quality", "robustness", "load", "outage", "availability", "budget", "branches", "cost", "rollback", "recovery",
+)  # fmt: skip
 """Those that this version has. A required one that it has not counts as "could not run", never as passed."""

@@ -29,6 +29,8 @@ ABOUT = {
     "availability": "Many requests, faults on a timetable, and the gateway restarted twice, once by kill -9: how many "
     "are answered?",
     "budget": "Many callers into a small budget, with a kill -9 in the middle: it must hold and block nobody early.",
+    "branches": "All branches at once, one of them hostile: it floods, it spends, its part of every connected system "
+    "hangs. Who else notices?",
     "cost": "The declared monthly volume, at the tokens that the real conversations took.",
     "rollback": "Another release is promoted and rolled back under traffic.",
     "recovery": "kill -9 under load, then a start: what was answered must be there, once.",

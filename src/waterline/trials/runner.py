@@ -73,7 +73,7 @@ async def run_trial(
             )  # fmt: skip
 
         try:
-            sections = await _run_all(plan(spec, drills), sea, real, short, teller(quiet))
+            sections = await _run_all(spec, plan(spec, drills), sea, real, short, teller(quiet))
         finally:
             await real.close()
     status = exit_status(sections)
@@ -110,14 +110,19 @@ async def run_trial(
 
 def plan(spec: AppSpec, named: Sequence[str]) -> list[tuple[str, bool, bool]]:
     """(drill, required, to be run) in order. What the app requires and was not asked for is shown as NOT RUN, and
-    keeps the answer open; an app that requires nothing gets everything that there is."""
-    required = spec.trial.drills or IMPLEMENTED
+    keeps the answer open; an app that requires nothing gets everything that there is for an app like it."""
+    required = spec.trial.drills or tuple(d for d in IMPLEMENTED if not DRILL[d].not_applicable(spec))
     wanted = tuple(named) or required
     return [(d, d in required, d in wanted) for d in DRILLS]
 
 
 async def _run_all(
-    planned: list[tuple[str, bool, bool]], sea: Callable[[str, Teller], Sea], real: RealModel, short: bool, tell: Teller
+    spec: AppSpec,
+    planned: list[tuple[str, bool, bool]],
+    sea: Callable[[str, Teller], Sea],
+    real: RealModel,
+    short: bool,
+    tell: Teller,
 ) -> list[Section]:
     sections: list[Section] = []
     at = 0 if short else 1
@@ -126,6 +131,8 @@ async def _run_all(
     for name, required, run in planned:
         if not run:
             said = "required by the app, but left out of this run" if required else "not required by the app"
+            if not required and name in DRILL:
+                said = DRILL[name].not_applicable(spec) or said
             sections.append(Section(name, required=required, state="not_run", reason=said))
             continue
         tell.begin(name, todo.index(name) + 1, len(todo), sum(left.values()))

@@ -30,10 +30,13 @@ class Pace(Struct, frozen=True):
     moves: int  # rollbacks
     kills: int
     requests: int = 3_000  # of the availability drill
+    branches: int = 12  # of the branches drill, the hostile one too
+    people: int = 2  # of each branch, at least
+    spread_s: float = 6.0  # in which they begin
 
 
 SHORT = Pace(5.0, 320, 80, 4_000, 3, 60, 12, 0, 2, 3)
-FULL = Pace(20.0, 1_500, 400, 30_000, 10, 400, 40, 40, 5, 10, requests=100_000)
+FULL = Pace(20.0, 1_500, 400, 30_000, 10, 400, 40, 40, 5, 10, requests=100_000, branches=1_000, spread_s=300.0)
 
 
 class Sea(Struct):

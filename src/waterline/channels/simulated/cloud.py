@@ -105,6 +105,7 @@ class Cloud:
         self._life = os.urandom(4).hex()  # as with WhatsApp, no id is ever given twice, whoever starts again
         self.play(script)
         self.chats: dict[tuple[str, str], Chat] = {}
+        self.arrived: list[tuple[Chat, Bubble]] = []  # all that the business sent, in order
         self.begun: dict[str, float] = {}  # telephone -> when a conversation with it was last begun by the business
         self.service_sent: dict[tuple[str, str], int] = {}  # number, month
         self._second: dict[str, deque[float]] = {}
@@ -156,6 +157,7 @@ class Cloud:
             self._status(number, phone, bubble, "failed", now)
         else:
             chat.bubbles.append(bubble)
+            self.arrived.append((chat, bubble))
             chat.typing_until_s = 0.0
             self._status(number, phone, bubble, "sent", now)
             if not phone.off and (number.id, phone.wa_id) not in self.blocked:

@@ -190,6 +190,12 @@ class Simulator:
                 "now": self.clock(), "waiting": len(cloud.hooks), "delivered": self.delivered, "refused": self.refused,
                 "counts": cloud.counts, "begun": len(cloud.begun), "requests": self.requests[-1000:],
             })  # fmt: skip
+        if request.method == "GET" and what == "sent":
+            after = int(request.query_params.get("after", 0))
+            return JSONResponse([
+                {"number": chat.number, "to": chat.wa_id, "text": bubble.text, "at_s": bubble.at_s}
+                for chat, bubble in cloud.arrived[after:]
+            ])  # fmt: skip
         told = await _json(request)
         match what:
             case "script":

@@ -4,7 +4,10 @@ from collections.abc import Awaitable, Callable
 
 from msgspec import Struct
 
+from waterline.core.app_spec import AppSpec
 from waterline.trials.drills.availability import run as run_availability
+from waterline.trials.drills.branches import not_applicable as no_other_branch
+from waterline.trials.drills.branches import run as run_branches
 from waterline.trials.drills.budget import run as run_budget
 from waterline.trials.drills.cost import run as run_cost
 from waterline.trials.drills.load import run as run_load
@@ -24,6 +27,7 @@ class Drill(Struct, frozen=True):
     usual_s: tuple[float, float]
     most_s: tuple[float, float]
     real: bool = False  # it asks the real model
+    not_applicable: Callable[[AppSpec], str] = lambda spec: ""  # why it says nothing of this app; "": it does
 
 
 DRILL: dict[str, Drill] = {
@@ -33,6 +37,7 @@ DRILL: dict[str, Drill] = {
     "outage": Drill(run_outage, (30.0, 90.0), (180.0, 900.0)),
     "availability": Drill(run_availability, (15.0, 300.0), (120.0, 1200.0)),
     "budget": Drill(run_budget, (12.0, 15.0), (120.0, 300.0)),
+    "branches": Drill(run_branches, (35.0, 330.0), (180.0, 1200.0), not_applicable=no_other_branch),
     "cost": Drill(run_cost, (1.0, 1.0), (420.0, 7200.0), real=True),
     "rollback": Drill(run_rollback, (12.0, 30.0), (120.0, 300.0)),
     "recovery": Drill(run_recovery, (15.0, 45.0), (120.0, 600.0)),
