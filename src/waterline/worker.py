@@ -37,10 +37,6 @@ class Worker:
     def start(self) -> None:
         self._thread.start()
 
-    def nudge(self) -> None:
-        """Somebody waits for what is in the spool."""
-        self._wake.set()
-
     def stop(self) -> None:
         """Returns when everything is stored, or when the store refuses it (then the next start does it)."""
         self._stopping.set()

@@ -2,6 +2,7 @@
 
 import base64
 import os
+import re
 import stat
 import threading
 from collections.abc import Iterator
@@ -11,19 +12,13 @@ from typing import get_args
 
 import pytest
 
+import waterline
 from waterline.core.release import ProviderKind
 from waterline.core.trace import Purpose
-from waterline.settings import (
-    FIELDS,
-    PROVIDER_KINDS,
-    Settings,
-    SettingsError,
-    data_folder,
-    ensure_master_key,
-    line_of,
-    load,
-    reference_table,
-)
+from waterline.settings import FIELDS, Settings, data_folder, line_of, load, reference_table
+from waterline.settings.master_key import ensure_master_key
+from waterline.settings.problems import SettingsError
+from waterline.settings.read import PROVIDER_KINDS
 
 KEY = "ab" * 32
 
@@ -45,7 +40,7 @@ def test_without_any_setting_everything_has_its_default(tmp_path: Path) -> None:
     found = load({"HOME": str(tmp_path)})
     assert found.data == tmp_path / ".local/share/waterline"
     assert found.models_dir == tmp_path / ".cache/waterline/models"
-    assert (found.host, found.port, found.database, found.trace_failure) == ("127.0.0.1", 8400, "sqlite", "")
+    assert (found.host, found.port, found.database) == ("127.0.0.1", 8400, "sqlite")
     assert found.max_body_bytes == 10 * 1024 * 1024
     assert len(found.master_key) == 32
     assert stat.S_IMODE(found.data.stat().st_mode) == 0o700
@@ -54,7 +49,7 @@ def test_without_any_setting_everything_has_its_default(tmp_path: Path) -> None:
 def test_the_environment_beats_the_file_beats_the_default(tmp_path: Path) -> None:
     write(tmp_path, 'port = 1000\nhost = "::1"\n')
     found = load({"WATERLINE_PORT": " 2000 "}, tmp_path)
-    assert (found.port, found.host, found.log) == (2000, "::1", "text")
+    assert (found.port, found.host, found.log_level) == (2000, "::1", "info")
 
 
 def test_an_empty_variable_is_an_unset_one(tmp_path: Path) -> None:
@@ -75,13 +70,12 @@ def test_the_data_option_beats_the_variable_beats_xdg(tmp_path: Path) -> None:
 def test_every_setting_can_be_given_by_variable(tmp_path: Path) -> None:
     given = {
         "WATERLINE_HOST": "0.0.0.0", "WATERLINE_PORT": "0", "WATERLINE_PUBLIC_URL": "https://w.example/",
-        "WATERLINE_DATABASE": "sqlite", "WATERLINE_OBJECTS": str(tmp_path / "o"),
-        "WATERLINE_MODELS": str(tmp_path / "m"),
-        "WATERLINE_MAX_BODY_BYTES": "2048", "WATERLINE_MIN_FREE_MB": "0", "WATERLINE_TRACE_FAILURE": "answer",
+        "WATERLINE_DATABASE": "sqlite", "WATERLINE_MODELS": str(tmp_path / "m"),
+        "WATERLINE_MAX_BODY_BYTES": "2048", "WATERLINE_MIN_FREE_MB": "0",
         "WATERLINE_PURPOSE": "trial", "WATERLINE_REDIRECT_PROVIDERS": "http://127.0.0.1:9/{route}",
         "WATERLINE_REDIRECT_SYSTEMS": "http://127.0.0.1:9",
         "WATERLINE_PROVIDER_URLS": "openai=http://a:1/v1/, anthropic=https://b", "WATERLINE_SESSION_HOURS": "8",
-        "WATERLINE_SESSION_IDLE_HOURS": "1", "WATERLINE_LOG": "json", "WATERLINE_LOG_LEVEL": "DEBUG",
+        "WATERLINE_SESSION_IDLE_HOURS": "1", "WATERLINE_LOG_LEVEL": "DEBUG",
         "WATERLINE_MASTER_KEY": KEY, "WATERLINE_DATA": str(tmp_path), "WATERLINE_HEADER_TIMEOUT_S": "7",
         "WATERLINE_BODY_TIMEOUT_S": "9", "WATERLINE_SHED_LAG_MS": "250",
         "WATERLINE_WHATSAPP_URL": "http://127.0.0.1:8790/", "WATERLINE_WHATSAPP_VERSION": "v24.0",
@@ -94,11 +88,11 @@ def test_every_setting_can_be_given_by_variable(tmp_path: Path) -> None:
     assert set(given) == {field.variable for field in FIELDS if field.in_environment}
     assert load(given) == Settings(
         data=tmp_path, master_key=bytes.fromhex(KEY), models_dir=tmp_path / "m", host="0.0.0.0", port=0,
-        public_url="https://w.example", objects=str(tmp_path / "o"), max_body_bytes=2048, min_free_mb=0,
-        trace_failure="answer", purpose="trial", redirect_providers="http://127.0.0.1:9/{route}",
+        public_url="https://w.example", max_body_bytes=2048, min_free_mb=0,
+        purpose="trial", redirect_providers="http://127.0.0.1:9/{route}",
         redirect_systems="http://127.0.0.1:9",
         provider_urls={"openai": "http://a:1/v1", "anthropic": "https://b"}, session_hours=8, session_idle_hours=1,
-        log="json", log_level="debug", header_timeout_s=7, body_timeout_s=9, shed_lag_ms=250,
+        log_level="debug", header_timeout_s=7, body_timeout_s=9, shed_lag_ms=250,
         whatsapp_url="http://127.0.0.1:8790", whatsapp_version="v24.0", whatsapp_token="t",
         whatsapp_app_secret="new,old", whatsapp_verify_token="v", whatsapp_accounts="1,2",
         whatsapp_moved={"11": "22", "33": "44"}, email_address="office@school.example",
@@ -141,7 +135,8 @@ def test_an_unknown_variable_is_an_error_with_a_suggestion(tmp_path: Path) -> No
 def test_everything_wrong_is_reported_at_once_with_file_and_line(tmp_path: Path) -> None:
     write(
         tmp_path,
-        '# mine\nport = "many"\n\nhots = "x"\nmaster_key = "s3cret"\nlog = "jsn"\n[provider_url]\nopenai = "a"\n',
+        '# mine\nport = "many"\n\nhots = "x"\nmaster_key = "s3cret"\nlog_level = "debgu"\n'
+        '[provider_url]\nopenai = "a"\n',
     )
     found = problems({"WATERLINE_MIN_FREE_MB": "-1"}, tmp_path)
     path = tmp_path / "waterline.toml"
@@ -149,7 +144,7 @@ def test_everything_wrong_is_reported_at_once_with_file_and_line(tmp_path: Path)
         (f"{path}:2: port: 'many' is not a whole number", "from 0 to 65535"),
         (f"{path}:4: 'hots' is no setting; did you mean 'host'?", "Known: host"),
         (f"{path}:5: 'master_key' cannot be set in this file", "WATERLINE_MASTER_KEY"),
-        (f"{path}:6: log: 'jsn' is not a choice; did you mean 'json'?", "One of: text, json"),
+        (f"{path}:6: log_level: 'debgu' is not a choice; did you mean 'debug'?", "One of: debug, info"),
         (f"{path}:7: 'provider_url' is no setting; did you mean 'provider_urls'?", "Known"),
         ("WATERLINE_MIN_FREE_MB: '-1' is not a whole number", "from 0 to"),
     ]
@@ -180,7 +175,6 @@ def test_a_mistake_leaves_nothing_behind(tmp_path: Path) -> None:
         ("PROVIDER_URLS", "http://x", "kind=url"),
         ("DATABASE", "postgresql://u:pa55@h/d", "not available yet in this version"),
         ("DATABASE", "mysql://u:pa55@h/d", "not available in this version"),
-        ("OBJECTS", "s3://bucket", "not available yet in this version"),
         ("PROVIDER_URLS", "openai=http://u:pa55@h/v1", "Secrets belong"),
         ("MASTER_KEY", "pa55", "32 bytes"),
         ("MASTER_KEY", "ab" * 31, "32 bytes"),
@@ -326,6 +320,15 @@ def test_settings_and_core_name_the_same_providers_and_purposes() -> None:
     """They are one layer and must not import each other, so the names stand twice."""
     assert get_args(ProviderKind) == PROVIDER_KINDS
     assert {"live", "trial", "eval"} <= set(get_args(Purpose))
+
+
+def test_every_setting_is_used() -> None:
+    source = Path(waterline.__file__).parent
+    text = "".join(p.read_text() for p in source.rglob("*.py") if p.parent.name != "settings")
+    by_method = {"secrets": "secret", "connectors": "connector"}
+    refused = {"database"}  # only its default is taken, so that PostgreSQL gets an answer
+    for name in set(Settings.__struct_fields__) - refused:
+        assert re.search(rf"settings\.{by_method.get(name, name)}\b", text), f"nothing reads the setting {name}"
 
 
 def test_the_reference_page_holds_every_setting() -> None:

@@ -1,7 +1,6 @@
 """What code understands of a user's message for sure. Pure."""
 
 import re
-from datetime import datetime
 from typing import Any
 
 from msgspec import Struct
@@ -256,10 +255,6 @@ def _is_understood(heard: Heard, masked: str, state: State, said: Read) -> bool:
 
 def _blank(text: str, start: int, end: int) -> str:
     return text[:start] + " " * (end - start) + text[end:]
-
-
-def context_of(now: datetime, language: str, region: str) -> Context:
-    return Context(now, language, region)
 
 
 def nothing(heard: Heard) -> bool:

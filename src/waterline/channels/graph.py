@@ -69,13 +69,6 @@ class Graph:
         except (msgspec.DecodeError, KeyError, IndexError, TypeError) as error:
             raise Unsure("the answer names no message") from error
 
-    async def read_receipt(self, number: str, message_id: str, *, typing: bool = False) -> None:
-        """Two blue ticks, and "typing..." for at most 25 s. Raises SendFault."""
-        told: dict[str, Any] = {"messaging_product": "whatsapp", "status": "read", "message_id": message_id}
-        if typing:
-            told["typing_indicator"] = {"type": "text"}
-        await self.json("POST", f"/{_part(number)}/messages", told)
-
     async def templates(self, account: str) -> list[dict[str, Any]]:
         """Every template of the account. Raises SendFault."""
         found: list[dict[str, Any]] = []

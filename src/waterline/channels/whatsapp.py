@@ -186,10 +186,6 @@ class WhatsApp:
         if marketing and policy.marketing_needs_opt_in and not (wishes.get("marketing") or wishes.get("all")):
             raise SendFault("opted_out", "The user has not asked for marketing messages.")
 
-    async def opt_in(self, contact: str, source: str) -> None:
-        """`source`: where and how they agreed, for whoever asks later."""
-        await self._wish(contact, "marketing", True, source, self._clock_us())
-
     # --- what comes in (the web hook calls these) ----------------------------------------------------------------
 
     async def inbound(self, messages: Sequence[Inbound]) -> None:

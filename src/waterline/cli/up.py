@@ -27,8 +27,9 @@ def up(
 ) -> None:
     """Serve the gateway and the console until Ctrl-C. An APP_DIR goes live only where nothing is live yet."""
     gc.disable()  # as in __main__
-    from waterline.app import run_server
-    from waterline.settings import SettingsError, load
+    from waterline.serving import run_server
+    from waterline.settings import load
+    from waterline.settings.problems import SettingsError
 
     gc.enable()
     built = [built_or_die(folder) for folder in apps or []]

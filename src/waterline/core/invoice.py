@@ -23,7 +23,6 @@ MAX_BYTES = 8 << 20
 MAX_LINES = 200_000
 MOST_BAD = 50  # listed; the rest are counted
 LARGEST_USD = 10**9
-NOT_NAMED = ""  # an invoice that gives no model
 
 Kind = Literal["openai", "anthropic", "plain"]
 # Names under which a column goes, the first that is there wins. Lower case, spaces as underscores.

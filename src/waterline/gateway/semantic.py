@@ -121,10 +121,6 @@ def compatible(a: Marks, b: Marks) -> bool:
     return a.language is None or b.language is None or a.language == b.language
 
 
-def may_stand_for(one: str, other: str) -> bool:
-    return compatible(marks_of(one), marks_of(other))
-
-
 def _bare(word: str) -> str:
     """Lower case, without accents."""
     decomposed = unicodedata.normalize("NFKD", word.lower())

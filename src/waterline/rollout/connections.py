@@ -16,7 +16,7 @@ from waterline.core.offered import tool_name
 from waterline.rollout.environment import AppToml
 from waterline.rollout.reading import Place, did_you_mean, plain_json
 from waterline.rollout.routes import NAME, NAME_RULE
-from waterline.settings import connector_variable
+from waterline.settings.read import connector_variable
 
 _SETTINGS = ("url", "host", "port", "database", "user", "password", "token", "secret", "dsn", "folder")
 

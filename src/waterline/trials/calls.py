@@ -39,19 +39,10 @@ class Call(Struct):
     retry_after_s: float | None = None
     tools: tuple[tuple[str, str], ...] = ()  # of a plain answer: (name, arguments as JSON)
 
-    @property
-    def failed_honestly(self) -> bool:
-        """Not answered, and said so with a code of ours."""
-        return not self.complete and not self.truncated and bool(self.code)
-
 
 class _Error(Struct):
     code: str | int | None = None
     message: str = ""
-
-
-class _Body(Struct):
-    error: _Error | None = None
 
 
 class _Function(Struct):

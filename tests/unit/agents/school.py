@@ -7,13 +7,14 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import msgspec
+from double_systems import DoubleSystems, no_model
 
 from waterline.agents.agent import Asked
 from waterline.agents.flow import FlowAgent, flow_agent
 from waterline.agents.state import State, read_state
 from waterline.core.branch import Branch, Hours
 from waterline.core.release import Release
-from waterline.evals.talks import DoubleSystems, Said, Talking, no_model
+from waterline.evals.talks import Said, Talking
 from waterline.rollout.check import check
 
 FOLDER = Path(__file__).parents[3] / "examples" / "school"

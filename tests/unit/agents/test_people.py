@@ -5,12 +5,12 @@ import time
 from collections.abc import Awaitable, Callable
 
 import pytest
+from double_systems import DoubleSystems, no_model
 from school import BRANCH, NOW, release, school_agent
 
 from waterline.evals.driven import reworded
 from waterline.evals.leads import Found, Lead, judge, play
 from waterline.evals.personas import GOALS, Player, persona
-from waterline.evals.talks import DoubleSystems, no_model
 
 FLOW = next(iter(release().flows.values()))
 BOOKS = next(persona(seed) for seed in range(100) if persona(seed).goal == "book" and not persona(seed).weekdays)

@@ -13,7 +13,8 @@ from waterline.connectors.base import ConnectorFault, Scope
 from waterline.connectors.reference import described, kinds, operations
 from waterline.connectors.systems import Systems
 from waterline.core.app_spec import Connection
-from waterline.settings import Settings, SettingsError, load
+from waterline.settings import Settings, load
+from waterline.settings.problems import SettingsError
 
 PAGE = Path(__file__).parents[3] / "docs/reference/connectors.md"
 DECLARED = {"my-crm": Connection("tryton"), "old": Connection("no-such-kind")}

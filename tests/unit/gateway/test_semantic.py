@@ -9,9 +9,21 @@ from hypothesis import strategies as st
 
 from waterline.core.request import Request, decode_request
 from waterline.gateway.cache import AnswerCache, Kept
-from waterline.gateway.semantic import MAX_ROWS, ROWS_A_SCOPE, Questions, may_stand_for, question_of, without_question
+from waterline.gateway.semantic import (
+    MAX_ROWS,
+    ROWS_A_SCOPE,
+    Questions,
+    compatible,
+    marks_of,
+    question_of,
+    without_question,
+)
 
 np = pytest.importorskip("numpy")
+
+
+def may_stand_for(one: str, other: str) -> bool:
+    return compatible(marks_of(one), marks_of(other))
 
 
 @pytest.mark.parametrize(

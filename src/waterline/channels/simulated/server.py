@@ -36,7 +36,6 @@ from waterline.core.errors import WaterlineError
 from waterline.providers.upstream import Origin, Pool, UpstreamError
 
 IDLE_S = 0.02
-MOST_MEDIA = 100 << 20
 
 
 class Clock:
