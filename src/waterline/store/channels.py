@@ -7,6 +7,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import asdict
 
+from waterline.core.channel_prices import month_of
 from waterline.core.conversation import Inbound
 from waterline.store import conversation_days
 from waterline.store.conversation_days import DAY_US
@@ -219,8 +220,21 @@ def report(tx: Tx, app: str, month: str) -> list[FeeReport]:
 
 def people(tx: Tx, app: str, month: str) -> dict[str, int]:
     """branch -> people that were written to."""
-    rows = tx.all("channels.conversations_of_month", app=app, month=month)
+    rows = tx.all("channels.people_kept", app=app, month=month)
+    rows = rows or tx.all("channels.conversations_of_month", app=app, month=month)
     return {row["branch"]: row["people"] for row in rows}
+
+
+def sweep_fees(tx: Tx, app: str, before_us: int, limit: int) -> int:
+    """A batch of the fees of the oldest month that ended before this moment (months are UTC). Its sums stay, and how
+    many people were written to. Returns how many rows went."""
+    row = tx.one("channels.oldest_month", app=app, month=month_of(before_us))
+    if row is None:
+        return 0
+    month = row["month"]
+    for branch, count in people(tx, app, month).items():
+        tx.run("channels.keep_people", app=app, month=month, branch=branch, people=count)
+    return tx.run("channels.delete_fees", app=app, month=month, limit=limit)
 
 
 def fees_by_day(tx: Tx, app: str, since_us: int) -> list[tuple[int, int, int]]:

@@ -2,7 +2,7 @@
 
 from msgspec import Struct
 
-from waterline.store import behaviour, judges
+from waterline.store import behaviour, channels, judges
 from waterline.store.db import Tx
 
 AT_ONCE = 500
@@ -21,7 +21,7 @@ class Swept(Struct, frozen=True):
 def sweep(tx: Tx, app: str, bodies_before_us: int, rows_before_us: int) -> Swept:
     """One batch of one app: bodies of traces begun before the one moment, whole traces begun before the other, with
     their bodies, index entries, verdicts, feedback and what waits to become a case or to be labelled. An open trace
-    stays. Call it again while `more`."""
+    stays. Fees of messages go by the whole month, their sums stay. Call it again while `more`."""
     old = tx.all("retention.old_traces", app=app, before_us=rows_before_us, limit=AT_ONCE)
     for name in ("delete_feedback", "delete_verdicts", "delete_deleted_response"):
         tx.many(f"retention.{name}", [{"id": row["id"]} for row in old])
@@ -31,4 +31,5 @@ def sweep(tx: Tx, app: str, bodies_before_us: int, rows_before_us: int) -> Swept
     for name in ("delete_trace_bodies", "delete_text", "delete_trace"):
         tx.many(f"retention.{name}", [{"n": row["n"]} for row in old])
     bodies = tx.run("retention.delete_bodies", app=app, before_us=bodies_before_us, limit=AT_ONCE)
-    return Swept(bodies, max(len(old), behaviour.sweep(tx, app, bodies_before_us, rows_before_us, AT_ONCE)))
+    fees = channels.sweep_fees(tx, app, rows_before_us, AT_ONCE)
+    return Swept(bodies, max(len(old), fees, behaviour.sweep(tx, app, bodies_before_us, rows_before_us, AT_ONCE)))

@@ -156,11 +156,33 @@ WHERE app = :app AND month = :month AND state <> 'failed'
 GROUP BY branch, category
 ORDER BY branch, category
 
+-- What was kept of a month whose rows are gone, or are going.
+-- name: people_kept
+SELECT branch, people
+FROM channel_fee_people
+WHERE app = :app AND month = :month
+
 -- name: conversations_of_month
 SELECT branch, COUNT(DISTINCT contact) AS people
 FROM channel_fees
 WHERE app = :app AND month = :month AND state <> 'failed'
 GROUP BY branch
+
+-- name: oldest_month
+SELECT month
+FROM channel_fees
+WHERE app = :app AND month < :month
+ORDER BY month
+LIMIT 1
+
+-- name: keep_people
+INSERT INTO channel_fee_people (app, month, branch, people)
+VALUES (:app, :month, :branch, :people)
+ON CONFLICT (app, month, branch) DO NOTHING
+
+-- name: delete_fees
+DELETE FROM channel_fees
+WHERE (channel, key) IN (SELECT channel, key FROM channel_fees WHERE app = :app AND month = :month LIMIT :limit)
 
 -- name: fees_by_day
 SELECT day, CAST(SUM(n) AS BIGINT) AS messages, CAST(SUM(amount) AS BIGINT) AS nano_usd
