@@ -2,6 +2,7 @@
 
 import json
 import threading
+from base64 import b64encode
 
 import pytest
 from whole_app import App, Limits, Route, Server, eventually, send
@@ -138,3 +139,35 @@ def test_an_image_behind_json_escapes_is_reserved_like_any_other(make_app, sim):
         reserved[name] = app.trace_of(reply)["row"]["reserved_nano_usd"]
     assert reserved["text"] < reserved["image"] // 20
     assert reserved["escaped"] >= reserved["image"]
+
+
+PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x64\0\0\0\x64\x08\x02\0\0\0" + bytes(90_000)
+
+
+@pytest.mark.parametrize("api", ["chat/completions", "responses", "messages"])
+def test_an_inline_image_is_reserved_by_its_size_in_every_api(make_app, sim, api):
+    sim.play(main=GOOD)
+    app = make_app(main={**PRICED, "max_tokens": 10}, limits=Limits(nano_usd_per_day=10**9))
+    data = b64encode(PNG).decode()
+    part = {
+        "chat/completions": {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{data}"}},
+        "responses": {"type": "input_image", "image_url": f"data:image/png;base64,{data}"},
+        "messages": {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": data}},
+    }[api]
+    said = {"input" if api == "responses" else "messages": [{"role": "user", "content": [part]}]}
+    reply = app.post({"model": "main", **said, **({"max_tokens": 10} if api == "messages" else {})}, f"/v1/{api}")
+    assert reply.status == 200, reply.body
+    tokens = app.trace_of(reply)["row"]["reserved_nano_usd"] / 150  # 0.15 USD a million
+    assert 2_833 + 4 * 5_667 <= tokens < 2_833 + 4 * 5_667 + 1_000
+
+
+def test_a_cut_stream_about_an_image_is_booked_with_the_image(make_app, sim):
+    """Its address has few bytes: an estimate by them would leave the provider's bill above the budget."""
+    sim.play(main=Target(answer=Answer(text="a b c d e f"), faults=(Fault("cut", after=2),), per_token_ms=5.0))
+    app = make_app(main={**PRICED, "max_tokens": 10, "retries": 0}, limits=Limits(nano_usd_per_day=10**9))
+    image = {"type": "image_url", "image_url": {"url": "https://example.com/x.png"}}
+    reply = app.post({"model": "main", "stream": True, "messages": [{"role": "user", "content": [image]}]})
+    row = app.trace_of(reply)["row"]
+    assert row["usage"]["estimated"]
+    assert row["usage"]["input"] >= 48_169
+    assert row["cost_nano_usd"] <= row["reserved_nano_usd"]

@@ -25,7 +25,7 @@ from waterline.gateway.budget import Reservation
 from waterline.gateway.call import BYTES_PER_TOKEN, Call
 from waterline.gateway.faults import AfterContent, Broken, Cooling, OwnPoolFull, as_request_error, fault_of, loudest
 from waterline.gateway.hedge import hedged
-from waterline.gateway.media import TOOLS_TOKENS, media_tokens
+from waterline.gateway.media import TOOLS_TOKENS, media_bound
 from waterline.gateway.mend import resume, takes
 from waterline.gateway.pressure import priority_of
 from waterline.gateway.relay import relay
@@ -215,7 +215,7 @@ async def _attempt(call: Call, target: Target) -> bytes:
             if call.race is not None:
                 call.race.claim(target)
             usage = answer.usage or Usage(
-                input=learned.prompt(body), output=len(answer.text) // BYTES_PER_TOKEN, estimated=True
+                input=hold.media or learned.prompt(body), output=len(answer.text) // BYTES_PER_TOKEN, estimated=True
             )
             trail.finish_reason, trail.text = answer.finish_reason, [answer.text]
             last = answer.body
@@ -225,7 +225,7 @@ async def _attempt(call: Call, target: Target) -> bytes:
         if request.kind == "chat":
             learned.learn(usage.total_output // choices)
             if not usage.estimated:
-                learned.learn_tokens(usage, len(body), trail.chunks if request.stream else 0)
+                learned.learn_tokens(usage, 0 if hold.media else len(body), trail.chunks if request.stream else 0)
         return last
     except UpstreamError as error:
         if error.safe:
@@ -272,7 +272,8 @@ def _prepare(call: Call, target: Target, choices: int, priced: str) -> tuple[Res
     served = trail.served.release
     body = render(request, served, route, target.provider, variables, wanted, prefill)
     chat = request.kind == "chat"
-    bound = len(body) + (media_tokens(body, request.fields.get("messages")) if chat else 0)
+    media = media_bound(body, request.shortened or request.fields.get("messages"), route) if chat else 0
+    bound = media or len(body)
     if "tools" in request.fields:
         bound += TOOLS_TOKENS
     price = app.prices.find(route.provider, priced, request.received_us, bound)
@@ -286,6 +287,7 @@ def _prepare(call: Call, target: Target, choices: int, priced: str) -> tuple[Res
         choices,
         target.lengths.p99 if chat else 0,
     )
+    hold.media = bound if media else 0
     if chat and hold.max_tokens != wanted:
         body = render(request, served, route, target.provider, variables, hold.max_tokens, prefill)
         trail.clamped_from = hold.clamped_from

@@ -51,7 +51,7 @@ def unheard(request: Request, body: bytes, hold: Reservation, choices: int, leng
         most = (hold.max_tokens or lengths.p99) * choices
         whole = not request.stream or hold.whole_if_aborted
         made = most if whole else min(lengths.thought, most)
-    return Usage(input=lengths.prompt(body), output=made, estimated=True)
+    return Usage(input=hold.media or lengths.prompt(body), output=made, estimated=True)
 
 
 def streamed(
@@ -76,7 +76,7 @@ def streamed(
         made = max(seen, most if whole else min(made, most))
     if known is not None:  # the prompt is known, the answer is not
         return structs.replace(known, output=made, reasoning=0, audio_output=0, estimated=True)
-    return Usage(input=lengths.prompt(body), output=made, estimated=True)
+    return Usage(input=hold.media or lengths.prompt(body), output=made, estimated=True)
 
 
 def _cached_for_an_hour(body: bytes) -> bool:

@@ -98,7 +98,7 @@ class Tab:
 class Reservation:
     """Held by one attempt until it is settled."""
 
-    __slots__ = ("amount", "clamped_from", "max_tokens", "tab", "whole_if_aborted")
+    __slots__ = ("amount", "clamped_from", "max_tokens", "media", "tab", "whole_if_aborted")
 
     def __init__(
         self, tab: Tab, price: Price | None, amount: int, max_tokens: int | None, clamped_from: int | None
@@ -108,6 +108,7 @@ class Reservation:
         self.amount = amount
         self.max_tokens = max_tokens
         self.clamped_from = clamped_from
+        self.media = 0  # input tokens at most of a prompt that is not text alone; its bytes say nothing of them
         tab.held += amount
         for cell in tab.cells:
             cell.reserved += amount

@@ -1,26 +1,35 @@
-"""What a request's images and files may add to its input tokens, for the worst case that a budget reserves.
+"""How many input tokens a request may have, for the worst case that a budget reserves.
 
-Text and inline audio are bounded by their bytes: a token has one at least. An image is not (a short URL may name a
-large one), nor is a file that is known by an id, or a PDF whose pages are read as images too. What a part is, is read
-from the decoded parts, never from bytes that a JSON escape would hide.
+Text is bounded by its bytes: a token has one at least. An image or a recording is bounded by its provider's published
+formula, from its size, where the model and the size are known; its base64 is not text then. Where either is unknown, by
+the dearest formula there is, beside its bytes. A file is bounded by nothing but the model's window. What a part is, is
+read from the decoded parts, never from bytes that a JSON escape would hide.
 """
+
+from math import ceil
 
 import msgspec
 from msgspec import Raw, Struct
 
-# The dearest published: gpt-4o-mini bills 2,833 tokens, and 5,667 for each of up to eight tiles
-# (https://platform.openai.com/docs/guides/images-vision). Others bill a tenth of that.
-IMAGE_TOKENS = 2_833 + 8 * 5_667
-# With "detail": "low" only OpenAI's base is billed (2,833); who does not know the word bills as ever, a tenth of the
-# above at most (Anthropic: 4,784 for its largest, https://platform.claude.com/docs/en/build-with-claude/vision).
-LOW_IMAGE_TOKENS = IMAGE_TOKENS // 10
-FILE_TOKENS = 460_000  # 100 pages, at 3,000 tokens of text and 1,600 of image a page, as Anthropic's guide to PDFs says
+from waterline.core.release import Route
+from waterline.gateway.media_formulas import (
+    AUDIO_TOKENS,
+    AUDIO_TOKENS_PER_S,
+    FILE_TOKENS,
+    IMAGE_TOKENS,
+    LOW_IMAGE_TOKENS,
+    Formula,
+    formula,
+)
+from waterline.gateway.media_sizes import audio_seconds, image_size
+from waterline.providers.base import data_url
+
 # A prompt of the provider's own that comes with tools. The longest published has 530 tokens (Anthropic, Claude 3 Opus:
 # https://docs.anthropic.com/en/docs/agents-and-tools/tool-use/overview#pricing).
 TOOLS_TOKENS = 600
 _IMAGES = frozenset(("image_url", "image", "input_image"))
 _BOUNDED_BY_BYTES = frozenset(
-    ("text", "input_text", "output_text", "refusal", "input_audio", "thinking", "redacted_thinking", "tool_use",
+    ("text", "input_text", "output_text", "refusal", "thinking", "redacted_thinking", "tool_use",
      "server_tool_use", "web_search_tool_result", "search_result")
 )  # fmt: skip
 
@@ -33,51 +42,137 @@ class _Part(Struct):
     type: str = ""
     content: Raw = Raw()  # of a tool's result
     image_url: Raw = Raw()
+    input_audio: Raw = Raw()
+    source: Raw = Raw()  # of Anthropic's image
     anthropic: Raw = Raw()  # a block of a Messages request (`core/messages.py`)
 
 
 class _Image(Struct):
+    url: str = ""
     detail: str | None = None
 
 
-_decode_image = msgspec.json.Decoder(_Image).decode
+class _Inline(Struct):
+    data: str = ""
+    format: str = ""
+    type: str = ""
+
+
+_decode_image = msgspec.json.Decoder(_Image | str).decode
+_decode_inline = msgspec.json.Decoder(_Inline).decode
 _decode_messages = msgspec.json.Decoder(list[_Said]).decode
 _decode_parts = msgspec.json.Decoder(list[Raw]).decode
 _decode_part = msgspec.json.Decoder(_Part).decode
 
 
-def media_tokens(rendered: bytes, messages: Raw | None) -> int:
-    """Tokens that the bytes of `rendered` do not bound; `messages` is the caller's list as it was written.
+def media_bound(rendered: bytes, messages: Raw | bytes | None, route: Route) -> int:
+    """Tokens that a prompt may have at most, or 0: it is text alone, and its bytes are the bound. `messages`: the list
+    as it was rendered from.
 
     Costs one count of a byte where no message has parts: brackets cannot be escaped, and the list itself has one."""
     if messages is None or rendered.count(b"[") < 2:
         return 0
-    return sum(_of_content(bytes(said.content)) for said in _decode_messages(messages))
-
-
-def _of_content(content: bytes) -> int:
-    if content[:1] != b"[":
+    found = _Found(formula(route.provider, route.model, bool(route.base_url)))
+    for said in _decode_messages(messages):
+        found.content(bytes(said.content))
+    if not found.any:
         return 0
-    return sum(_of_part(bytes(part)) for part in _decode_parts(content))
+    bound = len(rendered) - found.inline_in(rendered) + found.tokens
+    window = found.known.window if found.known is not None else FILE_TOKENS
+    if found.files:
+        bound += min(window, route.context or window)  # once: no prompt has more, however many files
+    return bound if found.known is None else min(bound, window)
 
 
-def _of_part(part: bytes) -> int:
-    """A kind that is not known counts as a file: the provider may know it."""
-    if part[:1] != b"{":
-        return 0
+class _Found:
+    """What is beside text in a list of messages."""
+
+    def __init__(self, known: Formula | None) -> None:
+        self.known = known
+        self.any = False
+        self.tokens = 0
+        self.files = 0
+        self.inline: dict[str, int] = {}  # base64 whose tokens are counted otherwise -> how often
+
+    def inline_in(self, rendered: bytes) -> int:
+        """Bytes of it in a body."""
+        return sum(min(n, rendered.count(data.encode())) * len(data) for data, n in self.inline.items())
+
+    def content(self, content: bytes) -> None:
+        if content[:1] == b"[":
+            for part in _decode_parts(content):
+                self._part(bytes(part))
+
+    def _part(self, part: bytes) -> None:
+        """A kind that is not known counts as a file: the provider may know it."""
+        if part[:1] != b"{":
+            return
+        try:
+            read = _decode_part(part)
+        except msgspec.MsgspecError:
+            self._file()
+            return
+        if read.type == "anthropic":
+            self._part(bytes(read.anthropic))
+        elif read.type == "tool_result":
+            self.content(bytes(read.content))
+        elif read.type in _IMAGES:
+            self._image(part, read)
+        elif read.type == "input_audio":
+            self._audio(bytes(read.input_audio))
+        elif read.type not in _BOUNDED_BY_BYTES:
+            self._file()
+
+    def _file(self) -> None:
+        self.any = True
+        self.files += 1
+
+    def _image(self, part: bytes, read: _Part) -> None:
+        self.any = True
+        low = _low(part, bytes(read.image_url))
+        if self.known is None:
+            self.tokens += LOW_IMAGE_TOKENS if low else IMAGE_TOKENS
+            return
+        data = _image_data(read)
+        self.tokens += self.known.image(image_size(data) if data and _plain(part) else None, low)
+        self._not_text(data)
+
+    def _audio(self, audio: bytes) -> None:
+        self.any = True
+        try:
+            read = _decode_inline(audio)
+        except msgspec.MsgspecError:
+            read = _Inline()
+        seconds = audio_seconds(read.data, read.format)
+        if seconds is None:
+            self.files += 1
+            return
+        self.tokens += AUDIO_TOKENS + ceil(seconds * AUDIO_TOKENS_PER_S)
+        if self.known is not None:
+            self._not_text(read.data)
+
+    def _not_text(self, data: str) -> None:
+        if data:
+            self.inline[data] = self.inline.get(data, 0) + 1
+
+
+def _image_data(read: _Part) -> str:
+    """Its base64; empty: it is elsewhere."""
     try:
-        read = _decode_part(part)
+        if read.source:
+            source = _decode_inline(read.source)
+            return source.data if source.type == "base64" else ""
+        image = _decode_image(read.image_url)
     except msgspec.MsgspecError:
-        return FILE_TOKENS
-    if read.type == "anthropic":
-        return _of_part(bytes(read.anthropic))
-    if read.type == "tool_result":
-        return _of_content(bytes(read.content))
-    if read.type in _BOUNDED_BY_BYTES:
-        return 0
-    if read.type not in _IMAGES:
-        return FILE_TOKENS
-    return LOW_IMAGE_TOKENS if _low(part, bytes(read.image_url)) else IMAGE_TOKENS
+        return ""
+    found = data_url(image if isinstance(image, str) else image.url)
+    return found[1] if found is not None else ""
+
+
+def _plain(part: bytes) -> bool:
+    """No key twice, of which another reader may take the other; base64 has no quotes."""
+    once = part.count(b'"url"') <= 1 and part.count(b'"data"') <= 1 and part.count(b'"source"') <= 1
+    return once and part.count(b'"image_url"') <= 2 and b"\\u" not in part
 
 
 def _low(part: bytes, image: bytes) -> bool:
@@ -85,6 +180,7 @@ def _low(part: bytes, image: bytes) -> bool:
     if part.count(b"detail") != 1 or b"\\" in part or image[:1] != b"{":
         return False
     try:
-        return _decode_image(image).detail == "low"
+        read = _decode_image(image)
     except msgspec.MsgspecError:
         return False
+    return isinstance(read, _Image) and read.detail == "low"
