@@ -361,8 +361,7 @@ class Connection(asyncio.Protocol):
             if self.exchange is None or self.deaf:
                 self.transport.close()
             else:
-                what = "body" if self.exchange.method else "head"
-                self._cut(InvalidRequest(f"The request's {what} did not come in time.", status=408))
+                self._cut(late(self.server.patience, bool(self.exchange.method)))
 
     def stop(self) -> None:
         """The server stops: this connection ends with the answer under way, or with the next one."""
@@ -426,6 +425,15 @@ class Server:
         for connection in tuple(self.connections):
             connection.expire(self.now)
         self._ticker = self.loop.call_later(TICK_S, self._tick)
+
+
+def late(patience: Patience, in_body: bool) -> InvalidRequest:
+    what, limit_s, setting = ("body", patience.body_s, "BODY") if in_body else ("head", patience.head_s, "HEADER")
+    return InvalidRequest(
+        f"The request's {what} did not come within {limit_s:g} s. Send it faster, or raise "
+        f"WATERLINE_{setting}_TIMEOUT_S on the server.",
+        status=408,
+    )
 
 
 def too_large(limit: int) -> InvalidRequest:

@@ -44,6 +44,7 @@ def _or_die(folder: Path, as_json: bool, read: Callable[..., T]) -> T:
             print_json({"app": None, "mistakes": msgspec.to_builtins(error.mistakes)})
         else:
             for mistake in error.mistakes:
-                err.print(f"{folder}/{mistake}", markup=False, soft_wrap=True)
+                where = mistake if mistake.file == str(folder) else f"{folder}/{mistake}"
+                err.print(f"{where}", markup=False, soft_wrap=True)
             err.print(f"{len(error.mistakes)} mistake(s). Nothing was built.", markup=False)
         raise SystemExit(1) from None

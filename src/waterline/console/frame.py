@@ -31,7 +31,7 @@ from waterline.access.sessions import (
 from waterline.console.shown import FILTERS
 from waterline.control.plane import Plane
 from waterline.core.app_spec import plain
-from waterline.core.errors import InvalidApiKey, RateLimited, Refused, RequestError
+from waterline.core.errors import InvalidApiKey, InvalidRequest, RateLimited, Refused, RequestError
 from waterline.settings import Settings
 
 MAX_FORM_BYTES = 64 << 10
@@ -246,7 +246,9 @@ class Frame:
             except RateLimited as error:
                 return await self.too_often(request, error)
             except (RequestError, Refused) as error:
-                return self.failure(request, visit, error.status, str(error), getattr(error, "code", "refused"))
+                return self.failure(
+                    request, visit, error.status, str(error), getattr(error, "code", InvalidRequest.code)
+                )
 
         return answer
 
@@ -332,7 +334,10 @@ class Frame:
         """An address or a method that no page has; a stranger learns neither."""
         assert isinstance(error, HTTPException)
         if request.url.path.startswith("/api/"):
-            return self.failure(request, None, error.status_code, f"There is no {request.url.path[:200]} here.")
+            said = f"There is no {request.url.path[:200]} here."
+            if error.status_code == 405:
+                said = f"{request.url.path[:200]} does not take {request.method}."
+            return self.failure(request, None, error.status_code, said, InvalidRequest.code)
         try:
             visit = await self.visit(request)
         except InvalidApiKey as unknown:
@@ -343,7 +348,7 @@ class Frame:
             said = f"{request.url.path[:200]} does not take {request.method}."
         else:
             said = f"There is no page {request.url.path[:200]}."
-        return self.failure(request, visit, error.status_code, said, "not_found")
+        return self.failure(request, visit, error.status_code, said, InvalidRequest.code)
 
     async def too_often(self, request: Request, error: Exception) -> Response:
         assert isinstance(error, RateLimited)

@@ -8,7 +8,7 @@ from starlette.responses import RedirectResponse, Response
 from waterline.access.roles import Principal
 from waterline.access.sessions import clear_cookie, set_cookie
 from waterline.console.frame import Frame, home_of, local_path, wants_json
-from waterline.core.errors import InvalidApiKey, PermissionDenied, RateLimited, Refused, RequestError
+from waterline.core.errors import InvalidApiKey, InvalidRequest, PermissionDenied, RateLimited, Refused, RequestError
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -54,7 +54,7 @@ def sign_in(frame: Frame) -> Endpoint:
 
 def _refused(frame: Frame, request: Request, error: RequestError | Refused, back: str, as_json: bool) -> Response:
     if as_json:
-        response = frame.failure(request, None, error.status, str(error), getattr(error, "code", "refused"))
+        response = frame.failure(request, None, error.status, str(error), getattr(error, "code", InvalidRequest.code))
     else:
         shown = {"back": back, "problem": str(error), "note": ""}
         response = frame.html(request, None, "login.html", shown, error.status)

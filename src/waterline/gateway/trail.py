@@ -97,7 +97,7 @@ class Trail:
                 raise Overloaded(
                     f"This request cannot be traced: {error}. Free disk space on the server"
                     + (
-                        ", for a hard budget is counted."
+                        "; what a hard budget pays for is never untraced."
                         if hard
                         else ', or set on_trace_failure = "answer" in app.toml [retention].'
                     ),

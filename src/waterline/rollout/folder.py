@@ -3,9 +3,11 @@
 Every reading ends in text or in a Mistake, never in an exception, so that all mistakes can be told at once.
 """
 
+import errno
 import hashlib
 import os
 import re
+import stat
 import tomllib
 from collections.abc import Iterator
 from decimal import Decimal
@@ -80,7 +82,7 @@ class Folder:
             self.wrong(file, 0, "leads out of the app folder", "Put the file itself into the app folder")
             return None
         try:
-            with (self.root / file).open("rb") as opened:
+            with open(self.root / file, "rb", opener=_regular) as opened:
                 data = opened.read(limit + 1)
         except OSError as error:
             self.wrong(file, 0, f"cannot be read ({error.strerror})", "Check that it is a file and its permissions")
@@ -129,3 +131,12 @@ class Folder:
         for found in SECRETS.finditer(text):
             line = text.count("\n", 0, found.start()) + 1
             self.wrong(file, line, "holds what looks like a secret", SECRET_REMEDY)
+
+
+def _regular(path: str, flags: int) -> int:
+    """Opens files only: a pipe or a device would keep its reader waiting. Raises OSError."""
+    opened = os.open(path, flags | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(opened).st_mode):
+        os.close(opened)
+        raise OSError(errno.EINVAL, "it is a folder, a pipe or a device")
+    return opened

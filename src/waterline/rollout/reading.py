@@ -120,12 +120,17 @@ def _in_bounds(key: Key, value: Any) -> bool:
 def _bounds(key: Key) -> str:
     parts = []
     if key.above is not None:
-        parts.append(f"above {key.above:g}")
+        parts.append(f"above {_plain(key.above)}")
     if key.low is not None:
-        parts.append(f"at least {key.low:g}")
+        parts.append(f"at least {_plain(key.low)}")
     if key.high is not None:
-        parts.append(f"at most {key.high:g}")
+        parts.append(f"at most {_plain(key.high)}")
     return " and ".join(parts)
+
+
+def _plain(bound: float) -> str:
+    """As people write it: 1000000, 0.5."""
+    return f"{bound:.0f}" if bound == int(bound) else f"{bound:g}"
 
 
 def _kind(value: Any) -> str:
@@ -155,7 +160,7 @@ def _example(key: Key) -> str:
         case "whole" | "number":
             if key.high == 1:
                 return "0.9"
-            return f"{key.low:g}" if key.low else "1"
+            return f"{_plain(key.low)}" if key.low else "1"
         case "texts":
             return '["..."]'
         case "table":

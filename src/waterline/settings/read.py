@@ -35,7 +35,8 @@ def whole(low: int, high: int, unit: str) -> Reader:
         if isinstance(value, str) and re.fullmatch(r"[0-9]{1,18}", value.strip()):
             value = int(value)
         if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-            raise BadValueError(f"{value!r} is not a whole number", f"Write a number of {unit} from {low} to {high}.")
+            what = "out of bounds" if isinstance(value, int) and not isinstance(value, bool) else "not a whole number"
+            raise BadValueError(f"{value!r} is {what}", f"Write a number of {unit} from {low} to {high}.")
         return value
 
     return read

@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
 PLAIN_EVERY_S = 10.0
+TELLING = 5  # calls, before their pace says how long the rest takes: a model reads its whole prompt for the first
 
 
 class Teller(Protocol):
@@ -46,8 +47,9 @@ class Plain:
         now = time.monotonic()
         if now - self._told >= PLAIN_EVERY_S and self._done < self._total:
             self._told = now
-            left = (now - self._since) / max(1, self._done) * (self._total - self._done)
-            self._say(f"      {self._what}: {self._done} of {self._total}, {minutes(left)} left")
+            left = (now - self._since) / self._done * (self._total - self._done)
+            pace = f", {minutes(left)} left" if self._done >= TELLING else ""
+            self._say(f"      {self._what}: {self._done} of {self._total}{pace}")
 
     def end(self, said: str) -> None:
         self._say(f"      {said}")
