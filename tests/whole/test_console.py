@@ -25,6 +25,7 @@ from waterline.core.release import Prompt, Release, encode_release
 from waterline.core.release import Route as ModelRoute
 from waterline.settings import Settings
 from waterline.store import traces
+from waterline.store.db import StoreUnavailable
 
 HOST = "console.test"
 EVIL = "<script>alert('x')</script>"
@@ -669,6 +670,20 @@ async def test_errors_are_pages_in_the_same_style_and_ours_name_no_internals(sit
     assert "on our side" in answer.text
     assert "secret detail" not in answer.text
     assert answer.headers["content-security-policy"].startswith("default-src 'self'")
+
+
+async def test_a_full_disk_is_said_with_the_way_out_not_a_mistake_of_ours(site, monkeypatch):
+    browser = await site.browser(Role.OWNER)
+
+    async def full(*_, **__):
+        raise StoreUnavailable("waterline.db: no room left on the disk. Free some space.")
+
+    monkeypatch.setattr(site.plane, "apps", full)
+    answer = await browser.get("/")
+    assert (answer.status, answer.headers["retry-after"]) == (503, "5")
+    assert "Free some space" in answer.text
+    as_json = await browser.get("/", accept="application/json")
+    assert as_json.json["error"]["code"] == "overloaded"
 
 
 async def test_every_link_of_every_page_leads_somewhere(site):

@@ -34,7 +34,7 @@ class Ask:
         if not text:
             return None
         if not text.isascii() or not text.isdigit() or len(text) > 18:
-            raise Refused(f"{name} is a whole number of at most 18 digits, not \"{text[:40]}\".", 400)
+            raise Refused(f'{name} is a whole number of at most 18 digits, not "{text[:40]}".', 400)
         return int(text)
 
     async def body(self, kind: type[T]) -> T:

@@ -31,11 +31,12 @@ from waterline.access.sessions import (
 from waterline.console.shown import FILTERS
 from waterline.control.plane import Plane
 from waterline.core.app_spec import plain
-from waterline.core.errors import InvalidApiKey, InvalidRequest, RateLimited, Refused, RequestError
+from waterline.core.errors import InvalidApiKey, InvalidRequest, Overloaded, RateLimited, Refused, RequestError
 from waterline.settings import Settings
 
 MAX_FORM_BYTES = 64 << 10
 MAX_FIELDS = 40
+RETRY_S = 5
 
 # The pages by what somebody comes for. A section is shown as its first page that the role may see.
 NAVIGATION = (
@@ -315,6 +316,7 @@ class Frame:
         titles = {
             400: "That does not fit", 403: "Your role may not do that", 404: "Not found", 405: "Not like that",
             409: "Refused", 413: "Too large", 429: "Too often", 500: "Something went wrong on our side",
+            503: "Not possible now",
         }  # fmt: skip
         context: dict[str, Any] = {
             "status": status,
@@ -355,6 +357,12 @@ class Frame:
         response = self.failure(request, None, error.status, error.message, error.code)
         if error.retry_after_s is not None:
             response.headers["retry-after"] = str(error.retry_after_s)
+        return response
+
+    async def not_stored(self, request: Request, error: Exception) -> Response:
+        """The database takes nothing now (a full disk, say); its message names the file and the next step."""
+        response = self.failure(request, None, Overloaded.status, str(error), Overloaded.code)
+        response.headers["retry-after"] = str(RETRY_S)
         return response
 
     async def crash(self, request: Request, error: Exception) -> Response:

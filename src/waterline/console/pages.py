@@ -42,7 +42,7 @@ from waterline.console.login import login_page, logout, sign_in
 from waterline.control.plane import Plane
 from waterline.core.errors import RateLimited
 from waterline.settings import Settings
-from waterline.store.db import Store
+from waterline.store.db import Store, StoreUnavailable
 
 PAGES: tuple[Page, ...] = (
     Page("GET", "/", Action.OVERVIEW_READ, overview.overview),
@@ -148,7 +148,12 @@ def console_app(
             Mount("/static", _Static(directory=str(resources.files("waterline.console").joinpath("static")))),
         ],
         middleware=[Middleware(SecurityHeaders)],
-        exception_handlers={HTTPException: frame.http_error, RateLimited: frame.too_often, Exception: frame.crash},
+        exception_handlers={
+            HTTPException: frame.http_error,
+            RateLimited: frame.too_often,
+            StoreUnavailable: frame.not_stored,
+            Exception: frame.crash,
+        },
     )
 
 

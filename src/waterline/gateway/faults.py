@@ -78,9 +78,9 @@ def as_request_error(fault: ProviderFault, target: Target) -> RequestError:
         case "busy":
             return OwnPoolFull(f"All connections to the {who} are in use: {fault.message}", retry_after_s=1)
         case "silent":
-            return ProviderTimeout(f"The {who} did not answer in time: {fault.message}.")
+            return ProviderTimeout(f"The {who} did not answer in time: {fault.message.rstrip('.')}.")
         case "unavailable" | "garbage" | "truncated":
-            return ProviderUnavailable(f"The {who} failed: {fault.message}.")
+            return ProviderUnavailable(f"The {who} failed: {fault.message.rstrip('.')}.")
 
 
 def fault_of(error: UpstreamError) -> ProviderFault:

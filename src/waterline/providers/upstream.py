@@ -22,6 +22,7 @@ Times are seconds. Deadlines are checked by one coarse ticker a pool, so they fi
 
 import asyncio
 import base64
+import os
 import re
 import socket
 import ssl
@@ -641,7 +642,7 @@ class Pool:
                 connection = await self._connect()
         except OSError as error:  # TimeoutError and ssl.SSLError among them
             self._free_slot()
-            raise ConnectFailed(f"No connection to {self.origin}: {error!r}") from error
+            raise ConnectFailed(f"No connection to {self.origin}: {_why(error, self.connect_timeout)}.") from error
         except BaseException:
             self._free_slot()
             raise
@@ -767,6 +768,15 @@ class Pool:
 
 def _repeats(headers: list[tuple[bytes, bytes]], wanted: bytes) -> bool:
     return [name for name, _ in headers].count(wanted) > 1
+
+
+def _why(error: OSError, timeout_s: float) -> str:
+    """In words, without Python's."""
+    if isinstance(error, TimeoutError) and error.errno is None:
+        return f"not made within {timeout_s:g} s"
+    if isinstance(error, ConnectionError) and error.errno:
+        return os.strerror(error.errno)
+    return error.strerror or str(error) or type(error).__name__
 
 
 def _ascii_host(host: str) -> str:

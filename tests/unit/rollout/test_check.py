@@ -1,5 +1,6 @@
 """Every mistake that the checker recognises, each with its file, line and remedy."""
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -472,6 +473,18 @@ def test_a_link_out_of_the_folder_is_not_read(tmp_path: Path, link: str) -> None
     (folder / link).symlink_to(outside)
     found = mistakes(folder)
     assert [(m.file, m.problem) for m in found] == [(link, "leads out of the app folder")]
+
+
+@pytest.mark.parametrize("name", ["prompts/extra.md", "tools/code.py", "cases/more.jsonl"])
+def test_a_pipe_is_told_and_not_waited_for(tmp_path: Path, name: str) -> None:
+    folder = good(tmp_path / "app")
+    os.mkfifo(folder / name)
+    assert [(m.file, "a pipe or a device" in m.problem) for m in mistakes(folder)] == [(name, True)]
+
+
+def test_bounds_are_written_as_people_write_them(tmp_path: Path) -> None:
+    found = mistakes(good(tmp_path, **{"app.toml": APP.replace("max_tokens = 64", "max_tokens = 64000000")}))
+    assert ["at most 1000000" in m.problem for m in found] == [True]
 
 
 def test_a_linked_folder_is_told(tmp_path: Path) -> None:
