@@ -227,14 +227,14 @@ class Waterline:
             )
         served = self.served.get(picked.id)
         if served is None:
-            status = self.store.read_sync(lambda tx: self.plane.release_status(tx, picked.id))
+            status = self.store.read_sync(lambda tx: self.plane.load_lines.status(tx, picked.id))
             served = self.served[picked.id] = make_ready(picked.id, picked.release, self.upstreams.of, status)
         return served
 
     def _restate(self, app: str) -> None:
         """New statuses in the headers; what was learned about the targets stays."""
         for served in [s for s in self.served.values() if s.release.app == app]:
-            status = self.store.read_sync(lambda tx, i=served.id: self.plane.release_status(tx, i))  # type: ignore[misc]
+            status = self.store.read_sync(lambda tx, i=served.id: self.plane.load_lines.status(tx, i))  # type: ignore[misc]
             served.headers[1] = (b"x-waterline-status", status.encode())
 
     def _start_app(self, spec: AppSpec) -> None:

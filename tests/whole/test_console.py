@@ -16,7 +16,7 @@ from waterline.access.keys import SYSTEM
 from waterline.access.roles import PERSON_ROLES, Action, Role, allowed
 from waterline.app import Waterline
 from waterline.console import pages
-from waterline.control.plane import LoadLineBody
+from waterline.control.load_lines import LoadLineBody
 from waterline.core import trace as t
 from waterline.core.app_spec import AppSpec, Limits, Objectives, encode_spec
 from waterline.core.ids import trace_id
@@ -135,7 +135,7 @@ class Site:
 
     async def add_keys(self) -> None:
         for role in PERSON_ROLES:
-            made = await self.plane.create_key(SYSTEM, "person", f"A {role}", "", "", role, 0, False)
+            made = await self.plane.access.create_key(SYSTEM, "person", f"A {role}", "", "", role, 0, False)
             self.keys[role] = made.key
 
     async def browser(self, role: Role) -> Browser:
@@ -225,7 +225,7 @@ async def test_the_cookie_is_out_of_reach_of_scripts_and_other_sites(site):
 
 
 async def test_an_app_key_and_a_wrong_key_are_refused_with_a_reason_and_never_repeated(site):
-    made = await site.plane.create_key(SYSTEM, "app", "website", "school", "production", "", 0, False)
+    made = await site.plane.access.create_key(SYSTEM, "app", "website", "school", "production", "", 0, False)
     for key, status, says in ((made.key, 403, "personal key"), ("wl-nonsense", 401, "malformed"), ("", 401, "Paste")):
         answer = await Browser(site.console).login(key)
         assert answer.status == status
@@ -270,7 +270,7 @@ async def test_a_session_ends_by_time_and_the_login_page_says_why(site):
 
 async def test_revoking_the_key_ends_its_session_at_once(site):
     browser = await site.browser(Role.DEVELOPER)
-    await site.plane.revoke_key(SYSTEM, site.keys[Role.DEVELOPER][:11], "left the team")
+    await site.plane.access.revoke_key(SYSTEM, site.keys[Role.DEVELOPER][:11], "left the team")
     assert (await browser.get("/traces", **JSON)).status == 401
 
 
@@ -284,7 +284,7 @@ def _path(page: pages.Page, trace: str, release: str, line: str, app: str = "sch
 
 async def _line(site) -> str:
     said = LoadLineBody("school", site.releases[0], 0, json.dumps({"may": "sail"}), f"<h1>MAY SAIL</h1>{EVIL}")
-    return (await site.plane.add_load_line(SYSTEM, said)).id
+    return (await site.plane.load_lines.add(SYSTEM, said)).id
 
 
 @pytest.mark.parametrize("role", PERSON_ROLES)

@@ -6,7 +6,7 @@ from starlette.responses import Response
 
 from waterline.api.ask import Ask, Resource
 from waterline.control.experiments import ExperimentBody, ItemsBody
-from waterline.control.plane import LoadLineBody
+from waterline.control.load_lines import LoadLineBody
 from waterline.store.experiments import ItemFilter
 
 
@@ -38,11 +38,11 @@ async def add_experiment_items(ask: Ask) -> Any:
 
 
 async def add_load_line(ask: Ask) -> Any:
-    return await ask.plane.add_load_line(ask.who, await ask.body(LoadLineBody))
+    return await ask.plane.load_lines.add(ask.who, await ask.body(LoadLineBody))
 
 
 async def load_line(ask: Ask) -> Any:
-    line = await ask.plane.load_line(ask.who, ask.path("line"))
+    line = await ask.plane.load_lines.one(ask.who, ask.path("line"))
     return Response(line.json, media_type="application/json")
 
 
@@ -52,7 +52,7 @@ RESOURCES = [
     Resource("GET", "/experiments/{experiment}", experiment),
     Resource("GET", "/experiments/{experiment}/items", experiment_items),
     Resource("POST", "/experiments/{experiment}/items", add_experiment_items, 201),
-    Resource("GET", "/load-lines", lambda ask: ask.plane.load_line_list(ask.who, ask.query("app") or None)),
+    Resource("GET", "/load-lines", lambda ask: ask.plane.load_lines.page(ask.who, ask.query("app") or None)),
     Resource("POST", "/load-lines", add_load_line, 201),
     Resource("GET", "/load-lines/{line}", load_line),
 ]

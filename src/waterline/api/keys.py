@@ -28,28 +28,28 @@ class KeyBody(msgspec.Struct, forbid_unknown_fields=True):
 async def add_key(ask: Ask) -> Any:
     b = await ask.body(KeyBody)
     budget = Spending(b.nano_usd_per_day, b.nano_usd_per_month)
-    return await ask.plane.create_key(
+    return await ask.plane.access.create_key(
         ask.who, b.kind, b.name, b.app, b.env, b.role, b.hours, b.assert_identity, b.branch, budget,
         b.priority, b.person,
     )  # fmt: skip
 
 
 async def revoke_key(ask: Ask) -> Any:
-    return await ask.plane.revoke_key(ask.who, ask.path("key"), ask.query("reason"))
+    return await ask.plane.access.revoke_key(ask.who, ask.path("key"), ask.query("reason"))
 
 
 async def audit(ask: Ask) -> Any:
     limit = min(ask.whole("limit") or 100, 1000)
     before = ask.whole("before")
-    return [_flat(e) for e in await ask.plane.audit_entries(ask.who, limit, before)]
+    return [_flat(e) for e in await ask.plane.access.audit_entries(ask.who, limit, before)]
 
 
 async def audit_export(ask: Ask) -> Any:
-    return Response(await ask.plane.audit_export(ask.who), media_type="application/x-ndjson")
+    return Response(await ask.plane.access.audit_export(ask.who), media_type="application/x-ndjson")
 
 
 async def checkpoint(ask: Ask) -> Any:
-    return {"checkpoint": await ask.plane.audit_checkpoint(ask.who)}
+    return {"checkpoint": await ask.plane.access.audit_checkpoint(ask.who)}
 
 
 def _flat(sealed: SealedEntry) -> dict[str, Any]:
@@ -57,7 +57,7 @@ def _flat(sealed: SealedEntry) -> dict[str, Any]:
 
 
 RESOURCES = [
-    Resource("GET", "/keys", lambda ask: ask.plane.key_list(ask.who)),
+    Resource("GET", "/keys", lambda ask: ask.plane.access.keys(ask.who)),
     Resource("POST", "/keys", add_key, 201),
     Resource("POST", "/keys/{key}/revocation", revoke_key),
     Resource("GET", "/audit", audit),

@@ -7,7 +7,7 @@ Source: https://modelcontextprotocol.io/specification/2026-07-28/basic/transport
 
 import hmac
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import Struct
@@ -18,13 +18,16 @@ from waterline.access.roles import Action, Principal
 from waterline.access.stored import AuditRows
 from waterline.agents.tools import scope_of
 from waterline.api.http import Exchange
-from waterline.connectors.base import ConnectorFault, Manifest, Operation, Scope
+from waterline.connectors.base import ConnectorFault, Operation
 from waterline.core.app_spec import AppSpec
 from waterline.core.branch import Branch
 from waterline.core.ids import keyed_digest
 from waterline.core.offered import KEY, tool_name
 from waterline.gateway.deps import App
 from waterline.store.db import Store, StoreUnavailable, Tx
+
+if TYPE_CHECKING:
+    from waterline.connectors.systems import Systems
 
 MODERN = "2026-07-28"
 BEFORE = ("2025-11-25", "2025-06-18", "2025-03-26")
@@ -35,24 +38,6 @@ _CAPABILITIES = "io.modelcontextprotocol/clientCapabilities"
 _SERVER = "io.modelcontextprotocol/serverInfo"
 JSON = b"application/json"
 _NAMED = {"tools/call": "name"}  # whose header mcp-name says what
-
-
-class Systems(Protocol):
-    """The connected systems of an app (connectors/systems.py)."""
-
-    def manifest(self, connector: str) -> Manifest: ...
-
-    async def call(
-        self,
-        connector: str,
-        operation: str,
-        arguments: Mapping[str, Any],
-        key: str,
-        scope: Scope,
-        *,
-        confirmed: bool = True,
-        reads_only: bool = False,
-    ) -> dict[str, Any]: ...
 
 
 class Wrong(Exception):
@@ -83,7 +68,7 @@ class Mcp:
     def __init__(
         self,
         *,
-        systems: Callable[[str], Systems | None],
+        systems: "Callable[[str], Systems | None]",
         apps: Mapping[str, App],
         store: Store,
         clock_us: Callable[[], int],

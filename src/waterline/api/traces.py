@@ -29,16 +29,16 @@ async def traces(ask: Ask) -> Any:
         text=ask.query("q") or None,
     )
     limit = ask.whole("limit") or 50
-    return await ask.plane.traces(ask.who, where, ask.query("before"), limit, count=ask.query("count") == "1")
+    return await ask.plane.traces.page(ask.who, where, ask.query("before"), limit, count=ask.query("count") == "1")
 
 
 async def trace(ask: Ask) -> Any:
-    return await ask.plane.trace(ask.who, ask.path("trace"))
+    return await ask.plane.traces.one(ask.who, ask.path("trace"))
 
 
 async def replay(ask: Ask) -> Any:
     body = await ask.body(ReplayBody)
-    return await ask.plane.replay(ask.who, ask.path("trace"), body.release)
+    return await ask.plane.traces.replay(ask.who, ask.path("trace"), body.release)
 
 
 async def overview(ask: Ask) -> Any:
@@ -47,7 +47,7 @@ async def overview(ask: Ask) -> Any:
     if until is None or since is None:
         raise Refused("Give since and until, in Unix microseconds.", 400)
     step = ask.whole("step") or max(1, (until - since) // 60)
-    return await ask.plane.overview(ask.who, ask.query("app") or None, since, until, step)
+    return await ask.plane.traces.overview(ask.who, ask.query("app") or None, since, until, step)
 
 
 RESOURCES = [

@@ -11,6 +11,7 @@ import re
 import ssl
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Any, ClassVar
 
 from waterline.connectors import queries
@@ -63,11 +64,15 @@ class MariaDb:
                     connection.cursor().execute("SELECT 1")
                     return {"ok": True}
                 query = self._queries[name]
-                given = queries.values(query, arguments, key, scope.place)
                 if query.effect == "read":
                     connection.cursor().execute("SET SESSION TRANSACTION READ ONLY")
-                    return self._rows(connection, query, given)
-                return self._write(connection, query, given)
+                return queries.perform(
+                    query,
+                    self._queries.get(query.look_up),
+                    lambda one: queries.values(one, arguments, key, scope.place),
+                    partial(self._rows, connection),
+                    partial(self._write, connection),
+                )
             finally:
                 connection.close()
         except (pymysql.Error, OSError) as error:
@@ -77,21 +82,11 @@ class MariaDb:
                 "data", f"A text holds characters that {self._charset} has not. Leave them out, or change the table."
             ) from None
 
-    def _write(self, connection: Any, query: queries.Query, given: dict[str, Any]) -> dict[str, Any]:
-        look_up = self._queries[query.look_up] if query.look_up else None
-        if look_up is not None:
-            before = self._rows(connection, look_up, given)
-            if before["rows"]:
-                return {**before, "changed": 0, "again": True}
+    def _write(self, connection: Any, query: queries.Query, given: dict[str, Any]) -> int:
         with connection.cursor() as cursor:
-            changed = cursor.execute(queries.bound(query, _style), given)
+            changed: int = cursor.execute(queries.bound(query, _style), given)
         connection.commit()
-        if look_up is None:
-            return {"changed": changed, "again": changed == 0}
-        after = self._rows(connection, look_up, given)
-        if not after["rows"]:
-            raise ConnectorFault("refused", "The database did not store it: another record stands in its place.")
-        return {**after, "changed": changed, "again": changed == 0}
+        return changed
 
     def _rows(self, connection: Any, query: queries.Query, given: dict[str, Any]) -> dict[str, Any]:
         with connection.cursor() as cursor:

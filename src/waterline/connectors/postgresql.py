@@ -6,6 +6,7 @@ one does it; `look_up` says what was done. The connection goes to the configured
 
 import re
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, ClassVar
 
 from waterline.connectors import queries
@@ -57,36 +58,26 @@ class PostgreSql:
                 query = self._queries[name]
                 if query.effect == "read":
                     connection.read_only = True
-                    return self._rows(connection, query, arguments, key, scope)
-                return self._write(connection, query, arguments, key, scope)
+                return queries.perform(
+                    query,
+                    self._queries.get(query.look_up),
+                    lambda one: queries.values(one, arguments, key, scope.place),
+                    partial(self._rows, connection),
+                    partial(self._write, connection),
+                )
         except psycopg.Error as error:
             raise _fault(error) from None
 
-    def _write(
-        self, connection: Any, query: queries.Query, arguments: dict[str, Any], key: str, scope: Scope
-    ) -> dict[str, Any]:
-        look_up = self._queries[query.look_up] if query.look_up else None
-        if look_up is not None:
-            before = self._rows(connection, look_up, arguments, key, scope)
-            if before["rows"]:
-                return {**before, "changed": 0, "again": True}
-        done = connection.execute(queries.bound(query, _style), queries.values(query, arguments, key, scope.place))
-        changed = max(0, done.rowcount)
+    def _write(self, connection: Any, query: queries.Query, given: dict[str, Any]) -> int:
+        changed: int = connection.execute(queries.bound(query, _style), given).rowcount
         connection.commit()
-        if look_up is None:
-            return {"changed": changed, "again": changed == 0}
-        after = self._rows(connection, look_up, arguments, key, scope)
-        if not after["rows"]:
-            raise ConnectorFault("refused", "The database did not store it: another record stands in its place.")
-        return {**after, "changed": changed, "again": changed == 0}
+        return max(0, changed)
 
-    def _rows(
-        self, connection: Any, query: queries.Query, arguments: dict[str, Any], key: str, scope: Scope
-    ) -> dict[str, Any]:
+    def _rows(self, connection: Any, query: queries.Query, given: dict[str, Any]) -> dict[str, Any]:
         from psycopg.rows import dict_row
 
         with connection.cursor(row_factory=dict_row) as cursor:
-            cursor.execute(queries.bound(query, _style), queries.values(query, arguments, key, scope.place))
+            cursor.execute(queries.bound(query, _style), given)
             return queries.rows(cursor.fetchmany(queries.MAX_ROWS + 1))
 
     def _connect(self, timeout_s: float) -> Any:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 from msgspec import Struct
@@ -27,6 +27,8 @@ _TEXTS = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|`[^`]*`|--[^\n]*|/\*.*?
 _READ = re.compile(r"\s*(select|with|show|values)\b", re.IGNORECASE)
 _WRITE = re.compile(r"\s*(insert|update|delete)\b", re.IGNORECASE)
 
+Rows: TypeAlias = Callable[["Query", dict[str, Any]], dict[str, Any]]
+Changed: TypeAlias = Callable[["Query", dict[str, Any]], int]
 QUERY: dict[str, Any] = {
     "type": "object",
     "properties": {
@@ -139,6 +141,26 @@ def values(query: Query, arguments: Mapping[str, Any], key: str, place: str) -> 
 
 def _fitting(key: str) -> str:
     return key if len(key) <= MAX_KEY_CHARACTERS else safe_key(key)
+
+
+def perform(
+    query: Query, look_up: Query | None, given: Callable[[Query], dict[str, Any]], rows_of: Rows, changed_by: Changed
+) -> dict[str, Any]:
+    """A read's rows, or what a write changed: nothing where its look-up finds that an earlier try of the same key did.
+    Raises ConnectorFault."""
+    if query.effect == "read":
+        return rows_of(query, given(query))
+    if look_up is None:
+        changed = changed_by(query, given(query))
+        return {"changed": changed, "again": changed == 0}
+    before = rows_of(look_up, given(look_up))
+    if before["rows"]:
+        return {**before, "changed": 0, "again": True}
+    changed = changed_by(query, given(query))
+    after = rows_of(look_up, given(look_up))
+    if not after["rows"]:
+        raise ConnectorFault("refused", "The database did not store it: another record stands in its place.")
+    return {**after, "changed": changed, "again": changed == 0}
 
 
 def rows(found: list[dict[str, Any]], mend: Callable[[str], str] = str) -> dict[str, Any]:

@@ -12,12 +12,12 @@ async def audit(ask: Ask) -> View:
     text = ask.query("before")
     if text and not (text.isascii() and text.isdigit() and len(text) <= 15):
         raise Refused(f"before is the number of an entry, not {text[:20]!r}.", 400)
-    entries = await ask.plane.audit_entries(ask.who, PAGE_ENTRIES, int(text) if text else None)
+    entries = await ask.plane.access.audit_entries(ask.who, PAGE_ENTRIES, int(text) if text else None)
     last = entries[-1].entry.seq if entries else 0
     holds, said = True, ""
     if not text:
         try:
-            said = await ask.plane.audit_checkpoint(ask.who)
+            said = await ask.plane.access.audit_checkpoint(ask.who)
         except Refused as broken:
             holds, said = False, str(broken)
     context = {
@@ -32,6 +32,6 @@ async def audit(ask: Ask) -> View:
 
 
 async def export(ask: Ask) -> Response:
-    lines = await ask.plane.audit_export(ask.who)
+    lines = await ask.plane.access.audit_export(ask.who)
     headers = {"content-disposition": 'attachment; filename="waterline-audit.jsonl"'}
     return Response(lines, media_type="application/x-ndjson", headers=headers)

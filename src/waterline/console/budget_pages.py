@@ -43,7 +43,7 @@ async def budgets(ask: Ask) -> View:
     chart = None
     if forecast is not None:
         since, until = _month(ask.now_us)
-        spent = await ask.plane.overview(ask.who, wanted, since, ask.now_us + 1, DAY_US)
+        spent = await ask.plane.traces.overview(ask.who, wanted, since, ask.now_us + 1, DAY_US)
         chart = _chart(forecast, spent, since, until, ask.now_us, found)
     context = {
         "apps": apps,

@@ -12,7 +12,7 @@ async def keys(ask: Ask) -> View:
 
 async def create_app_key(ask: Ask) -> View:
     asserts = ask.form.get("assert_identity", "") == "yes"
-    made = await ask.plane.create_key(
+    made = await ask.plane.access.create_key(
         ask.who, "app", ask.form.get("name", ""), ask.form.get("app", ""), ask.form.get("env", ""), "",
         _hours(ask.form.get("hours", "")), asserts, priority=ask.form.get("priority", ""),
     )  # fmt: skip
@@ -20,7 +20,7 @@ async def create_app_key(ask: Ask) -> View:
 
 
 async def create_personal_key(ask: Ask) -> View:
-    made = await ask.plane.create_key(
+    made = await ask.plane.access.create_key(
         ask.who, "person", ask.form.get("name", ""), "", "", ask.form.get("role", ""),
         _hours(ask.form.get("hours", "")), False, ask.form.get("branch", "").strip(),
         person=ask.form.get("person", "").strip(),
@@ -29,12 +29,12 @@ async def create_personal_key(ask: Ask) -> View:
 
 
 async def revoke(ask: Ask) -> Moved:
-    gone = await ask.plane.revoke_key(ask.who, ask.path("key"), ask.form.get("reason", ""))
+    gone = await ask.plane.access.revoke_key(ask.who, ask.path("key"), ask.form.get("reason", ""))
     return Moved(url("/keys", revoked=gone.id), gone)
 
 
 async def _page(ask: Ask, made: KeyView | None) -> View:
-    listed = await ask.plane.key_list(ask.who)
+    listed = await ask.plane.access.keys(ask.who)
     apps = await ask.plane.apps(ask.who)
     revoked = next((k for k in listed if k.id == ask.query("revoked") and k.revoked_us is not None), None)
     context = {

@@ -59,7 +59,7 @@ async def overview(ask: Ask) -> View:
     since = (until - length) // step * step
     wanted = ask.query("app") or None
     apps = await ask.plane.apps(ask.who)
-    figures = await ask.plane.overview(ask.who, wanted, since, until, step)
+    figures = await ask.plane.traces.overview(ask.who, wanted, since, until, step)
     status = await ask.plane.status(ask.who)
     releases = _release_lines(figures, apps, wanted)
     context = {

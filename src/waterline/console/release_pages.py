@@ -59,7 +59,7 @@ async def release(ask: Ask) -> View:
     )
     live = next((s.release for r in rollouts for s in r.shares if s.release != view.id), "")
     older = next((r.id for r in siblings if r.at_us < view.at_us), "")
-    lines = await ask.plane.load_line_list(ask.who, view.app)
+    lines = await ask.plane.load_lines.page(ask.who, view.app)
     context = {
         "r": view,
         "release": parsed,

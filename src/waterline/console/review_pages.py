@@ -53,7 +53,7 @@ async def candidate(ask: Ask) -> View:
     answer = None
     if one.state == "waiting" and ask.may(Action.BODIES_READ):
         try:
-            text = (await ask.plane.trace(ask.who, one.trace)).answer
+            text = (await ask.plane.traces.one(ask.who, one.trace)).answer
             answer = await asyncio.to_thread(answer_of, text) if text is not None else None
         except Refused:  # its time is over
             answer = None

@@ -34,7 +34,7 @@ async def traces(ask: Ask) -> View:
         **{name: value or None for name, value in given.items()},
     )
     before = ask.query("before")
-    page = await ask.plane.traces(ask.who, where, before, PAGE_ROWS, count=True)
+    page = await ask.plane.traces.page(ask.who, where, before, PAGE_ROWS, count=True)
     apps = await ask.plane.apps(ask.who)
     releases = await ask.plane.releases(ask.who, given["app"] or None)
     kept = {**given, "since": since, "until": until, "q": text}
@@ -86,7 +86,7 @@ class Line(Struct, frozen=True):
 
 
 async def trace(ask: Ask) -> View:
-    found = await ask.plane.trace(ask.who, ask.path("trace"))
+    found = await ask.plane.traces.one(ask.who, ask.path("trace"))
     row = found.row
     usage = row.usage
     context = {
@@ -202,12 +202,12 @@ def whole_number(text: str, name: str) -> int:
 
 
 async def request_body(ask: Ask) -> Response:
-    found = await ask.plane.trace(ask.who, ask.path("trace"))
+    found = await ask.plane.traces.one(ask.who, ask.path("trace"))
     return _attachment(found.row.id, "request", found.request)
 
 
 async def answer_body(ask: Ask) -> Response:
-    found = await ask.plane.trace(ask.who, ask.path("trace"))
+    found = await ask.plane.traces.one(ask.who, ask.path("trace"))
     return _attachment(found.row.id, "answer", found.answer)
 
 
@@ -221,6 +221,6 @@ def _attachment(trace_id: str, kind: str, text: str | None) -> Response:
 
 async def replay(ask: Ask) -> View:
     wanted = ask.form.get("release", "")
-    result = await ask.plane.replay(ask.who, ask.path("trace"), wanted)
+    result = await ask.plane.traces.replay(ask.who, ask.path("trace"), wanted)
     context: dict[str, Any] = {"r": result, "other": bool(wanted)}
     return View("replay.html", result, context)

@@ -5,14 +5,17 @@ import inspect
 import textwrap
 
 from waterline.access.roles import Action
+from waterline.control.access import AccessDesk
 from waterline.control.incidents import IncidentDesk
+from waterline.control.load_lines import LoadLineDesk
 from waterline.control.plane import Plane
 from waterline.control.promotion import Gatekeeper
+from waterline.control.traces import TraceDesk
 
 
 def public_methods() -> dict[str, ast.AsyncFunctionDef]:
     found = {}
-    for desk in (Plane, Gatekeeper, IncidentDesk):
+    for desk in (Plane, TraceDesk, LoadLineDesk, AccessDesk, Gatekeeper, IncidentDesk):
         tree = ast.parse(textwrap.dedent(inspect.getsource(desk)))
         for node in ast.walk(tree):
             if isinstance(node, ast.AsyncFunctionDef) and not node.name.startswith("_"):
