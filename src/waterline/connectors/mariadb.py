@@ -9,21 +9,20 @@ and where that is beyond doubt it is read as UTF-8. A date that is none is null 
 import datetime as dt
 import re
 import ssl
-from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
 from typing import Any, ClassVar
 
 from waterline.connectors import queries
-from waterline.connectors.base import Config, ConnectorFault, Manifest, Scope
-from waterline.connectors.threads import Threads
+from waterline.connectors.base import Config, ConnectorFault, Scope
 
 CONNECT_S = 5
-_SETTINGS = ("host", "port", "socket", "database", "user", "password")
 _DATE = re.compile(r"(\d{4})-(\d\d)-(\d\d)(?: (\d\d):(\d\d):(\d\d)(?:\.\d+)?)?\Z")
 
 
-class MariaDb:
+class MariaDb(queries.Database):
+    KIND, TITLE = "mariadb", "MariaDB or MySQL"
+    SETTINGS = ("host", "port", "socket", "database", "user", "password")
     PARAMETERS: ClassVar[dict[str, Any]] = {
         "type": "object",
         "properties": {
@@ -35,24 +34,8 @@ class MariaDb:
     }
 
     def __init__(self, config: Config) -> None:
-        self._config = config
-        self._queries = queries.read(config.parameters)
+        super().__init__(config)
         self._charset = str(config.parameters.get("charset", "utf8mb4"))
-        self.manifest = self.describe(config.parameters, config.files)
-        self._threads = Threads(config.name)
-
-    @staticmethod
-    def describe(parameters: Mapping[str, Any], files: Mapping[str, str]) -> Manifest:
-        declared = queries.operations(queries.read(parameters))
-        scope = "what the queries have as :place"
-        return Manifest("mariadb", "MariaDB or MySQL", _SETTINGS, ("password",), declared, scope)
-
-    async def call(self, operation: str, arguments: Mapping[str, Any], key: str, scope: Scope) -> dict[str, Any]:
-        timeout_s = self.manifest.operation(operation).timeout_s
-        return await self._threads.run(self._do, operation, dict(arguments), key, scope, timeout_s)
-
-    async def close(self) -> None:
-        self._threads.close()
 
     def _do(self, name: str, arguments: dict[str, Any], key: str, scope: Scope, timeout_s: float) -> dict[str, Any]:
         import pymysql
@@ -110,10 +93,7 @@ class MariaDb:
         from pymysql.constants import FIELD_TYPE
         from pymysql.converters import encoders
 
-        settings = self._config.settings
-        for name in ("database", "user"):
-            if not settings.get(name):
-                raise ConnectorFault("invalid", f"The setting {name} is not set.")
+        settings = self._required("database", "user")
         # Dates and texts come as bytes; what is in them is judged in `_read`.
         numbers = (FIELD_TYPE.TINY, FIELD_TYPE.SHORT, FIELD_TYPE.INT24, FIELD_TYPE.LONG, FIELD_TYPE.LONGLONG)
         readers: dict[Any, Any] = {

@@ -7,6 +7,7 @@ of its own tools (that one only reads, say) is not believed: the app declares it
 
 import asyncio
 import contextlib
+import importlib
 import json
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, ClassVar, Literal
@@ -16,7 +17,7 @@ from msgspec import Struct
 
 from waterline.connectors.base import BadParameter, Config, ConnectorFault, Manifest, Operation, Scope
 from waterline.connectors.http import site_of
-from waterline.connectors.once import safe_key, written_before
+from waterline.connectors.once import safe_key, writes, written_before
 from waterline.connectors.openapi_spec import argument_schema, inline
 from waterline.core.ids import sha256_hex
 from waterline.core.json_shape import misfit_value
@@ -65,20 +66,7 @@ class Mcp:
         "properties": {
             "tools": {"type": "string", "format": "file"},
             "reads": {"type": "array", "items": {"type": "string"}},
-            "writes": {
-                "type": "object",
-                "additionalProperties": {
-                    "type": "object",
-                    "properties": {
-                        "once": {"type": "string", "enum": ["uid", "lookup"]},
-                        "effect": {"type": "string", "enum": ["write", "irreversible"]},
-                        "confirm": {"type": "boolean"},
-                        **{name: {"type": "string"} for name in ("into", "look_up", "by")},
-                        "timeout_s": {"type": "number", "minimum": 0.1, "maximum": 120},
-                    },
-                    "required": ["once", "into"],
-                },
-            },
+            "writes": writes(("uid", "lookup"), ("into", "look_up", "by"), required=("once", "into")),
             "branch": {"type": "string"},
             "timeout_s": {"type": "number", "minimum": 0.1, "maximum": 120},
         },
@@ -238,6 +226,8 @@ async def _listed(client: Any) -> dict[str, Tool]:
 @contextlib.asynccontextmanager
 async def _session(url: str, token: str, timeout_s: float) -> AsyncIterator[Any]:
     """A session for one act. Raises ConnectorFault for whatever goes wrong in it."""
+    # Half a second the first time, in which others are served.
+    await asyncio.to_thread(importlib.import_module, "mcp.client.streamable_http")
     import httpx2
     from mcp import Client
     from mcp.client.streamable_http import streamable_http_client

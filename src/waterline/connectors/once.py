@@ -1,9 +1,23 @@
-"""What connectors share to do a thing once: a key that fits anywhere, and the record that it wrote before."""
+"""What connectors share to do a thing once: how it is declared, a key that fits anywhere, the record written before."""
 
 import hashlib
 from typing import Any
 
 from waterline.connectors.base import ConnectorFault
+
+
+def writes(once: tuple[str, ...], texts: tuple[str, ...], required: tuple[str, ...] = ("once",)) -> dict[str, Any]:
+    """JSON Schema of [connectors.<name>.writes.<operation>]. `once`: the ways that this kind knows; `texts`: what says
+    where the key goes and how it is found."""
+    one = {
+        "once": {"type": "string", "enum": list(once)},
+        "effect": {"type": "string", "enum": ["write", "irreversible"]},
+        "confirm": {"type": "boolean"},
+        **{name: {"type": "string"} for name in texts},
+        "timeout_s": {"type": "number", "minimum": 0.1, "maximum": 120},
+    }
+    of_one = {"type": "object", "properties": one, "required": list(required)}
+    return {"type": "object", "additionalProperties": of_one}
 
 
 def safe_key(key: str) -> str:

@@ -17,7 +17,7 @@ from msgspec import Struct
 from waterline.connectors.arguments import is_date, is_time
 from waterline.connectors.base import BadParameter, Config, ConnectorFault, EffectClass, Manifest, Operation, Scope
 from waterline.connectors.http import Reply, judge, send, site_of
-from waterline.connectors.once import safe_key, written_before
+from waterline.connectors.once import safe_key, writes, written_before
 from waterline.connectors.openapi_spec import Auth, Described, read
 from waterline.connectors.threads import Threads
 from waterline.core.json_shape import misfit_value
@@ -55,20 +55,7 @@ class OpenApi:
         "properties": {
             "spec": {"type": "string", "format": "file"},
             "operations": {"type": "array", "items": {"type": "string"}},
-            "writes": {
-                "type": "object",
-                "additionalProperties": {
-                    "type": "object",
-                    "properties": {
-                        "once": {"type": "string", "enum": ["native", "lookup", "uid"]},
-                        "effect": {"type": "string", "enum": ["write", "irreversible"]},
-                        "confirm": {"type": "boolean"},
-                        **{name: {"type": "string"} for name in ("header", "look_up", "by", "into")},
-                        "timeout_s": {"type": "number", "minimum": 0.1, "maximum": 120},
-                    },
-                    "required": ["once"],
-                },
-            },
+            "writes": writes(("native", "lookup", "uid"), ("header", "look_up", "by", "into")),
             "branch": {"type": "string"},
             "personal": {"type": "array", "items": {"type": "string"}},
             "timeout_s": {"type": "number", "minimum": 0.1, "maximum": 120},

@@ -5,20 +5,19 @@ one does it; `look_up` says what was done. The connection goes to the configured
 """
 
 import re
-from collections.abc import Mapping
 from functools import partial
 from typing import Any, ClassVar
 
 from waterline.connectors import queries
-from waterline.connectors.base import Config, ConnectorFault, Manifest, Scope
-from waterline.connectors.threads import Threads
+from waterline.connectors.base import ConnectorFault, Scope
 
 CONNECT_S = 5
-_SETTINGS = ("host", "port", "database", "user", "password")
 _NAME = re.compile(r"[\w.-]{1,128}")
 
 
-class PostgreSql:
+class PostgreSql(queries.Database):
+    KIND, TITLE = "postgresql", "PostgreSQL"
+    SETTINGS = ("host", "port", "database", "user", "password")
     PARAMETERS: ClassVar[dict[str, Any]] = {
         "type": "object",
         "properties": {
@@ -27,25 +26,6 @@ class PostgreSql:
         },
         "required": ["queries"],
     }
-
-    def __init__(self, config: Config) -> None:
-        self._config = config
-        self._queries = queries.read(config.parameters)
-        self.manifest = self.describe(config.parameters, config.files)
-        self._threads = Threads(config.name)
-
-    @staticmethod
-    def describe(parameters: Mapping[str, Any], files: Mapping[str, str]) -> Manifest:
-        declared = queries.operations(queries.read(parameters))
-        scope = "what the queries have as :place"
-        return Manifest("postgresql", "PostgreSQL", _SETTINGS, ("password",), declared, scope)
-
-    async def call(self, operation: str, arguments: Mapping[str, Any], key: str, scope: Scope) -> dict[str, Any]:
-        timeout_s = self.manifest.operation(operation).timeout_s
-        return await self._threads.run(self._do, operation, dict(arguments), key, scope, timeout_s)
-
-    async def close(self) -> None:
-        self._threads.close()
 
     def _do(self, name: str, arguments: dict[str, Any], key: str, scope: Scope, timeout_s: float) -> dict[str, Any]:
         import psycopg
@@ -84,10 +64,7 @@ class PostgreSql:
         import psycopg
         from psycopg.adapt import Loader
 
-        settings = self._config.settings
-        for name in ("host", "database", "user"):
-            if not settings.get(name):
-                raise ConnectorFault("invalid", f"The setting {name} is not set.")
+        settings = self._required("host", "database", "user")
         if "," in settings["host"]:
             raise ConnectorFault("invalid", "The setting host is more than one host. Name one.")
         connection = psycopg.connect(

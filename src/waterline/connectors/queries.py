@@ -12,13 +12,14 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from typing import Any, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias
 
 import msgspec
 from msgspec import Struct
 
-from waterline.connectors.base import BadParameter, ConnectorFault, Operation
+from waterline.connectors.base import BadParameter, Config, ConnectorFault, Manifest, Operation, Scope
 from waterline.connectors.once import safe_key
+from waterline.connectors.threads import Threads
 
 MAX_ROWS = 200
 MAX_KEY_CHARACTERS = 190  # of a unique index of MyISAM in utf8mb4
@@ -56,6 +57,42 @@ class Query(Struct, frozen=True, forbid_unknown_fields=True):
     personal: tuple[str, ...] = ()
     confirm: bool = False
     timeout_s: float = 8.0
+
+
+class Database:
+    """A connector of declared queries. The kind says how one call is done, in a thread, on a connection of its own."""
+
+    KIND: ClassVar[str]
+    TITLE: ClassVar[str]
+    SETTINGS: ClassVar[tuple[str, ...]]
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._queries = read(config.parameters)
+        self.manifest = self.describe(config.parameters, config.files)
+        self._threads = Threads(config.name)
+
+    @classmethod
+    def describe(cls, parameters: Mapping[str, Any], files: Mapping[str, str]) -> Manifest:
+        declared = operations(read(parameters))
+        return Manifest(cls.KIND, cls.TITLE, cls.SETTINGS, ("password",), declared, "what the queries have as :place")
+
+    async def call(self, operation: str, arguments: Mapping[str, Any], key: str, scope: Scope) -> dict[str, Any]:
+        timeout_s = self.manifest.operation(operation).timeout_s
+        return await self._threads.run(self._do, operation, dict(arguments), key, scope, timeout_s)
+
+    async def close(self) -> None:
+        self._threads.close()
+
+    def _do(self, name: str, arguments: dict[str, Any], key: str, scope: Scope, timeout_s: float) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def _required(self, *names: str) -> Mapping[str, str]:
+        """The settings. Raises ConnectorFault where one of these is missing."""
+        for name in names:
+            if not self._config.settings.get(name):
+                raise ConnectorFault("invalid", f"The setting {name} is not set.")
+        return self._config.settings
 
 
 def read(parameters: Mapping[str, Any]) -> dict[str, Query]:

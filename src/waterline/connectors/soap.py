@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from waterline.connectors.base import BadParameter, Config, ConnectorFault, Manifest, Operation, Scope
 from waterline.connectors.http import Reply, judge, send, site_of
-from waterline.connectors.once import safe_key, written_before
+from waterline.connectors.once import safe_key, writes, written_before
 from waterline.connectors.soap_wsdl import Described, Fault, Wsdl, answered, object_schema
 from waterline.connectors.threads import Threads
 
@@ -61,20 +61,9 @@ class Soap:
             "wsdl": {"type": "string", "format": "file"},
             "port": {"type": "string"},
             "operations": {"type": "array", "items": {"type": "string"}},
-            "writes": {
-                "type": "object",
-                "additionalProperties": {
-                    "type": "object",
-                    "properties": {
-                        "once": {"type": "string", "enum": ["native", "uid", "lookup"]},
-                        "effect": {"type": "string", "enum": ["write", "irreversible"]},
-                        "confirm": {"type": "boolean"},
-                        **{name: {"type": "string"} for name in ("into", "look_up", "by", "field")},
-                        "timeout_s": {"type": "number", "minimum": 0.1, "maximum": 120},
-                    },
-                    "required": ["once", "into"],
-                },
-            },
+            "writes": writes(
+                ("native", "uid", "lookup"), ("into", "look_up", "by", "field"), required=("once", "into")
+            ),
             "branch": {"type": "string"},
             "personal": {"type": "array", "items": {"type": "string"}},
             "sign_in": {"type": "string", "enum": ["basic", "wsse", "none"]},

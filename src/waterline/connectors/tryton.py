@@ -88,14 +88,22 @@ MANIFEST = Manifest(
     ),
 )
 
-_FIELDS = ["id", "number", "state", "description", "comment", "party", "party.name", "party.phone", "party.email"]
+_FIELDS = [
+    "id", "number", "state", "description", "comment", "party", "party.name", "party.phone", "party.email",
+    "create_uid", "write_uid", "_timestamp",
+]  # fmt: skip
 _PARTY, _OPPORTUNITY, _NOTE = "model.party.party", "model.sale.opportunity", "model.ir.note"
 _UNKNOWN = re.compile(r"\A'[\w.]+'\Z|no such (column|table)|does not exist|has no (field|attribute)|UndefinedColumn")
+_GONE = re.compile(r"that don't exist\.\Z")  # ir.msg_read_error
 _BUSY = re.compile(r"database is locked|could not serialize|deadlock|connection")
 
 
 class Refusal(ConnectorFault):
     """Tryton's own validation said no."""
+
+
+class Gone(Refusal):
+    """What Tryton had found was not there any more when it read it."""
 
 
 class Tryton:
@@ -109,6 +117,7 @@ class Tryton:
         self._config = config
         self._threads = Threads(config.name)
         self._session = ""
+        self._user = 0
         self._company = 0  # of the user's preferences
         self._login = asyncio.Lock()
 
@@ -156,14 +165,21 @@ class Tryton:
         for one in surplus:
             await self._remove(one["id"], company)
         if again:
-            await self._add_news(kept, given, company)
+            await self._add_news(kept, given, lead, company)
         return {**_shown(kept), "again": again}
 
-    async def _add_news(self, lead: dict[str, Any], given: Mapping[str, Any], company: int) -> None:
-        """What was learned since; what people wrote is never replaced."""
-        news = {name: given[name] for name in ("description", "comment") if given.get(name) and not lead.get(name)}
+    async def _add_news(self, lead: dict[str, Any], given: Mapping[str, Any], key: str, company: int) -> None:
+        """What was learned or corrected since. What people wrote is never replaced: from the first time that somebody
+        else has written in the lead, we write notes beneath it."""
+        told = ("description", "comment")
+        news = {name: given[name] for name in told if given.get(name) and given[name] != lead.get(name)}
         if news and lead["state"] in ("lead", "opportunity"):
-            await self._rpc(f"{_OPPORTUNITY}.write", [lead["id"]], news, company=company)
+            if (lead.get("write_uid") or lead.get("create_uid")) == self._user:
+                seen = {f"sale.opportunity,{lead['id']}": lead["_timestamp"]}  # who writes meanwhile is not overwritten
+                await self._rpc(f"{_OPPORTUNITY}.write", [lead["id"]], news, company=company, _timestamp=seen)
+            else:
+                text = "\n".join(str(value) for value in news.values())
+                await self._note(lead, text, f"{key}/news/{_digest(text)}", company)
         party = lead.get("party")
         ways = _ways(given)
         if party and ways:
@@ -282,14 +298,16 @@ class Tryton:
         given = (f"{model}.search_read", domain, 0, 50, [["id", "ASC"]], fields)
         try:
             found = await self._rpc(*given, company=company)
-        except Refusal:  # what Tryton had found was gone when it read it: another caller's second record
+        except Gone:  # another caller's second record, which that one has removed meanwhile
             found = await self._rpc(*given, company=company)
         if not isinstance(found, list):
             raise ConnectorFault("schema", "Tryton answered a search with what is no list.")
         return [one for one in found if isinstance(one, dict)]
 
-    async def _rpc(self, method: str, *parameters: Any, company: int = 0) -> Any:
-        context = {"company": company} if company else {}
+    async def _rpc(self, method: str, *parameters: Any, company: int = 0, **context: Any) -> Any:
+        context["language"] = "en"  # of what it says to us
+        if company:
+            context["company"] = company
         session = self._session or await self._new_session("")
         status, answer = await self._post(method, [*parameters, context], session)
         if status == 401:  # sessions end, and with the server's memory all of them
@@ -308,6 +326,7 @@ class Tryton:
             status, answer = await self._post("common.db.login", [user, {"password": settings.get("password", "")}], "")
             if status in (401, 403) or not isinstance(answer, list) or len(answer) < 2:
                 raise ConnectorFault("credentials", "Tryton refuses our user or password. Set new ones.")
+            self._user = int(answer[0])
             text = f"{user}:{answer[0]}:{answer[1]}"
             self._session = "Session " + base64.b64encode(text.encode()).decode()
             return self._session
@@ -344,7 +363,8 @@ def _fault(error: Any, method: str) -> ConnectorFault:
     called = method.removeprefix("model.")
     match kind:
         case "UserError" | "UserWarning":
-            return Refusal("refused", f"Tryton says no to {called}: {said[:200]}")
+            kind_of = Gone if _GONE.search(said) else Refusal
+            return kind_of("refused", f"Tryton says no to {called}: {said[:200]}")
         case "ConcurrencyException":
             return ConnectorFault("down", f"Somebody changed the same record during {called}. Try again.")
         case "LoginException":

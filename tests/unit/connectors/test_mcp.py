@@ -128,3 +128,30 @@ def test_a_mistake_is_told_when_the_folder_is_checked(more: dict[str, Any], prob
         Mcp.describe({"tools": "t.json", **more}, {"tools": accepted})
     with pytest.raises(BadParameter, match="no list of tools"):
         Mcp.describe({"tools": "t.json"}, {"tools": "{}"})
+
+
+def test_the_library_is_not_imported_on_the_event_loop() -> None:
+    """Half a second, in which nobody else would be served."""
+    script = """
+import asyncio, sys, threading
+from waterline.connectors.base import ConnectorFault
+from waterline.connectors.mcp import _session
+assert "mcp" not in sys.modules
+class Note:
+    where = {}
+    def find_spec(self, name, path=None, target=None):
+        self.where.setdefault(name, threading.current_thread())
+sys.meta_path.insert(0, Note())
+async def main():
+    try:
+        async with _session("http://127.0.0.1:9/mcp", "", 5.0):
+            pass
+    except ConnectorFault as fault:
+        print(fault.kind)
+asyncio.run(main())
+late = [name for name in ("mcp", "mcp.client.streamable_http", "httpx2", "pydantic")
+        if Note.where[name] is threading.main_thread()]
+print(late)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout.split("\n")[:2] == ["down", "[]"], done.stdout + done.stderr

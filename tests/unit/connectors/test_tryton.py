@@ -27,6 +27,7 @@ class Crm:
         self.key = f"lead/{uuid4().hex}"
         self.phone = f"+3519{random.choice('1236')}{random.randrange(10**7):07d}"
         self.ready = self.again()
+        self.written = False
 
     def again(self, **settings: str) -> Ready:
         config = Config("crm", {**self.settings, **settings})
@@ -43,6 +44,28 @@ class Crm:
         """What is really in the database."""
         reference = connector._reference(key or self.key)
         return self.server.sql("SELECT id, state, party FROM sale_opportunity WHERE reference = ?", reference)
+
+    def stored(self) -> list[tuple[Any, ...]]:
+        reference = connector._reference(self.key)
+        return self.server.sql("SELECT description, comment FROM sale_opportunity WHERE reference = ?", reference)
+
+    def notes(self) -> list[str]:
+        """Without the mark in their last line."""
+        ((number, _, _),) = self.leads()
+        found = self.server.sql("SELECT message FROM ir_note WHERE resource = ?", f"sale.opportunity,{number}")
+        return sorted(str(text).rpartition("\n")[0] for (text,) in found)
+
+    async def person_writes(self, **values: str) -> None:
+        """As another user of Tryton."""
+        self.written = True
+        ((number, _, _),) = self.leads()
+        person = connector.Tryton(Config("crm", {**self.settings, "user": "admin"}))
+        ((company,),) = self.server.sql("SELECT company FROM sale_opportunity WHERE id = ?", str(number))
+        await person._rpc("model.res.user.get_preferences", True)
+        mine = {"companies": [["add", [company]]], "company": company}
+        await person._rpc("model.res.user.write", [person._user], mine)
+        await person._rpc("model.sale.opportunity.write", [number], values, company=int(str(company)))
+        await person.close()
 
     def parties(self, phone: str = "") -> set[Any]:
         value = phone or self.phone
@@ -70,12 +93,57 @@ async def test_a_lead_is_made_with_its_person_and_a_repeat_makes_nothing(crm: Cr
     assert (await crm.do("find", lead="nobody")) == {"found": False}
 
 
-async def test_what_is_learned_later_is_added_and_what_people_wrote_stays(crm: Crm) -> None:
+async def test_what_is_learned_later_is_added(crm: Crm) -> None:
     await crm.lead(description="Grade 3")
-    await crm.lead(email=f"{uuid4().hex}@example.org", description="Grade 4", comment="two children")
+    await crm.lead(email=f"{uuid4().hex}@example.org", description="Grade 3", comment="two children")
     found = await crm.do("find", lead=crm.key)
-    assert found["description"] == "Grade 3"
     assert found["email"].endswith("@example.org")
+    assert crm.stored() == [("Grade 3", "two children")]
+
+
+async def test_a_child_s_age_that_is_corrected_later_is_corrected_in_the_lead(crm: Crm) -> None:
+    """Each correction is the same act, however often it is asked for."""
+    await crm.lead(description="Child of 6, Grade 1")
+    for description in ("Child of 7, Grade 2", "Child of 8, Grade 3"):
+        for _ in range(2):
+            again = await crm.lead(description=description, ready=crm.again())
+            assert again["again"]
+        assert [one for one, _ in crm.stored()] == [description]
+    assert crm.notes() == []
+
+
+async def test_from_when_somebody_else_wrote_in_a_lead_a_correction_is_a_note_beneath(crm: Crm) -> None:
+    await crm.lead(description="Grade 3")
+    await crm.person_writes(description="Grade 3, brother in 5B")
+    for _ in range(2):
+        await crm.lead(description="Grade 4", comment="two children")
+        await crm.lead(description="Grade 4", comment="two children", ready=crm.again())
+    assert crm.stored() == [("Grade 3, brother in 5B", None)]
+    assert crm.notes() == ["Grade 4\ntwo children"]
+
+
+async def test_what_somebody_writes_in_the_same_moment_is_not_overwritten(
+    crm: Crm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await crm.lead(description="Grade 3")
+    ours = connector.Tryton(Config("crm", crm.settings))
+    looked = ours._leads
+
+    async def then_a_person_writes(lead: str, company: int) -> list[dict[str, Any]]:
+        found = await looked(lead, company)
+        if not crm.written:
+            await crm.person_writes(description="Grade 3, brother in 5B")
+        return found
+
+    monkeypatch.setattr(ours, "_leads", then_a_person_writes)
+    given = {"name": "Ana Sousa", "phone": crm.phone, "description": "Grade 4"}
+    with pytest.raises(ConnectorFault) as told:
+        await ours.call("upsert_lead", given, crm.key, Scope("lisbon"))
+    assert told.value.kind == "down"  # so it is tried again, and sees it
+    await ours.call("upsert_lead", given, crm.key, Scope("lisbon"))
+    await ours.close()
+    assert crm.stored() == [("Grade 3, brother in 5B", None)]
+    assert crm.notes() == ["Grade 4"]
 
 
 async def test_a_person_who_comes_back_is_the_same_person(crm: Crm) -> None:
