@@ -185,6 +185,13 @@ def test_a_weighted_release_takes_its_share_and_sessions_stick(prompted):
         assert again.headers["x-waterline-release"] == release
 
 
+def test_traces_of_a_release_are_found_by_its_first_digits_as_everywhere(prompted):
+    new = second_of(prompted)
+    prompted.move("promote", new)
+    trace = prompted.chat().trace
+    assert [r["id"] for r in prompted.server.traces(app=prompted.name, release=new[:12])] == [trace]
+
+
 def test_rollback_takes_effect_on_the_next_request(prompted):
     new = second_of(prompted)
     prompted.move("promote", new)

@@ -25,7 +25,7 @@ Limit = Annotated[int, typer.Option("--limit", min=1, max=1000)]
 def list_(
     name: App = "",
     outcome: Annotated[str, typer.Option(help="answered, refused, failed, cancelled, interrupted")] = "",
-    release: Annotated[str, typer.Option()] = "",
+    release: Annotated[str, typer.Option(help="Its id, or the first digits.")] = "",
     session: Annotated[str, typer.Option()] = "",
     last: Annotated[str, typer.Option("--since", help="As 24h.")] = "",
     limit: Limit = 20,
@@ -65,7 +65,8 @@ def show(trace: str, json: Json = False, data: Data = None) -> None:
     out.print(f"release {short(row['release'])}  route {row['route']}  model {row['model']}", markup=False)
     for event in found["events"]:
         rest = {k: v for k, v in event.items() if k not in ("type", "offset_us")}
-        out.print(f"{event['offset_us'] / 1000:>10.1f} ms  {event['type']:<10} {rest}", markup=False)
+        line = f"{event['offset_us'] / 1000:>10.1f} ms  {event['type']:<10} {in_words(rest)}"
+        out.print(line, markup=False, soft_wrap=True, highlight=False)
     for name in ("request", "answer"):
         if found.get(name):
             out.print(f"--- {name}", markup=False)
@@ -115,6 +116,22 @@ def replay(
     raise SystemExit(3 if found["not_replayable"] else 0 if found["same"] else 1)
 
 
+def in_words(values: dict[str, Any]) -> str:
+    """What an event holds, on one line; what is empty or none is left out, what has no price is not."""
+    told = []
+    for name, value in values.items():
+        word = name.removesuffix("_nano_usd").removesuffix("_us").replace("_", " ")
+        if name.endswith("_nano_usd"):
+            told.append(f"{word} unpriced" if value is None else f"{word} {usd(value, 6)} USD")
+        elif isinstance(value, dict):
+            told.append(f"{word} ({in_words(value)})")
+        elif value is True:
+            told.append(word)
+        elif value:
+            told.append(f"{word} {ms(value)}" if name.endswith("_us") else f"{word} {value}")
+    return ", ".join(told)
+
+
 def said(body: str) -> str:
     """A streamed answer as the text that it makes; any other body as it is (--json has the bytes)."""
     if not body.startswith("data: "):
@@ -131,7 +148,7 @@ def _print(rows: list[dict[str, Any]], json: bool) -> None:
     if json:
         print_json(rows)
         return
-    table = Table("trace", "when", "app", "release", "route", "outcome", "time", "tokens", "USD")
+    table = Table("trace", "when", "app", "release", "route", "outcome", "time", "tokens in+out", "USD")
     for r in rows:
         tokens = f"{r['tokens_in']}+{r['tokens_out']}"
         state = f"{r['outcome']} {r['code']}".strip()

@@ -2,6 +2,8 @@
 
 from collections.abc import Awaitable, Callable
 
+from msgspec.structs import replace
+
 from waterline.access.roles import Action, Principal, allowed, require
 from waterline.control import replaying, responses
 from waterline.control.named import parsed, resolved
@@ -14,6 +16,8 @@ from waterline.gateway.upstreams import Upstreams
 from waterline.providers.base import Provider
 from waterline.store import traces, verdicts
 from waterline.store.db import Store, Tx
+
+WHOLE_ID = 64  # hex digits; fewer are the first of a release's
 
 
 class TraceDesk:
@@ -40,6 +44,9 @@ class TraceDesk:
             raise Refused(f"{error}.", 400) from None
 
         def read(tx: Tx) -> TracePage:
+            nonlocal where
+            if where.release and len(where.release) < WHOLE_ID:
+                where = replace(where, release=resolved(tx, where.release).id)
             page = traces.page(tx, where, before=cursor, limit=limit)
             total = traces.count(tx, where) if count else None
             return TracePage([RowView.of(r) for r in page.rows], str(page.next) if page.next else "", total)
