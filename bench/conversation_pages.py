@@ -1,5 +1,6 @@
 """How long the console's pages of conversations take with many of them, each a full one: messages, turns, effects,
-model calls, fees of the channel, stages, people who were asked for.
+model calls, fees of the channel, stages, people who were asked for. CPU: what it costs of one core, whatever else the
+machine does.
 
     python bench/conversation_pages.py [--conversations 100000] [--branches 300] [--keep FOLDER]
 
@@ -46,7 +47,8 @@ def fill(tx: Tx, n: int, branches: int, now_us: int) -> None:
         tx._connection.execute(statement, given)  # a bench may: nothing in the product writes like this
 
 
-async def measure(store: Store, now_us: int) -> dict[str, float]:
+async def measure(store: Store, now_us: int) -> dict[str, tuple[float, float]]:
+    """Seconds of wall time and of CPU, the median of each."""
     desk = ConversationDesk(store, lambda: now_us, lambda conversation: None)
     page = await desk.page(ADMIN, Filter())
     some = page.rows[25].id
@@ -67,14 +69,15 @@ async def measure(store: Store, now_us: int) -> dict[str, float]:
         "bookings that failed": lambda: desk.acts(ADMIN, None, None, "failed"),
         "bookings of a branch": lambda: desk.acts(ADMIN, None, "b007", None),
     }
-    took: dict[str, float] = {}
+    took: dict[str, tuple[float, float]] = {}
     for name, ask in asked.items():
-        times = []
+        times, cpu = [], []
         for _ in range(TIMES):
-            began = time.perf_counter()
+            began, busy = time.perf_counter(), time.process_time()
             await ask()
             times.append(time.perf_counter() - began)
-        took[name] = statistics.median(times)
+            cpu.append(time.process_time() - busy)
+        took[name] = (statistics.median(times), statistics.median(cpu))
     return took
 
 
@@ -93,8 +96,8 @@ def main() -> None:
         if not store.read_sync(lambda tx: conversations.page(tx, Filter(), limit=1)[0]):
             store.write_sync(lambda tx: fill(tx, given.conversations, given.branches, now_us))
         print(f"{given.conversations:,} conversations made in {time.perf_counter() - began:.0f} s")
-        for name, seconds in asyncio.run(measure(store, now_us)).items():
-            print(f"{name:40} {seconds * 1000:8.1f} ms")
+        for name, (seconds, cpu) in asyncio.run(measure(store, now_us)).items():
+            print(f"{name:40} {seconds * 1000:8.1f} ms  CPU {cpu * 1000:6.1f} ms")
         store.close()
 
 
