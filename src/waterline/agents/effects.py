@@ -16,8 +16,8 @@ from waterline.agents.places import Place, Places
 from waterline.agents.tools import Systems, scope_of
 from waterline.connectors.base import PERMANENT, ConnectorFault
 from waterline.connectors.fair import Fair
-from waterline.core.conversation import Effect, Handoff, Outbound, Outcome
-from waterline.store import conversations, effects
+from waterline.core.conversation import Alias, Effect, Handoff, Outbound, Outcome
+from waterline.store import conversations, effects, identities
 from waterline.store.conversations import Conversation
 from waterline.store.db import Store, StoreUnavailable, Tx
 from waterline.store.effects import REPLY, EffectRow
@@ -283,7 +283,8 @@ class Performer:
                 return False
             if handoff is not None:
                 asked(tx, *handoff, now)
-            if quiet and outcome.state == "done":
+            if quiet and outcome.state == "done":  # the agent does not hear of it
+                _note_record(tx, row, outcome, now)
                 return False
             put_outcome(tx, row, outcome, now)
             return True
@@ -299,6 +300,14 @@ def _told_late(tx: Tx, row: EffectRow, now_us: int) -> bool:
         return False
     put_outcome(tx, row, Outcome(row.name, "late"), now_us)
     return True
+
+
+def _note_record(tx: Tx, row: EffectRow, outcome: Outcome, now_us: int) -> None:
+    """The number of a record in a connected system is a name of the person, which joins them with nobody."""
+    record = str(outcome.result.get("number") or outcome.result.get("id") or "")
+    of = conversations.get(tx, row.conversation) if record else None
+    if of is not None:
+        identities.claim(tx, row.app, of.identity, Alias("crm", record), now_us)
 
 
 def _leave(tx: Tx, row: EffectRow, now_us: int) -> bool:

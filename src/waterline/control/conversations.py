@@ -381,9 +381,10 @@ def _rank(ordered: list[int], share: float) -> int:
 
 
 def _funnel(rows: list[FunnelRow], figures: dict[str, dict[str, int]], since: int, until: int) -> FunnelView:
-    branches = [
-        _branch(name, [r for r in rows if r.branch == name], [numbers]) for name, numbers in sorted(figures.items())
-    ]
+    of: dict[str, list[FunnelRow]] = {}
+    for row in rows:
+        of.setdefault(row.branch, []).append(row)
+    branches = [_branch(name, of.get(name, []), [numbers]) for name, numbers in sorted(figures.items())]
     return FunnelView(since, until, _branch("", rows, list(figures.values())), branches)
 
 

@@ -10,9 +10,9 @@ from world import World, said, text
 from waterline.agents.agent import TurnInput
 from waterline.agents.effects import NotSent
 from waterline.connectors.base import ConnectorFault
-from waterline.core.conversation import Effect, Outbound, Status, Turn
+from waterline.core.conversation import Alias, Effect, Outbound, Status, Turn
 from waterline.core.conversing import Conversing
-from waterline.store import effects, handoffs
+from waterline.store import conversations, effects, handoffs, identities
 
 QUICK = Conversing(quiet_s=0.05, longest_quiet_s=0.3, late_s=0.3, give_up_s=3600)
 
@@ -285,3 +285,22 @@ async def test_a_message_that_did_not_arrive_brings_a_person_once(make_world: Ca
         await world.desk.statuses([failed])
     [row] = world.store.read_sync(lambda tx: handoffs.queue(tx, None, None))
     assert "131026" in row.summary
+
+
+async def test_the_number_of_a_lead_is_a_name_of_its_person_and_joins_nobody(make_world: Callable[..., World]) -> None:
+    """Also where the agent does not hear of the act: two people whose lead is one stay two, and both are found by it."""
+
+    def note_lead(given: TurnInput) -> Turn:
+        lead = Effect("lead", connector="crm", operation="upsert_lead", arguments={"number": "L7"}, quiet=True)
+        return Turn(b"", (Effect("reply", Outbound("noted")), lead))
+
+    world = make_world(note_lead)
+    for sender in ("351911", "351912"):
+        await world.desk.inbound([text("hello", message_id=f"m{sender}", sender=sender)])
+    await world.until(lambda: len(world.phone.sent) == 2 and len(world.system.calls) == 2)
+    await world.idle()
+    found = world.store.read_sync(lambda tx: identities.anybody(tx, "school", Alias("crm", "L7")))
+    rows, _ = world.store.read_sync(lambda tx: conversations.page(tx, conversations.Filter()))
+    assert len({row.identity for row in rows}) == 2
+    assert sorted(found) == sorted(row.identity for row in rows)
+    assert world.store.read_sync(lambda tx: identities.find(tx, "school", Alias("crm", "L7"))) is None

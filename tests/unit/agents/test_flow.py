@@ -2,14 +2,17 @@
 
 import msgspec
 import pytest
+from double_systems import DoubleSystems, no_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from school import BRANCH, NOW, School
+from school import BRANCH, NOW, School, release
 
+from waterline.agents.flow import FlowAgent
 from waterline.agents.memory import heard_and_said, keep_open, summary
 from waterline.agents.state import State, read_state, write_state
 from waterline.connectors.base import ConnectorFault
 from waterline.core.conversation import Alias, Outcome
+from waterline.evals.talks import Talking
 
 TO_CONFIRM = ("hi, my daughter is 5", "yes", "tuesday at 9:30", "Ana Souza", "912 345 678")
 
@@ -172,6 +175,20 @@ async def test_what_the_handbook_does_not_say_is_not_answered() -> None:
     said = await school.says("who is the headteacher?")
     assert "not in my handbook" in said
     assert school.state.memory.open == ["who is the headteacher?"]
+
+
+async def test_each_branch_answers_from_its_own_handbook_with_its_own_prices() -> None:
+    flow = next(iter(release().flows.values()))
+    texts = {
+        "north.en": "## Fees\n<!-- also: monthly, cost -->\nThe monthly fee is 410 EUR.\n",
+        "south.en": "## Fees\n<!-- also: monthly, cost -->\nThe monthly fee is 620 EUR.\n",
+    }
+    for name, own, others in (("north", "410", "620"), ("south", "620", "410")):
+        branch = msgspec.structs.replace(BRANCH, id=name, handbook=name, facts={**BRANCH.facts, "street": f"{name} 1"})
+        talk = Talking(FlowAgent(flow, texts), branch, no_model, DoubleSystems(NOW), int(NOW.timestamp() * 1e6))
+        said = (await talk.send("how much is the monthly fee?")).text
+        assert own in said
+        assert others not in said
 
 
 async def test_a_model_s_answer_that_is_not_in_the_passages_is_not_sent() -> None:
