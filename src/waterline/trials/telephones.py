@@ -48,6 +48,7 @@ class Telephones:
         self.address = ""
         self.heard: dict[str, list[Heard]] = defaultdict(list)  # by telephone
         self.sent: dict[str, int] = defaultdict(int)  # by our number
+        self.late_s = 0.0  # the longest that this process did not get to look
         self._folder = folder
         self._script = {
             "token": TOKEN, "app_secret": SECRET, "limit": 0, "seed": seed, "phones": [], "templates": [],
@@ -128,7 +129,9 @@ class Telephones:
                 self.heard[heard.to].append(heard)
                 self.sent[heard.number] += 1
                 self._news[heard.to].set()
+            asleep = time.monotonic()
             await asyncio.sleep(LOOK_EVERY_S)
+            self.late_s = max(self.late_s, time.monotonic() - asleep - LOOK_EVERY_S)
 
     async def _ask(self, method: str, path: str, told: dict[str, Any] | None = None) -> Any:
         assert self._pool is not None

@@ -177,6 +177,15 @@ async def test_what_the_handbook_does_not_say_is_not_answered() -> None:
     assert school.state.memory.open == ["who is the headteacher?"]
 
 
+async def test_each_branch_begins_in_its_own_first_language_and_goes_on_in_the_user_s() -> None:
+    flow = next(iter(release().flows.values()))
+    for languages, hello in ((("pt",), "Olá!"), (("es", "en"), "¡Hola!")):
+        branch = msgspec.structs.replace(BRANCH, languages=languages)
+        talk = Talking(FlowAgent(flow, {}), branch, no_model, DoubleSystems(NOW), int(NOW.timestamp() * 1e6))
+        assert (await talk.send("ok")).text.startswith(hello)
+        assert "How old is your child?" in (await talk.send("sorry, I do not speak that language, english please")).text
+
+
 async def test_each_branch_answers_from_its_own_handbook_with_its_own_prices() -> None:
     flow = next(iter(release().flows.values()))
     texts = {

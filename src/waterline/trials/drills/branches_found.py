@@ -30,6 +30,7 @@ class Tried(Struct):
     spent: dict[str, int] = field(default_factory=dict)
     ran_out: set[str] = field(default_factory=set)  # branches whose budget was used up
     seconds: float = 0.0
+    late_s: float = 0.0  # how long the drill itself waited for its turn on this machine, at most
 
     @property
     def branches(self) -> list[str]:
@@ -115,6 +116,8 @@ def facts(tried: Tried) -> list[Fact]:
         Fact("Worst other branch", f"{worst}: p95 {_ms(tried.p95_ms(worst))}", "simulated"),
         Fact("The hostile branch", f"{tried.flood:,} messages in {tried.seconds:.0f} s, "
              f"{tried.flood_answers:,} answers; {tried.hung} calls of connected systems hung", "simulated"),
+        Fact("This machine", f"the drill itself was late by {1000 * tried.late_s:,.0f} ms at most; what else runs here "
+             "makes the branches late too"),
         Fact("Limits", "the app's were lifted for this drill, all but max_concurrency"
              + (f"; each branch had {usd(tried.budget, 6)} USD a day" if tried.budget is not None else "")),
     ]  # fmt: skip
