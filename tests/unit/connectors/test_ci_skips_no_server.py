@@ -10,7 +10,7 @@ import pytest
 
 TESTS = Path(__file__).parents[2]
 CI = (TESTS.parent / ".ci/run").read_text("utf-8")
-PLUGINS = ("-p", "realservers.ci", "-p", "no:cacheprovider", "-p", "no:schemathesis")  # the last costs two seconds
+PLUGINS = ("-p", "realservers.ci", "-p", "no:cacheprovider")
 SERVERS = {"mariadb-server", "postgresql", "slapd", "ldap-utils", "dovecot-imapd"}
 SKIPS = """
 import pytest
@@ -24,7 +24,7 @@ def test_other(): pytest.skip("not on this platform")
 def ran(folder: Path, ci: str) -> str:
     (folder / "test_skips.py").write_text(SKIPS)
     command = [sys.executable, "-m", "pytest", *PLUGINS, "-q", "test_skips.py"]
-    environment = {**os.environ, "PYTHONPATH": str(TESTS), "CI": ci}
+    environment = {**os.environ, "PYTHONPATH": str(TESTS), "CI": ci, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True).stdout
 
 
