@@ -19,7 +19,7 @@ from msgspec import Struct
 
 from waterline.providers import simulated_answers as answers
 from waterline.providers import simulated_gemini as gemini
-from waterline.providers import simulated_messages
+from waterline.providers import simulated_messages, simulated_openai
 from waterline.providers.simulated_answers import Ask, Bill, Message, Said
 from waterline.providers.simulated_connection import Left
 from waterline.providers.simulated_play import Call, Dialect, Play, Send, TargetStats
@@ -74,7 +74,7 @@ class SimulatedApp:
         found = _place(path)
         if found is None:
             message = f"Unknown path {path}. Known: [/target]/v1/chat/completions, messages, embeddings, models."
-            await reply(send, 404, answers.openai_error(404, message))
+            await reply(send, 404, simulated_openai.error(404, message))
             return
         prefix, suffix = found
         name = prefix or "default"

@@ -6,7 +6,8 @@ from typing import Any
 
 import msgspec
 
-from waterline.providers.simulated_answers import Bill, Call, Events, Head, Message, Said, cut, encode, json_string
+from waterline.providers.simulated_answers import Bill, Call, Events, Head, Message, Said, cut, encode
+from waterline.providers.simulated_openai import json_string
 from waterline.providers.simulated_script import Target
 
 _FINISH = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use", "content_filter": "refusal"}

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from waterline.providers import simulated_answers as answers
 from waterline.providers import simulated_gemini as gemini
-from waterline.providers import simulated_messages
+from waterline.providers import simulated_messages, simulated_openai
 from waterline.providers.simulated_connection import Connection, Left
 from waterline.providers.simulated_script import Fault, Target
 
@@ -190,5 +190,5 @@ class Call(Struct):
             case "gemini":
                 body, retry_after_s = gemini.error(status, message, retry_after_s), None
             case "openai":
-                body = answers.openai_error(status, message, code)
+                body = simulated_openai.error(status, message, code)
         await self.whole(status, body, retry_after_s=retry_after_s)

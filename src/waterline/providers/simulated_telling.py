@@ -10,7 +10,7 @@ from msgspec import structs
 
 from waterline.providers import simulated_answers as answers
 from waterline.providers import simulated_gemini as gemini
-from waterline.providers import simulated_messages
+from waterline.providers import simulated_messages, simulated_openai
 from waterline.providers.simulated_answers import Ask, Bill, Events, Head, Message, Said
 from waterline.providers.simulated_play import Call, Dialect
 from waterline.providers.simulated_script import Fault
@@ -116,7 +116,7 @@ async def answer(call: Call, ask: Ask, said: list[Said], bill: Bill) -> None:
             case "gemini":
                 events = gemini.events(head, said, usage, thinks=call.thinks)
             case "openai":
-                events = answers.openai_events(head, ask, said, usage)
+                events = simulated_openai.events(head, ask, said, usage)
         await _stream(call, events)
         return
     pieces = sum(len(one.pieces) for one in said)
@@ -130,7 +130,7 @@ async def answer(call: Call, ask: Ask, said: list[Said], bill: Bill) -> None:
         case "gemini":
             body = gemini.plain(head, said, usage, thinks=call.thinks)
         case "openai":
-            body = answers.openai_plain(head, ask, said, usage)
+            body = simulated_openai.plain(head, ask, said, usage)
     await _deliver(call, body)
     call.tally.output_tokens += bill.output
 
@@ -222,4 +222,4 @@ def _error_event(dialect: Dialect) -> bytes:
         case "gemini":
             return b"data: " + gemini.error(503)
         case "openai":
-            return b"data: " + answers.openai_error(500)
+            return b"data: " + simulated_openai.error(500)

@@ -13,18 +13,10 @@ from waterline.core.errors import ProviderUnavailable, RequestError, request_err
 from waterline.providers.anthropic import Anthropic
 from waterline.providers.base import Provider
 from waterline.providers.openai import OpenAI
-from waterline.providers.simulated_answers import (
-    Ask,
-    Bill,
-    Call,
-    Head,
-    Said,
-    StreamOptions,
-    cut,
-    openai_events,
-    openai_plain,
-)
+from waterline.providers.simulated_answers import Ask, Bill, Call, Head, Said, StreamOptions, cut
 from waterline.providers.simulated_messages import events, plain
+from waterline.providers.simulated_openai import events as openai_events
+from waterline.providers.simulated_openai import plain as openai_plain
 
 HEAD = Head("msg_1", 0, "claude-x")
 BILL = Bill(prompt=100, output=30, cached=40, cache_write=10, reasoning=4)
