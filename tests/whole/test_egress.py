@@ -192,6 +192,16 @@ def test_a_release_may_not_send_another_of_our_secrets_to_its_provider(direct):
         App(direct.server, "thief", {"main": route})
 
 
+@pytest.mark.parametrize(
+    "host",
+    ["169.254.169.254", "[::ffff:169.254.169.254]", "[fe80::1]", "[fd00:ec2::254]", "2852039166", "0xa9fea9fe",
+     "169.254.43518", "metadata.google.internal", "Metadata.Google.Internal."],
+)  # fmt: skip
+def test_a_release_may_not_make_the_server_ask_its_cloud_for_credentials(direct, host):
+    with pytest.raises(AssertionError, match="hands credentials"):
+        App(direct.server, "thief", {"main": Route(provider="openai", model="m", base_url=f"http://{host}/v1")})
+
+
 # --- What goes along ------------------------------------------------------------------------------------------------
 
 

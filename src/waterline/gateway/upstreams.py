@@ -2,6 +2,8 @@
 
 import os
 from collections.abc import Awaitable, Callable, Mapping
+from ipaddress import ip_address
+from socket import inet_aton
 from urllib.parse import quote, urlsplit
 
 from msgspec import Struct
@@ -11,6 +13,8 @@ from waterline.core.request import Kind
 from waterline.gateway.health import Health
 from waterline.providers.base import Provider
 from waterline.providers.upstream import ConnectFailed, Origin, Pool
+
+_METADATA = frozenset(("metadata.google.internal", "metadata.goog", "metadata", "instance-data", "fd00:ec2::254"))
 
 
 class Link(Struct, frozen=True):
@@ -26,6 +30,21 @@ class Link(Struct, frozen=True):
         if stream:
             return self.stream
         return self.chat if kind == "chat" else self.embeddings
+
+
+def hands_out_credentials(host: str) -> bool:
+    """A link-local address, in any way in which the resolver reads one, or a name of a cloud's metadata server."""
+    if host.rstrip(".") in _METADATA:
+        return True
+    try:
+        address = ip_address(host)
+        return (getattr(address, "ipv4_mapped", None) or address).is_link_local
+    except ValueError:
+        pass
+    try:
+        return ip_address(inet_aton(host)).is_link_local  # 2852039166, 0xa9fea9fe, 169.16689662
+    except OSError:
+        return False
 
 
 class Upstream:
@@ -123,8 +142,11 @@ class Upstreams:
             raise ValueError(
                 f'api_key_env = "{route.api_key_env}" is no provider\'s secret; its name ends in _API_KEY or _API_TOKEN'
             )
-        if route.base_url:
-            Origin.from_url(route.base_url)
+        if route.base_url and hands_out_credentials(Origin.from_url(route.base_url).host):
+            raise ValueError(
+                f'base_url = "{route.base_url}" is where a cloud hands credentials to whoever asks; name the host of a '
+                "provider"
+            )
 
     def of(self, name: str, route: Route) -> Upstream:
         provider = self._providers[route.provider]
