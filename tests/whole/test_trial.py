@@ -258,6 +258,29 @@ def test_the_command_writes_both_files_and_exits_as_the_load_line_says(tmp_path:
     assert "COULD NOT RUN" in (tmp_path / "out" / "load-line.html").read_text()
 
 
+def test_what_could_not_begin_exits_3_for_1_would_say_that_a_drill_failed(tmp_path: Path) -> None:
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app" / "app.toml").write_text("nam = 1")
+    for target in (tmp_path / "app", tmp_path / "nothing"):
+        done = command([str(target), "--data", str(tmp_path / "none")], 60)
+        assert done.returncode == 3, done.stderr
+
+
+def test_a_server_that_cannot_be_told_does_not_change_the_answer(tmp_path: Path) -> None:
+    tiny(tmp_path / "app")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "server.json").write_text('{"url": "http://127.0.0.1:9"}')
+    (tmp_path / "data" / "operator.key").write_text("wl-x")
+    done = command(
+        [str(tmp_path / "app"), "--short", "--drill", "leak", "--out", str(tmp_path / "out"), "--data",
+         str(tmp_path / "data")], 60,
+    )  # fmt: skip
+    document = json.loads((tmp_path / "out" / "load-line.json").read_text())
+    assert done.returncode == document["exit_status"] == 3
+    assert "not recorded" in done.stderr
+    assert "load line:" in done.stdout
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_the_shipped_example_ends_as_the_readme_says(tmp_path: Path) -> None:

@@ -1,10 +1,14 @@
-"""Options for build servers, shared by `waterline trial` and `waterline eval`."""
+"""What build servers give and read, shared by `waterline trial` and `waterline eval`: options and exit statuses."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from waterline.cli.client import err
 
 JUnit = Annotated[Path | None, typer.Option("--junit", help="Write JUnit XML here.")]
 Sarif = Annotated[Path | None, typer.Option("--sarif", help="Write JSON shaped like SARIF here.")]
@@ -27,3 +31,21 @@ def write_reports(
 def _write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def could_not_run() -> Iterator[None]:
+    """Where exit status 1 is a verdict, what keeps it from being reached (a mistake in the folder, no server) is 3."""
+    try:
+        yield
+    except SystemExit as ended:
+        raise SystemExit(3 if ended.code == 1 else ended.code) from None
+
+
+@contextmanager
+def recorded(what: str) -> Iterator[None]:
+    """A server that cannot be told of a verdict does not change it."""
+    try:
+        yield
+    except SystemExit:
+        err.print(f"The {what} is not recorded there; what it says stands, and is in the files.", markup=False)

@@ -14,7 +14,7 @@ from rich.table import Table
 from waterline.cli.building import built_or_die
 from waterline.cli.case_leaks import warn_of_prompts
 from waterline.cli.cases import load_set
-from waterline.cli.ci import JUnit, Markdown, Sarif, write_reports
+from waterline.cli.ci import JUnit, Markdown, Sarif, could_not_run, recorded, write_reports
 from waterline.cli.client import SERVER_FILE, Server, data_folder, die, err, out, print_json
 from waterline.core.case import SPLITS
 from waterline.core.errors import WaterlineError
@@ -60,41 +60,42 @@ def evaluate(
     if split not in SPLITS:
         die(f'--split is tuning or held_out, not "{split}".', 3)
     stored = bool(cases) and not Path(cases).exists() and SET.match(cases) is not None
-    server = Server.find(data) if against or stored or not here.is_dir() else None
-    app, manifest, spec = _subject(here, target, release, server)
-    other = _stored(server, app, against)[0] if server is not None and against else None
-    try:
-        folder = Path(cases) if cases else here / "cases" if here.is_dir() else None
-        if stored and server is not None:
-            asked, told = load_set(server, app, cases, split)
-        elif folder is not None:
-            asked, told = tuple(c for c in load_cases(folder) if split in ("", c.split)), split
-        else:
-            die("Name the cases: --cases FILE, or --cases SET (waterline cases list shows the server's sets).", 3)
-        quality = spec.objectives.quality
-        work = Work(
-            manifest=manifest, spec=spec, cases=asked, cases_from=told, against=other, repeats=repeats,
-            at_once=at_once, margin=margin if margin is not None else quality.regression_max,
-            score_min=quality.score_min, seed=spec.trial.seed, scorers=here / "scorers" if here.is_dir() else None,
-            redirect=os.environ.get("WATERLINE_REDIRECT_PROVIDERS", ""),
-            standings=_standings(app, spec, server, data),
-        )  # fmt: skip
-        warn_of_prompts(work.cases, [manifest] if other is None else [manifest, other])
-        if plan_only:
-            _foresee(work.plan(), json)
-            return
-        done = asyncio.run(run(work, folder_out, teller(json)))
-    except WaterlineError as error:
-        die(str(error), 3)
-    except BaseExceptionGroup as group:
-        first = _first(group)
-        if isinstance(first, WaterlineError):
-            die(str(first), 3)
-        raise
+    with could_not_run():
+        server = Server.find(data) if against or stored or not here.is_dir() else None
+        app, manifest, spec = _subject(here, target, release, server)
+        other = _stored(server, app, against)[0] if server is not None and against else None
+        try:
+            folder = Path(cases) if cases else here / "cases" if here.is_dir() else None
+            if stored and server is not None:
+                asked, told = load_set(server, app, cases, split)
+            elif folder is not None:
+                asked, told = tuple(c for c in load_cases(folder) if split in ("", c.split)), split
+            else:
+                die("Name the cases: --cases FILE, or --cases SET (waterline cases list shows the server's sets).", 3)
+            quality = spec.objectives.quality
+            work = Work(
+                manifest=manifest, spec=spec, cases=asked, cases_from=told, against=other, repeats=repeats,
+                at_once=at_once, margin=margin if margin is not None else quality.regression_max,
+                score_min=quality.score_min, seed=spec.trial.seed, scorers=here / "scorers" if here.is_dir() else None,
+                redirect=os.environ.get("WATERLINE_REDIRECT_PROVIDERS", ""),
+                standings=_standings(app, spec, server, data),
+            )  # fmt: skip
+            warn_of_prompts(work.cases, [manifest] if other is None else [manifest, other])
+            if plan_only:
+                _foresee(work.plan(), json)
+                return
+            done = asyncio.run(run(work, folder_out, teller(json)))
+        except WaterlineError as error:
+            die(str(error), 3)
+        except BaseExceptionGroup as group:
+            first = _first(group)
+            if isinstance(first, WaterlineError):
+                die(str(first), 3)
+            raise
     address = ""
     if (data_folder(data) / SERVER_FILE).exists() or server is not None:
-        server = server or Server.find(data)
-        address = _record(server, done, work)
+        with recorded("evaluation"):
+            address = _record(server or Server.find(data), done, work)
     result = done.result
     suite = f"waterline eval {result.plan.app}"
     write_reports(suite, checks_of_result(result), markdown_of_result(result, address), junit, sarif, markdown)

@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from waterline.cli.building import built_or_die
+from waterline.cli.ci import could_not_run
 from waterline.cli.client import die, out, print_json
 from waterline.core.errors import WaterlineError
 from waterline.core.verdict import Outcome
@@ -46,7 +47,8 @@ def robustness(
 
     if not folder.is_dir():
         die(f"{folder} is not an app folder.", 3)
-    built = built_or_die(folder)
+    with could_not_run():
+        built = built_or_die(folder)
     spec = parse_spec(built.spec)
     most = drop_max if drop_max is not None else spec.objectives.quality.robustness_drop_max
     wanted = Look(of.value, tuple(kinds or ()), seed, at_once, os.environ.get("WATERLINE_REDIRECT_PROVIDERS", ""))

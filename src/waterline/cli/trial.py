@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from waterline.cli.building import built_or_die
-from waterline.cli.ci import JUnit, Markdown, Sarif, write_reports
+from waterline.cli.ci import JUnit, Markdown, Sarif, could_not_run, recorded, write_reports
 from waterline.cli.client import SERVER_FILE, Server, data_folder, die, err, out, print_json
 from waterline.core.errors import WaterlineError
 
@@ -31,15 +31,18 @@ def trial(
     from waterline.trials.report import write
     from waterline.trials.runner import Order, run_trial
 
-    order = _from_folder(Path(target), Order) if Path(target).is_dir() else _from_server(target, release, data, Order)
-    try:
-        line = asyncio.run(run_trial(order, drills=tuple(drill or ()), short=short, quiet=json))
-    except WaterlineError as error:
-        die(str(error), 3)
+    with could_not_run():
+        here = Path(target).is_dir()
+        order = _from_folder(Path(target), Order) if here else _from_server(target, release, data, Order)
+        try:
+            line = asyncio.run(run_trial(order, drills=tuple(drill or ()), short=short, quiet=json))
+        except WaterlineError as error:
+            die(str(error), 3)
     paths = write(line, folder_out)
     write_reports(f"waterline trial {line.app}", checks_of_line(line), markdown_of_line(line), junit, sarif, markdown)
     if (data_folder(data) / SERVER_FILE).exists():
-        _record(Server.find(data), line, paths)
+        with recorded("load line"):
+            _record(Server.find(data), line, paths)
     if json:
         print_json({**line.summary(), "html": str(paths.html), "json": str(paths.json)})
     else:

@@ -25,9 +25,10 @@ def verdict(
     )  # fmt: skip
 
 
-def gated(drill: str, name: str, gate: Gate, provider: Behind, unit: str = "share") -> Verdict:
+def gated(drill: str, name: str, gate: Gate, provider: Behind, unit: str = "share", note: str = "") -> Verdict:
+    reason = f"{gate.reason}; {note}" if note else gate.reason
     return verdict(
-        drill, name, gate.outcome, gate.reason, provider=provider, value=gate.estimate, threshold=gate.threshold,
+        drill, name, gate.outcome, reason, provider=provider, value=gate.estimate, threshold=gate.threshold,
         unit=unit, more=gate.more_cases,
     )  # fmt: skip
 

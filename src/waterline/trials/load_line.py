@@ -89,6 +89,7 @@ class Machine(Struct, frozen=True):
     memory_gb: float
     system: str
     load_average: float  # over the last minute, when the trial began
+    others_share: float | None = None  # share of the CPUs that other programs used meanwhile; None: not known
 
 
 class LoadLine(Struct):

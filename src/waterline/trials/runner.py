@@ -25,6 +25,7 @@ from waterline.core.verdict import Outcome, Verdict
 from waterline.evals.cases import load_cases
 from waterline.trials import DRILLS, IMPLEMENTED
 from waterline.trials.asking import RealModel
+from waterline.trials.busy import Busy, crowded
 from waterline.trials.drills import DRILL
 from waterline.trials.instance import Instance
 from waterline.trials.load_line import ANSWERS, LoadLine, Machine, Section, exit_status, objectives_id
@@ -53,7 +54,7 @@ async def run_trial(
 ) -> LoadLine:
     """Raises Refused for an unknown drill, AppFolderError for cases with mistakes; whatever else goes wrong in a drill
     is "could not run" in the load line."""
-    began, load_average = time.monotonic(), os.getloadavg()[0]
+    began, load_average, busy = time.monotonic(), os.getloadavg()[0], Busy()
     spec, release = parse_spec(order.spec), parse_release(order.manifest)
     for name in drills:
         if name not in DRILLS:
@@ -76,7 +77,7 @@ async def run_trial(
             sections = await _run_all(spec, plan(spec, drills), sea, real, short, teller(quiet))
         finally:
             await real.close()
-    status = exit_status(sections)
+    status, others = exit_status(sections), busy.others()
     line = LoadLine(
         app=order.app,
         release=release_id(order.manifest),
@@ -90,11 +91,11 @@ async def run_trial(
         case_set=case_set_id(cases) if cases else "",
         made_at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         seconds=time.monotonic() - began,
-        machine=_machine(load_average),
+        machine=_machine(load_average, others),
         versions={"waterline": __version__, "python": platform.python_version()},
         exit_status=status,
         answer=ANSWERS[status],
-        because=_because(sections, status),
+        because=_because(sections, status) + crowded(status, others),
         sections=sections,
         rows=nine_rows(sections, spec),
         declared=plain(spec),
@@ -262,7 +263,7 @@ def _for_real(spec: AppSpec) -> bytes:
     return encode_spec(msgspec.structs.replace(spec, limits=limits))
 
 
-def _machine(load_average: float) -> Machine:
+def _machine(load_average: float, others: float | None) -> Machine:
     name, memory = platform.processor() or platform.machine(), 0.0
     try:
         for row in Path("/proc/cpuinfo").read_text().splitlines():
@@ -273,4 +274,4 @@ def _machine(load_average: float) -> Machine:
     except (OSError, ValueError):
         pass
     return Machine(os.cpu_count() or 1, name, round(memory, 1), f"{platform.system()} {platform.release()}",
-                   round(load_average, 2))  # fmt: skip
+                   round(load_average, 2), None if others is None else round(others, 3))  # fmt: skip

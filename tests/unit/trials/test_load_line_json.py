@@ -33,7 +33,7 @@ def test_fields_are_never_renamed_or_removed() -> None:
     assert all(set(v) == VERDICT for v in verdicts)
     assert all(set(v["value"]) == ESTIMATE for v in verdicts if v["value"])
     assert all(set(r) == ROW for r in document["rows"])
-    assert set(document["machine"]) == {"cpus", "cpu", "memory_gb", "system", "load_average"}
+    assert set(document["machine"]) == {"cpus", "cpu", "memory_gb", "system", "load_average", "others_share"}
 
 
 def test_the_file_is_strict_json_that_its_digest_covers(tmp_path: Path) -> None:

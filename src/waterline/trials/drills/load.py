@@ -148,7 +148,7 @@ async def run(sea: Sea) -> Section:
 
 def _answered(stage: Stage) -> Verdict:
     judged = gate(len(stage.answered), len(stage.calls), ANSWERED_MIN)
-    return gated(DRILL, f"answered, {stage.name}", judged, "simulated")
+    return gated(DRILL, f"answered, {stage.name}", judged, "simulated", note=_lost(stage, "not answered: "))
 
 
 def _slower(stage: Stage, alone: Stage) -> Verdict:
@@ -241,7 +241,7 @@ def _table(stages: list[Stage]) -> Table:
         shown = [_ms(quantile(first, q)) for q in (0.5, 0.95, 0.99)] + [
             _ms(quantile(whole, q)) for q in (0.5, 0.95, 0.99, 0.999)
         ]
-        lost = ", ".join(f"{n} {code}" for code, n in sorted(stage.codes().items())) or "none"
+        lost = _lost(stage) or "none"
         interval = f"{wide.low:,.0f} to {wide.high:,.0f}" if wide else "too few"
         rows.append([
             stage.name, f"{len(stage.calls):,}", f"{len(stage.calls) / max(0.001, stage.seconds):,.0f}", *shown,
@@ -255,6 +255,12 @@ def _table(stages: list[Stage]) -> Table:
         note="The plain client meets the same provider with the same rate limit; it retries twice, as the official "
         "SDK does.",
     )  # fmt: skip
+
+
+def _lost(stage: Stage, before: str = "") -> str:
+    """How many calls were not answered, by code; "" if all were."""
+    told = ", ".join(f"{n} {code}" for code, n in sorted(stage.codes().items()))
+    return f"{before}{told}" if told else ""
 
 
 def _ms(value: float | None) -> str:
