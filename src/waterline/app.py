@@ -332,7 +332,7 @@ class Waterline:
             rejected=account.rejected,
             waiting=account.waiting,
             lost=account.lost,
-            in_flight=self.server.in_flight if self.server is not None else 0,
+            in_flight=max(0, self.server.in_flight - 1) if self.server is not None else 0,  # not the one that asks
             apps=sorted(self.deps.apps),
             lag_ms=round(self.pressure.lag_s * 1000, 1),
             shedding=list(PRIORITIES[: self.pressure.refuses]),

@@ -162,8 +162,8 @@ def _print_report(found: dict[str, Any]) -> None:
     for total in found["totals"]:
         rows = [r for r in found["rows"] if r["purpose"] == total["purpose"]]
         table = Table(
-            *([] if by == "model" else [by]), "model", "requests", "in", "cached", "written", "out", "reasoning", "USD",
-            "unpriced", "estimated", title=total["purpose"], title_justify="left",
+            *([] if by == "model" else [by]), "model", "requests", "tokens in", "cached", "written", "tokens out",
+            "reasoning", "USD", "unpriced", "estimated", title=total["purpose"], title_justify="left",
         )  # fmt: skip
         for r in rows:
             what = [] if by == "model" else [r["what"][:16]]

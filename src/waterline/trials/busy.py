@@ -27,7 +27,10 @@ def crowded(exit_status: int, others: float | None) -> str:
     """A sentence for an answer that a quiet machine may not have given; else ""."""
     if exit_status not in (1, 3) or others is None or others < CROWDED:
         return ""
-    return f" (Other programs used {100 * others:.0f} % of this machine's CPUs meanwhile: repeat it on a quiet one.)"
+    return (
+        f" (Other programs used {100 * others:.0f} % of this machine's CPUs meanwhile, and what is timed may fail by "
+        "that: repeat it on a quiet one.)"
+    )
 
 
 def _own_s() -> float:
