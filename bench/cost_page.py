@@ -25,6 +25,7 @@ from cost_world import (
     only,
     without,
 )
+from history_page import history_part
 
 from waterline.core.money import NANO, Price
 from waterline.core.savings import History
@@ -203,8 +204,8 @@ it on an app's own cases. Second row, share by share:
 * **Exact cache**: the same bytes were asked under the same release; the answer is one that the model gave.
 {meant(alike)}
 * **History shortened**: of {numbers[1]} numbers that users had said in what notes stand for (dialogues of SGD, declared at 200
-  tokens), {numbers[0]} ({numbers[0] / max(1, numbers[1]):.0%}) still reach the model. What that does to answers was not measured
-  with a model: the cases have no conversation that is long enough.
+  tokens), {numbers[0]} ({numbers[0] / max(1, numbers[1]):.0%}) still reach the model.
+{history_part()}
 * **Prompt-cache shaping** changes no answer.
 """
 

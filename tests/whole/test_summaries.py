@@ -165,9 +165,12 @@ def test_a_real_model_summarises_and_the_promise_is_still_there(tmp_path):
         route = Route(provider="local", model="smollm2-135m", first_token_s=90.0, total_s=180.0, max_tokens=20)
         made = App(server, "real", {"main": route, "small": route})
         made.install(Release(app="real", routes={"main": route, "small": route}, history=POLICY))
-        reply = ask(made)
-        assert reply.status == 200
-        event = shortened(made, reply)
+        for _ in range(6):  # a machine that is busy may need longer than a caller waits for a summary
+            reply = ask(made)
+            assert reply.status == 200
+            event = shortened(made, reply)
+            if "summary" in event:
+                break
         summary = server.trace(event["summary"])
         assert summary["row"]["provider"] == "local"
         assert summary["row"]["outcome"] == "answered"

@@ -37,6 +37,13 @@ _PROMISES = re.compile(
     r"|le (?:confirmo|aviso)|próximo paso)\b",
     re.IGNORECASE,
 )
+# What a user cannot, will not or must have: the sentence that an answer must not forget.
+_WISHES = re.compile(
+    r"\b(?:cannot|can't|don't|do not|does not|doesn't|never|only|prefer|must|need|allerg\w*|at most"
+    r"|não|nunca|só|apenas|somente|prefir\w*|preferimos|precis\w*|alérgic\w*|alergia\w*|no máximo"
+    r"|no (?:puede|pueden|queremos|quiero|quiere|come)|sol[oa]|sólo|prefier\w*|necesit\w*|hasta|como máximo)\b",
+    re.IGNORECASE,
+)
 _FACT = re.compile(r"\d|@|https?://|\b(?:my name is|i am called|me chamo|chamo-me|me llamo|mi nombre)\b", re.IGNORECASE)
 _NAME = re.compile(r"(?<=[\w,;:] )[A-ZÀ-ÖØ-Þ][\w'-]+")
 _decode = msgspec.json.Decoder(list[Raw]).decode
@@ -60,7 +67,11 @@ class Sentence(Struct):
     role: str
     text: str
     message: int  # its number in the conversation
-    rank: int  # 0 is kept first: open question, 1: promise, 2: a user's fact, 3: other fact
+    rank: int  # what is kept first: OPEN, PROMISED, a USERS fact or wish, a question that was perhaps ANSWERED, OTHER
+
+
+OPEN, PROMISED, USERS, ANSWERED, OTHER = range(5)
+_TOLD = (("Still open:", OPEN), ("Promised:", PROMISED), ("Said:", USERS), ("Perhaps still open:", ANSWERED))
 
 
 def shorten(messages: bytes, history: History, summary: str = "") -> bytes:
@@ -114,11 +125,12 @@ def _parted(messages: bytes, history: History) -> _Parted | None:
 
 
 def _cut(read: Sequence[_Message], keep_last: int) -> int:
-    """Where the kept end begins: at a multiple of `keep_last`, or before it, so that no tool call is split."""
+    """Where the kept end begins: at a multiple of `keep_last`, or before it, so that no tool call is split, and no
+    question of a user from its answer."""
     cut = max(0, (len(read) - keep_last) // keep_last * keep_last)
     while cut and read[cut].role in ("tool", "function"):
         cut -= 1
-    return cut
+    return cut - 1 if cut and read[cut].role == "assistant" and read[cut - 1].role == "user" else cut
 
 
 def _note(read: Sequence[_Message], left_out: Sequence[int], history: History, summary: str = "") -> str:
@@ -133,21 +145,22 @@ def _note(read: Sequence[_Message], left_out: Sequence[int], history: History, s
             break
         chosen.add(sentence.text)
     lines = [f"[Earlier in this conversation: {len(left_out)} messages, shortened.]"]
-    for title, ranks in (("Still open:", (0,)), ("Promised:", (1,)), ("Said:", (2, 3))):
+    for title, ranks in (("Still open:", (OPEN, ANSWERED)), ("Promised:", (PROMISED,)), ("Said:", (USERS, OTHER))):
         said = [s for s in sentences if s.text in chosen and s.rank in ranks]
         lines += [title, *(f"- {s.role}: {s.text}" for s in said)] if said else []
     return "\n".join(lines)
 
 
 def _with_summary(summary: str, sentences: Sequence[Sentence], count: int, history: History) -> str:
-    """What a model made of it, then what is open and promised word for word; of each the newest, whatever room."""
+    """What a model made of it, then what is open, what was promised and what users said of themselves, word for word;
+    of each the newest, whatever room."""
     room = history.max_tokens * BYTES_PER_TOKEN // NOTE_SHARE
     lines = [f"[Earlier in this conversation: {count} messages, summarised.]", summary]
-    for title, rank in (("Still open:", 0), ("Promised:", 1)):
+    for title, rank in _TOLD:
         chosen: list[str] = []
         for sentence in (s for s in reversed(sentences) if s.rank == rank):
             room -= len(sentence.text) + 12
-            if room < 0 and chosen:
+            if room < 0 and (chosen or rank == ANSWERED):
                 break
             chosen.append(f"- {sentence.role}: {sentence.text}")
         lines += [title, *reversed(chosen)] if chosen else []
@@ -175,6 +188,7 @@ class _Said(Struct):
 
     texts: list[str] = []
     statements: list[tuple[str, set[str]]] = []
+    promises: bool = False
 
 
 def _said(read: Sequence[_Message], first: int) -> list[_Said]:
@@ -186,19 +200,30 @@ def _said(read: Sequence[_Message], first: int) -> list[_Said]:
             continue
         texts = split(_text(message))
         plain = (t for t in texts if not asks(message.role, t) and not _PROMISES.search(t))
-        made.append(_Said(texts, [(text, _stems(text)) for text in plain]))
+        promises = any(_PROMISES.search(t) for t in texts)
+        made.append(_Said(texts, [(text, _stems(text)) for text in plain], promises))
     return made
 
 
 def _rank(read: Sequence[_Message], said: Sequence[_Said], at: int, text: str) -> int | None:
     role = read[at].role
     if asks(role, text):
-        return 0 if _open(read, said, at, text) else None
+        return _asked(read, said, at, text)
     if role == "assistant" and _PROMISES.search(text):
-        return 1
+        return PROMISED
+    if role == "user" and _WISHES.search(text):
+        return USERS
     if _FACT.search(text) or _NAME.search(text):
-        return 2 if role == "user" else 3
+        return USERS if role == "user" else OTHER
     return None
+
+
+def _asked(read: Sequence[_Message], said: Sequence[_Said], at: int, text: str) -> int | None:
+    """A user's question that the assistant replied to at once, and did not put off, has more likely had its answer."""
+    if not _open(read, said, at, text):
+        return None
+    replied = read[at].role == "user" and at + 1 < len(read) and read[at + 1].role == "assistant"
+    return ANSWERED if replied and said[at + 1].statements and not said[at + 1].promises else OPEN
 
 
 def _open(read: Sequence[_Message], said: Sequence[_Said], at: int, question: str) -> bool:

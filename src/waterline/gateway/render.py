@@ -19,7 +19,7 @@ from waterline.gateway.plain import plain
 from waterline.gateway.prompt_cache import steer
 from waterline.providers.base import Fields, Provider
 
-RENDERER = 1
+RENDERER = 2
 _VARIABLE = re.compile(r"\{\{\s*([A-Za-z_][A-Za-z0-9_]*)\s*\}\}")
 _encode = msgspec.json.Encoder().encode
 _decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode

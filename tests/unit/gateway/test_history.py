@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from waterline.core.savings import History
-from waterline.gateway.history import shorten, split
+from waterline.gateway.history import shorten, split, transcript
+from waterline.gateway.summary import task
 
 SHORT = History(max_tokens=400, keep_last=4)
 CHAT = "Thank you, that is very kind of you and good to know for the whole family."
@@ -172,3 +173,44 @@ def test_whatever_a_model_makes_of_it_the_open_question_and_the_next_step_follow
     (text,) = [m["content"] for m in made if "Earlier in this conversation" in str(m["content"])]
     assert text.index(summary) < text.index("swimming pool?") < text.index("I will send you the price list tomorrow.")
     assert "Still open:" in text
+
+
+def test_a_user_s_question_is_not_parted_from_its_answer() -> None:
+    """A model that summarises what ends in a question answers it."""
+    made = [{"role": "system", "content": "Be brief."}, *conversation()[:-1]]
+    made += [{"role": "user", "content": "When is the library open?"}, {"role": "assistant", "content": "At nine."}]
+    made += [{"role": "user", "content": "And on Saturdays?"}]
+    history = History(max_tokens=400, keep_last=2)
+    assert [m["role"] for m in short(made, history)] == ["system", "user", "assistant", "user"]
+    left_out = transcript(json.dumps(made).encode(), history)
+    assert left_out.endswith("assistant: You are welcome, any time, truly.")
+    assert "library" not in left_out
+
+
+@pytest.mark.parametrize(
+    "wish",
+    ["She cannot eat peanuts, not even traces of it.", "We do not want the school bus.", "Only mornings suit us.",
+     "Ela não pode comer amendoim.", "Só nos serve de manhã.", "No queremos el autobús.", "Necesita una rampa."],
+)  # fmt: skip
+@pytest.mark.parametrize("summary", ["", "A parent asked about the school."], ids=["note", "summary"])
+def test_what_a_user_cannot_or_will_not_have_is_kept_word_for_word(wish: str, summary: str) -> None:
+    made = json.loads(
+        shorten(json.dumps(conversation(("user", wish), ("assistant", "Noted."))).encode(), SHORT, summary)
+    )
+    assert any(f"- user: {wish}" in str(m["content"]) for m in made)
+
+
+def test_questions_that_were_perhaps_answered_yield_to_those_that_are_open() -> None:
+    perhaps = [(role, text) for n in range(12) for role, text in (
+        ("user", f"How old is the building of class {n}?"), ("assistant", "It was put up after the war."))]  # fmt: skip
+    made = note(conversation(("user", "Is there a pool?"), ("assistant", "Let me check."), *perhaps, turns=3))
+    assert "Is there a pool?" in made
+    assert "Let me check." in made
+    assert 0 < made.count("How old") < 12
+
+
+def test_what_is_to_be_summarised_is_enclosed_and_the_task_stands_behind_it() -> None:
+    """Small models go on with a conversation where nothing stands behind it."""
+    asked = task("user: Is there a pool?", SHORT)
+    assert asked.index("<conversation>") < asked.index("Is there a pool?") < asked.index("</conversation>")
+    assert asked.endswith("in at most 60 words:")
