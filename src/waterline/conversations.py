@@ -7,13 +7,13 @@ from msgspec import Struct
 from waterline.access.roles import Principal
 from waterline.agents.agent import Agent, MakeAgent, Tools
 from waterline.agents.drain import Drain
-from waterline.agents.effects import NotSent, Performer, Sends
+from waterline.agents.effects import Entry, NotSent, Performer, Sends
 from waterline.agents.flow import flow_agent
 from waterline.agents.inbox import Desk
 from waterline.agents.places import KnownPlaces, Place
 from waterline.agents.plain import PlainAgent
 from waterline.agents.tools import Systems, TurnTools
-from waterline.channels.base import Channel, SendFault
+from waterline.channels.base import Channel, KeepsBook, SendFault, Withheld
 from waterline.core.app_spec import AppSpec
 from waterline.core.conversation import Outbound
 from waterline.core.ids import keyed_digest
@@ -79,7 +79,7 @@ class Conversations:
 
     def add(self, channel: Channel) -> None:
         """From now on replies leave through it."""
-        self._channels[channel.kind] = Sender(channel)
+        self._channels[channel.kind] = BookedSender(channel) if isinstance(channel, KeepsBook) else Sender(channel)
 
     def start(self) -> None:
         self.drain.start()
@@ -138,6 +138,20 @@ class Sender(Sends):
     async def send(self, address: str, to: str, message: Outbound, key: str, window_open: bool) -> str:
         try:
             return (await self._channel.send(address, to, message, key, window_open)).message_id
+        except SendFault as fault:
+            raise NotSent(fault.kind, fault.message, fault.retry_after_s, fault.code) from fault
+
+
+class BookedSender(Sender):
+    """A channel that keeps a book: what the performer writes down is in its transactions."""
+
+    _channel: KeepsBook  # type: ignore[assignment]
+
+    async def deliver(self, entry: Entry, store: Store) -> None:
+        try:
+            await self._channel.send_booked(entry.address, entry.to, entry.message, entry.key, entry.window_open, entry)
+        except Withheld:
+            pass
         except SendFault as fault:
             raise NotSent(fault.kind, fault.message, fault.retry_after_s, fault.code) from fault
 

@@ -20,6 +20,7 @@ from waterline.core.errors import RequestError
 from waterline.store import conversations, effects, handoffs, identities
 from waterline.store.conversations import Conversation, TurnRow, Waiting
 from waterline.store.db import Store, StoreUnavailable, Tx
+from waterline.store.effects import EffectRow
 
 log = logging.getLogger("waterline.conversations")
 
@@ -84,24 +85,24 @@ class Drain:
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._performer.stop()
 
-    def wake(self, conversation: str) -> None:
-        """Something waits in it."""
+    def wake(self, conversation: str, quiet_s: float = 0.0) -> None:
+        """Something waits in it. `quiet_s`: its user is given that long to write more."""
         if conversation in self._tasks:
             self._again.add(conversation)
         elif len(self._tasks) < MOST_TASKS:
-            self._tasks[conversation] = asyncio.get_running_loop().create_task(self._drain(conversation))
+            self._tasks[conversation] = asyncio.get_running_loop().create_task(self._drain(conversation, quiet_s))
 
     # --- one conversation -------------------------------------------------------------------------------------------
 
-    async def _drain(self, conversation: str) -> None:
+    async def _drain(self, conversation: str, quiet_s: float) -> None:
         try:
+            if quiet_s > 0:
+                await self._sleep(quiet_s)
             while True:
-                self._again.discard(conversation)
-                if branch := await self._silence(conversation):
-                    async with self._turns.place(branch):
-                        more = await self._turn(conversation)
-                else:
-                    more = False
+                more, seen = False, await self._silence(conversation)
+                if seen is not None:
+                    async with self._turns.place(f"{seen.at.app}/{seen.at.branch}"):
+                        more = await self._turn(seen)
                 if not more and conversation not in self._again:
                     return
         except StoreUnavailable as error:
@@ -113,35 +114,36 @@ class Drain:
             self._tasks.pop(conversation, None)
             self._again.discard(conversation)
 
-    async def _silence(self, conversation: str) -> str:
-        """Waits until the user has paused, for a declared time at most. Returns the app and branch whose it is; "":
-        nothing waits, or it is not ours."""
+    async def _silence(self, conversation: str) -> "_Seen | None":
+        """Waits until the user has paused, for a declared time at most. None: nothing waits, or it is not ours."""
         while True:
-            found = await self._store.read(lambda tx: _quiet(tx, conversation))
-            if found is None:
-                return ""
-            at, since = found
-            place = self._places().of(at.app, at.env, at.branch)
-            now = self._clock_us()
-            if at.mode != "bot" or place is None or at.retry_us > now:
-                return ""
-            if since is None or at.tries:
-                return f"{at.app}/{at.branch}"
-            rules, (oldest, newest) = place.rules, since
-            ends = min(newest + int(rules.quiet_s * 1e6), oldest + int(rules.longest_quiet_s * 1e6))
+            seen = self._look_at(conversation)
+            if seen is None:
+                return None
+            now, ends = self._clock_us(), _quiet_until(seen)
             if now >= ends:
-                return f"{at.app}/{at.branch}"
+                return seen
             await self._sleep((ends - now) / 1e6)
 
-    async def _turn(self, conversation: str) -> bool:
-        """True: there may be more to do at once."""
-        began = self._clock_us()
-        at, waiting = await self._store.read(
+    def _look_at(self, conversation: str) -> "_Seen | None":
+        self._again.discard(conversation)
+        at, waiting = self._store.glance(
             lambda tx: (conversations.get(tx, conversation), conversations.waiting(tx, conversation, MOST_MESSAGES))
         )
         place = self._places().of(at.app, at.env, at.branch) if at is not None else None
-        if at is None or place is None or not waiting or at.mode != "bot" or at.retry_us > began:
-            return False
+        if at is None or place is None or not waiting or at.mode != "bot" or at.retry_us > self._clock_us():
+            return None
+        return _Seen(at, place, waiting)
+
+    async def _turn(self, seen: "_Seen") -> bool:
+        """True: there may be more to do at once."""
+        began = self._clock_us()
+        if seen.at.id in self._again:  # while it waited for a place
+            newer = self._look_at(seen.at.id)
+            if newer is None:
+                return False
+            seen = newer
+        at, place, waiting = seen.at, seen.place, seen.waiting
         thinking: Thinking | None = None
         try:
             thinking = self._think(at, place)
@@ -159,11 +161,13 @@ class Drain:
             await self._failed(at, place, error)
             return False
         now = self._clock_us()
-        lanes = await self._store.write(lambda tx: _commit(tx, at, place, waiting, thinking, turn, began, now))
-        self._count("turns" if lanes is not None else "turns_overtaken")
-        for lane in lanes or ():
-            self._performer.kick(at.id, lane)
-        return True
+        done = await self._store.write(lambda tx: _commit(tx, at, place, waiting, thinking, turn, began, now))
+        self._count("turns" if done is not None else "turns_overtaken")
+        if done is None:
+            return True
+        for head in done.heads:
+            self._performer.kick(at.id, head.lane, (head, done.at))
+        return done.waiting > 0
 
     async def _failed(self, at: Conversation, place: Place, error: Exception) -> None:
         """The messages wait. After a declared time the user hears so, once, and a person is told."""
@@ -243,14 +247,29 @@ def _due(tx: Tx, now_us: int) -> _Due:
     )
 
 
-def _quiet(tx: Tx, conversation: str) -> tuple[Conversation, tuple[int, int] | None] | None:
-    """The conversation, and when the oldest and newest message of its user came (None: one of our own is the newest,
-    and nobody need be waited for)."""
-    at, since = conversations.get(tx, conversation), conversations.quiet_since(tx, conversation)
-    if at is None or since is None:
-        return None
-    oldest, newest, kind = since
-    return at, (None if kind in ("outcome", "tick", "takeover") else (oldest, newest))
+class _Seen(msgspec.Struct, frozen=True):
+    """A conversation with what waits in it, as it was at one moment."""
+
+    at: Conversation
+    place: Place
+    waiting: list[Waiting]
+
+
+def _quiet_until(seen: _Seen) -> int:
+    """Until when more may come from its user. 0: nobody need be waited for."""
+    oldest, newest, rules = seen.waiting[0], seen.waiting[-1], seen.place.rules
+    ours = newest.message.kind in ("outcome", "tick", "takeover")
+    if ours or seen.at.tries or len(seen.waiting) >= MOST_MESSAGES:
+        return 0
+    return min(newest.received_us + int(rules.quiet_s * 1e6), oldest.received_us + int(rules.longest_quiet_s * 1e6))
+
+
+class _Committed(msgspec.Struct, frozen=True):
+    """What is to be done next: the first effect of each lane, and the conversation as it is now."""
+
+    at: Conversation
+    heads: list[EffectRow]
+    waiting: int
 
 
 def _commit(
@@ -262,14 +281,15 @@ def _commit(
     turn: Turn,
     began_us: int,
     now_us: int,
-) -> set[str] | None:
-    """Rows read, state, effects, stage, handoff: all or nothing. Returns the lanes in which something is to be done;
-    None: a person took over meanwhile, or another process was quicker, and the turn never was."""
+) -> _Committed | None:
+    """Rows read, state, effects, stage, handoff: all or nothing. None: a person took over meanwhile, or another process
+    was quicker, and the turn never was."""
     number = at.turn + 1
     values: dict[str, Any] = {"state": turn.state, "stage": turn.stage, "language": turn.language}
     values |= {"slots": msgspec.json.encode(turn.slots).decode(), "wake_us": turn.wake_us}
     read = max(w.sequence for w in waiting)
-    if not conversations.turned(tx, at.id, number, read, **values, release=thinking.release, now_us=now_us):
+    left = conversations.turned(tx, at.id, number, read, **values, release=thinking.release, now_us=now_us)
+    if left is None:
         return None
     traces = tuple(turn.traces or thinking.traces)
     calls = turn.model_calls or len(thinking.traces)
@@ -282,14 +302,17 @@ def _commit(
             result = msgspec.json.decode(known.result)
             here = msgspec.structs.replace(known, conversation=at.id)
             put_outcome(tx, here, Outcome(effect.name, "done", result), now_us, again=number)
-    if turn.stage:
+    if turn.stage and turn.stage != at.stage:
         conversations.add_stage(tx, at, turn.stage, now_us)
     for alias in turn.aliases:
         identities.claim(tx, at.app, at.identity, alias, now_us)
     handoffs.close_if_untaken(tx, at.id, "trouble", now_us)
     if turn.handoff is not None:
         handoff.asked(tx, at, place, turn.handoff, now_us)
-    return lanes
+    now = conversations.get(tx, at.id)
+    assert now is not None  # it was changed just now
+    heads = [head for lane in sorted(lanes) if (head := effects.head(tx, at.id, lane)) is not None]
+    return _Committed(now, heads, now.waiting)
 
 
 def _again(error: AskFailed | RequestError) -> bool:

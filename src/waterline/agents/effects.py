@@ -49,11 +49,43 @@ class NotSent(Exception):
         self.code = code
 
 
+class Entry:
+    """A message that is to leave, and what is written down of it: `leaving` in the transaction right before, `left` in
+    the one right after."""
+
+    def __init__(self, row: EffectRow, conversation: Conversation, message: Outbound, clock_us: Callable[[], int]):
+        self._row = row
+        self._clock_us = clock_us
+        open_until = conversation.window_until_us
+        self.channel, self.address, self.to = conversation.channel, conversation.address, conversation.sender
+        self.message = message
+        self.key = row.key
+        self.window_open = open_until == 0 or clock_us() < open_until
+        self.sent = False
+        self.more = True  # what waits behind it in its lane
+
+    def leaving(self, tx: Tx) -> bool:
+        """False: it must not leave any more."""
+        return _leave(tx, self._row, self._clock_us())
+
+    def left(self, tx: Tx, message_id: str) -> None:
+        now, row = self._clock_us(), self._row
+        effects.left(tx, row, self.channel, self.address, message_id, now)
+        conversations.said(tx, row.conversation, now)
+        self.sent, self.more = True, effects.head(tx, row.conversation, row.lane) is not None
+
+
 class Sends(Protocol):
     """A channel, as far as we need it."""
 
     sends_once: bool
     echo_s: float
+
+    async def deliver(self, entry: Entry, store: Store) -> None:
+        """`send`, and what is written down before and after it. Raises as `send` does."""
+        if await store.write(entry.leaving):
+            sent = await self.send(entry.address, entry.to, entry.message, entry.key, entry.window_open)
+            await store.write(lambda tx: entry.left(tx, sent))
 
     async def send(self, address: str, to: str, message: Outbound, key: str, window_open: bool) -> str:
         """The channel's id of the message. Raises NotSent; anything else means that nobody knows."""
@@ -89,13 +121,13 @@ class Performer:
         self._replies = Fair(REPLIES_AT_ONCE)
         self._acts = Fair(ACTS_AT_ONCE)
 
-    def kick(self, conversation: str, lane: str) -> None:
-        """There is something to do in this lane."""
+    def kick(self, conversation: str, lane: str, first: tuple[EffectRow, Conversation] | None = None) -> None:
+        """There is something to do in this lane. `first`: what, where it was read just now."""
         at = (conversation, lane)
         if at in self._tasks:
             self._again.add(at)
         else:
-            self._tasks[at] = asyncio.get_running_loop().create_task(self._lane(*at))
+            self._tasks[at] = asyncio.get_running_loop().create_task(self._lane(conversation, lane, first))
 
     async def stop(self) -> None:
         """What is under way is left where it is: the next start finds it."""
@@ -103,14 +135,19 @@ class Performer:
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
-    async def _lane(self, conversation: str, lane: str) -> None:
+    async def _lane(self, conversation: str, lane: str, first: tuple[EffectRow, Conversation] | None) -> None:
         at = (conversation, lane)
+        row: EffectRow | None
+        of: Conversation | None
         try:
             while True:
                 self._again.discard(at)
-                row, of = await self._store.read(
-                    lambda tx: (effects.head(tx, conversation, lane), conversations.get(tx, conversation))
-                )
+                if first is not None:
+                    (row, of), first = first, None
+                else:
+                    row, of = self._store.glance(
+                        lambda tx: (effects.head(tx, conversation, lane), conversations.get(tx, conversation))
+                    )
                 more = row is not None and await self._step(row, of)
                 if not more and at not in self._again:
                     return
@@ -124,7 +161,7 @@ class Performer:
             self._again.discard(at)
 
     async def _step(self, row: EffectRow, conversation: Conversation | None) -> bool:
-        """The first of a lane. False: its time has not come."""
+        """The first of a lane. False: its time has not come, or nothing is behind it."""
         now = self._clock_us()
         if row.next_us > now:
             return False
@@ -138,40 +175,33 @@ class Performer:
         branch = f"{conversation.app}/{conversation.branch}"
         if row.lane == REPLY:
             async with self._replies.place(branch):
-                await self._reply(row, conversation, place)
-        else:
-            async with self._acts.place(branch):
-                await self._act(row, conversation, place)
-        return True
+                return await self._reply(row, conversation, place)
+        async with self._acts.place(branch):
+            return await self._act(row, conversation, place)
 
     # --- replies ---------------------------------------------------------------------------------------------------
 
-    async def _reply(self, row: EffectRow, conversation: Conversation, place: Place) -> None:
+    async def _reply(self, row: EffectRow, conversation: Conversation, place: Place) -> bool:
         channel = self._channels.get(conversation.channel)
         message = row.effect.message
         if channel is None or message is None:
             await self._lost(row, conversation, place, f"there is no channel {conversation.channel} any more")
-            return
+            return True
         if row.state == "sending" and not channel.sends_once and await self._may_have_left(row, channel.echo_s):
-            return
-        now = self._clock_us()
-        if not await self._store.write(lambda tx: _leave(tx, row, now)):
-            return
-        open_until = conversation.window_until_us
-        window_open = open_until == 0 or self._clock_us() < open_until
+            return True
+        entry = Entry(row, conversation, message, self._clock_us)
         try:
             async with asyncio.timeout(SEND_S):
-                sent = await channel.send(conversation.address, conversation.sender, message, row.key, window_open)
+                await channel.deliver(entry, self._store)
         except NotSent as fault:
             await self._not_sent(row, conversation, place, fault)
         except Exception as error:  # nobody knows whether it left
             log.warning("whether a message of %s left is not known: %s", conversation.id, error, exc_info=True)
             pause_s = channel.echo_s if not channel.sends_once else _pause_s(row.attempts)
             await self._store.write(lambda tx: effects.wait(tx, row.n, self._clock_us() + int(pause_s * 1e6)))
-        else:
-            now = self._clock_us()
-            await self._store.write(lambda tx: _left(tx, row, conversation.channel, conversation.address, sent, now))
+        if entry.sent:
             self._count("replies_sent")
+        return entry.more
 
     async def _may_have_left(self, row: EffectRow, echo_s: float) -> bool:
         """After a crash while sending: the channel is given time to tell us so (counted from when we can hear it)."""
@@ -212,10 +242,10 @@ class Performer:
 
     # --- acts in connected systems -----------------------------------------------------------------------------------
 
-    async def _act(self, row: EffectRow, conversation: Conversation, place: Place) -> None:
+    async def _act(self, row: EffectRow, conversation: Conversation, place: Place) -> bool:
         now = self._clock_us()
         if not await self._store.write(lambda tx: effects.start(tx, row.n, now)):
-            return
+            return True
         effect = row.effect
         calling = asyncio.ensure_future(self._call(effect, row, place))
         try:
@@ -231,9 +261,10 @@ class Performer:
             log.exception("%s.%s failed for a reason that is ours", effect.connector, effect.operation)
             await self._not_done(row, conversation, place, ConnectorFault("slow", f"a mistake of ours: {error!r}"))
         else:
-            await self._ended(row, Outcome(effect.name, "done", result))
+            return await self._ended(row, Outcome(effect.name, "done", result))
         finally:
             calling.cancel()
+        return True
 
     async def _call(self, effect: Effect, row: EffectRow, place: Place) -> dict[str, object]:
         systems = self._systems(row.app)
@@ -273,25 +304,27 @@ class Performer:
 
     async def _ended(
         self, row: EffectRow, outcome: Outcome, handoff: tuple[Conversation, Place, Handoff] | None = None
-    ) -> None:
-        """The result and the message that tells of it, in one transaction."""
+    ) -> bool:
+        """The result and the message that tells of it, in one transaction. True: there is more in the lane."""
         now, quiet = self._clock_us(), bool(row.quiet)
         result = msgspec.json.encode(outcome.result).decode()
 
-        def end(tx: Tx) -> bool:
-            if not effects.finish(tx, row.n, outcome.state, now, result=result, reason=outcome.reason):  # type: ignore[arg-type]
-                return False
-            if handoff is not None:
+        def end(tx: Tx) -> tuple[bool, bool]:
+            told = effects.finish(tx, row.n, outcome.state, now, result=result, reason=outcome.reason)  # type: ignore[arg-type]
+            if told and handoff is not None:
                 asked(tx, *handoff, now)
-            if quiet and outcome.state == "done":  # the agent does not hear of it
+            if told and quiet and outcome.state == "done":  # the agent does not hear of it
                 _note_record(tx, row, outcome, now)
-                return False
-            put_outcome(tx, row, outcome, now)
-            return True
+                told = False
+            if told:
+                put_outcome(tx, row, outcome, now)
+            return told, effects.head(tx, row.conversation, row.lane) is not None
 
         self._count(f"acts_{outcome.state}")
-        if await self._store.write(end):
+        told, more = await self._store.write(end)
+        if told:
             self._wake(row.conversation)
+        return more
 
 
 def _told_late(tx: Tx, row: EffectRow, now_us: int) -> bool:
@@ -317,11 +350,6 @@ def _leave(tx: Tx, row: EffectRow, now_us: int) -> bool:
         effects.drop(tx, row.n, now_us, "a person took over before it left")
         return False
     return effects.start(tx, row.n, now_us)
-
-
-def _left(tx: Tx, row: EffectRow, channel: str, address: str, message_id: str, now_us: int) -> None:
-    effects.left(tx, row, channel, address, message_id, now_us)
-    conversations.said(tx, row.conversation, now_us)
 
 
 def _send_again(tx: Tx, row: EffectRow, at_us: int, why: str, now_us: int) -> None:

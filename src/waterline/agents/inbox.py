@@ -27,8 +27,9 @@ class Desk:
         places: Callable[[], Places],
         clock_us: Callable[[], int],
         new_id: Callable[[], str],
-        wake: Callable[[str], None],
+        wake: Callable[[str, float], None],
     ) -> None:
+        """`wake`: a conversation, and for how many seconds its user should be silent first."""
         self._store = store
         self._places = places
         self._clock_us = clock_us
@@ -39,8 +40,8 @@ class Desk:
         """Raises StoreUnavailable: then nothing of the batch is kept, and the channel must not say that it arrived."""
         now = self._clock_us()
         woken = await self._store.write(lambda tx: receive(tx, messages, self._places(), now, self._new_id))
-        for conversation in woken:
-            self._wake(conversation)
+        for conversation, quiet_s in woken.items():
+            self._wake(conversation, quiet_s)
 
     async def statuses(self, statuses: Sequence[Status]) -> None:
         now = self._clock_us()
@@ -64,9 +65,12 @@ class Desk:
         await self._store.write(join)
 
 
-def receive(tx: Tx, messages: Iterable[Inbound], places: Places, now_us: int, new_id: Callable[[], str]) -> list[str]:
-    """Those that are new, into the inbox. Returns the conversations that have something to do."""
-    woken: dict[str, None] = {}
+def receive(
+    tx: Tx, messages: Iterable[Inbound], places: Places, now_us: int, new_id: Callable[[], str]
+) -> dict[str, float]:
+    """Those that are new, into the inbox. Returns the conversations that have something to do, each with the seconds
+    for which its user should be silent first."""
+    woken: dict[str, float] = {}
     for message in messages:
         place = places.at(message.channel, message.address)
         if place is None:
@@ -78,12 +82,11 @@ def receive(tx: Tx, messages: Iterable[Inbound], places: Places, now_us: int, ne
         if conversations.knows(tx, message):
             continue
         conversation = _conversation(tx, place, message, now_us, new_id)
-        conversations.put(tx, conversation, message, now_us)
         window = WINDOW_US.get(message.channel, 0)
         conversations.heard(tx, conversation, message, now_us, message.at_us + window if window else 0)
         effects.heard(tx, conversation, now_us - HELD_US, now_us)
-        woken[conversation] = None
-    return list(woken)
+        woken[conversation] = place.rules.quiet_s
+    return woken
 
 
 def _conversation(tx: Tx, place: Place, message: Inbound, now_us: int, new_id: Callable[[], str]) -> str:

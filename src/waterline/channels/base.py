@@ -1,10 +1,11 @@
 """What a channel does besides handing in `Inbound`s: it sends. One that fails says what may help."""
 
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from msgspec import Struct
 
 from waterline.core.conversation import ChannelKind, Outbound
+from waterline.store.db import Tx
 
 FaultKind = Literal[
     "later",  # nothing was sent, and it may be tried again: after `retry_after_s`, where the channel says so
@@ -32,6 +33,20 @@ class SendFault(Exception):
         self.code = code
 
 
+class Withheld(Exception):
+    """It was not to leave any more, and did not."""
+
+
+class Entry(Protocol):
+    """What the sender writes down of a message, in the transactions in which the channel writes down its own."""
+
+    def leaving(self, tx: Tx) -> bool:
+        """Right before it leaves. False: it is not to."""
+        ...
+
+    def left(self, tx: Tx, message_id: str) -> None: ...
+
+
 class Channel(Protocol):
     """May be called concurrently.
 
@@ -46,4 +61,15 @@ class Channel(Protocol):
     async def send(self, address: str, to: str, message: Outbound, key: str, window_open: bool) -> Sent:
         """Sends one bubble from our `address` to `to`. `key` names the effect: the same key, the same message.
         Raises SendFault."""
+        ...
+
+
+@runtime_checkable
+class KeepsBook(Protocol):
+    """A channel that writes down what it sends: then the sender's part is in the same transactions."""
+
+    async def send_booked(
+        self, address: str, to: str, message: Outbound, key: str, window_open: bool, entry: Entry
+    ) -> Sent:
+        """As `send`. Raises Withheld too."""
         ...

@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from waterline.channels.base import SendFault
+from waterline.channels.base import SendFault, Withheld
 from waterline.core.channel_prices import MessagePrice, MessagePrices, month_of
 from waterline.core.channels import WhatsAppPolicy
 from waterline.core.conversation import Status
@@ -63,8 +63,9 @@ class Fees:
         self._roll(month_of(self._clock_us()))
         return self._branches.get((app, branch), 0) if branch else self._apps.get(app, 0)
 
-    async def reserve(self, wanted: Wanted) -> MessagePrice:
-        """On disk when this returns. Raises SendFault over a budget, and under one without a price."""
+    async def reserve(self, wanted: Wanted, leaving: Callable[[Tx], bool] = lambda tx: True) -> MessagePrice:
+        """On disk when this returns, with what `leaving` writes. Raises SendFault over a budget, and under one without
+        a price; Withheld when `leaving` says no."""
         now = self._clock_us()
         month = month_of(now)
         self._roll(month)
@@ -77,21 +78,36 @@ class Fees:
             "whatsapp", wanted.key, wanted.app, wanted.branch, wanted.address, wanted.contact, price.country,
             wanted.category, int(wanted.begun), price.nano_usd, price.version, month, now,
         )  # fmt: skip
+
+        def reserve(tx: Tx) -> tuple[bool, dict[str, Any] | None]:
+            return (True, rows.reserve_fee(tx, row)) if leaving(tx) else (False, None)
+
         try:
-            before = await self._store.write(lambda tx: rows.reserve_fee(tx, row))
+            leaves, before = await self._store.write(reserve)
         except BaseException:
             self._take_back(wanted, price)
             raise
+        if not leaves:
+            self._take_back(wanted, price)
+            raise Withheld
         if before is not None and before["state"] != "failed" and before["month"] == month:
             self._take_back(wanted, MessagePrice(before["nano_usd"], before["category"], "", ""))  # counted before
         return price
 
-    async def settle(self, wanted: Wanted, price: MessagePrice, message_id: str) -> None:
-        """It left, and this is its name; "": it did not leave."""
+    async def settle(
+        self, wanted: Wanted, price: MessagePrice, message_id: str, left: Callable[[Tx, str], None] | None = None
+    ) -> None:
+        """It left, and this is its name; "": it did not leave. On disk when this returns, with what `left` writes."""
         state = "sent" if message_id else "failed"
         if not message_id:
             self._take_back(wanted, price)
-        await self._store.write(lambda tx: rows.settle_fee(tx, "whatsapp", wanted.key, state, message_id))
+
+        def settle(tx: Tx) -> None:
+            rows.settle_fee(tx, "whatsapp", wanted.key, state, message_id)
+            if left is not None:
+                left(tx, message_id)
+
+        await self._store.write(settle)
 
     async def statuses(self, statuses: list[Status]) -> None:
         """What the channel says that it bills: the budget then counts that."""

@@ -12,7 +12,7 @@ from typing import Protocol
 from msgspec import Struct
 from msgspec.structs import replace
 
-from waterline.channels.base import SendFault, Sent
+from waterline.channels.base import Entry, SendFault, Sent
 from waterline.channels.fees import Fees, Wanted
 from waterline.channels.graph import Graph, Unsure
 from waterline.channels.numbers import PATIENCE_S, Numbers, Told
@@ -125,6 +125,11 @@ class WhatsApp:
     # --- sending -------------------------------------------------------------------------------------------------
 
     async def send(self, address: str, to: str, message: Outbound, key: str, window_open: bool) -> Sent:
+        return await self.send_booked(address, to, message, key, window_open, _NoEntry())
+
+    async def send_booked(
+        self, address: str, to: str, message: Outbound, key: str, window_open: bool, entry: Entry
+    ) -> Sent:
         """As the port says. Whatever else it raises (Unsure) means that nobody knows whether the message left."""
         owner = self._owner(address)
         if owner is None:
@@ -155,7 +160,7 @@ class WhatsApp:
         new = begins and self.numbers.begins.take(who, contact, owner.branches, self._clock_us())
         wanted = Wanted(key, owner.app, owner.branch, address, to, contact, category, begins)
         try:
-            price = await self.fees.reserve(wanted)
+            price = await self.fees.reserve(wanted, entry.leaving)
         except BaseException:
             if new:
                 self.numbers.begins.give_back(contact)
@@ -174,7 +179,7 @@ class WhatsApp:
             log.warning("whether %s left is not known; a status will say", key)
             raise
         self.numbers.went_well(number)
-        await self.fees.settle(wanted, price, message_id)
+        await self.fees.settle(wanted, price, message_id, entry.left)
         return Sent(message_id, self._clock_us())
 
     async def _consented(self, to: str, marketing: bool, policy: WhatsAppPolicy) -> None:
@@ -198,12 +203,12 @@ class WhatsApp:
         await self._desk.inbound(messages)
 
     async def statuses(self, statuses: Sequence[Status]) -> None:
-        await self.fees.statuses(list(statuses))
+        """What is billed and what became of a message are one transaction, as two writes at once are."""
+        await asyncio.gather(self.fees.statuses(list(statuses)), self._desk.statuses(statuses))
         for status in statuses:
             if status.state == "failed" and status.code:
                 told = self.numbers.failed(status.address, "", fault(status.code, 200, status.reason))
                 await self._keep(told)
-        await self._desk.statuses(statuses)
 
     async def joined(self, people: Sequence[tuple[Alias, ...]]) -> None:
         await self._desk.joined(people)
@@ -236,6 +241,16 @@ class WhatsApp:
                 rows.add_events(tx, list(told.events))
 
             await self._store.write(keep)
+
+
+class _NoEntry:
+    """Nobody but us writes anything down."""
+
+    def leaving(self, tx: Tx) -> bool:
+        return True
+
+    def left(self, tx: Tx, message_id: str) -> None:
+        pass
 
 
 def _names(message: Inbound) -> set[str]:

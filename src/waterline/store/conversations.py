@@ -153,23 +153,27 @@ def put(tx: Tx, conversation: str, message: Inbound, now_us: int) -> int:
 
     Raises StoreConflict if it is there already: ask `knows` first."""
     row = tx.one("conversations.next_sequence", id=conversation, now_us=now_us)
-    if row is None:
-        return 0
-    sequence: int = row["sequence"]
+    if row is not None:
+        _put(tx, conversation, row["sequence"], message, now_us)
+    return row["sequence"] if row is not None else 0
+
+
+def _put(tx: Tx, conversation: str, sequence: int, message: Inbound, now_us: int) -> None:
     tx.run(
         "conversations.put", conversation=conversation, channel=message.channel, address=message.address,
         message_id=message.message_id, sequence=sequence, at_us=message.at_us, received_us=now_us, kind=message.kind,
         body=msgspec.json.encode(message),
     )  # fmt: skip
-    return sequence
 
 
 def heard(tx: Tx, conversation: str, message: Inbound, now_us: int, window_until_us: int) -> None:
-    """A user wrote: replies go back the way that it came."""
-    tx.run(
+    """A user wrote: into the inbox as `put` does it, and replies go back the way that it came."""
+    row = tx.one(
         "conversations.heard", id=conversation, address=message.address, sender=message.sender, name=message.name,
         now_us=now_us, window_until_us=window_until_us,
     )  # fmt: skip
+    if row is not None:
+        _put(tx, conversation, row["sequence"], message, now_us)
 
 
 def said(tx: Tx, conversation: str, now_us: int) -> None:
@@ -180,15 +184,6 @@ def waiting(tx: Tx, conversation: str, limit: int) -> list[Waiting]:
     """What no turn has read yet, oldest first."""
     rows = tx.all("conversations.waiting", conversation=conversation, limit=limit)
     return [Waiting(row["sequence"], row["received_us"], _decode(row["body"])) for row in rows]
-
-
-def quiet_since(tx: Tx, conversation: str) -> tuple[int, int, str] | None:
-    """When the oldest and the newest waiting message came, and of which kind the newest is. None: none waits."""
-    newest = tx.one("conversations.newest_waiting", conversation=conversation)
-    oldest = tx.one("conversations.oldest_waiting", conversation=conversation)
-    if newest is None or oldest is None:
-        return None
-    return oldest["received_us"], newest["received_us"], newest["kind"]
 
 
 def messages(tx: Tx, conversation: str, after: int = 0, limit: int = 500) -> list[Message]:
@@ -217,18 +212,18 @@ def woken(tx: Tx, conversation: str, wake_us: int) -> bool:
     return tx.run("conversations.woken", id=conversation, wake_us=wake_us) > 0
 
 
-def turned(tx: Tx, conversation: str, turn: int, last: int, **values: Any) -> bool:
+def turned(tx: Tx, conversation: str, turn: int, last: int, **values: Any) -> int | None:
     """A turn has read everything up to the sequence `last`: state, stage, language, slots, wake_us, release, now_us.
+    Returns how many messages wait still.
 
-    False, and nothing is changed: another turn came first, or a person has taken over."""
-    if not tx.run("conversations.turned", id=conversation, turn=turn - 1, **values):
-        return False
-    at = get(tx, conversation)
-    assert at is not None  # it was changed just now
-    conversation_days.add(tx, at.app, at.env, at.branch, at.created_us, "turns")
-    read = tx.run("conversations.read_by", conversation=conversation, turn=turn, last=last)
-    tx.run("conversations.fewer_waiting", id=conversation, read=read)
-    return True
+    None, and nothing is changed: another turn came first, or a person has taken over."""
+    row = tx.one("conversations.turned", id=conversation, turn=turn - 1, last=last, **values)
+    if row is None:
+        return None
+    conversation_days.add(tx, row["app"], row["env"], row["branch"], row["created_us"], "turns")
+    tx.run("conversations.read_by", conversation=conversation, turn=turn, last=last)
+    waiting: int = row["waiting"]
+    return waiting
 
 
 def add_turn(tx: Tx, conversation: str, row: TurnRow) -> None:

@@ -141,7 +141,7 @@ def finish(
 
 
 def again(tx: Tx, row: EffectRow, next_us: int, reason: str) -> None:
-    """It did not happen and is tried then; what waits behind it waits with it."""
+    """It did not happen, or did not even begin, and is tried then; what waits behind it waits with it."""
     tx.run("effects.again", n=row.n, next_us=next_us, reason=reason[:500])
     tx.run("effects.hold_lane", conversation=row.conversation, lane=row.lane, next_us=next_us)
 
@@ -160,8 +160,7 @@ def until_heard(tx: Tx, row: EffectRow, reason: str) -> bool:
 
 def heard(tx: Tx, conversation: str, since_us: int, now_us: int) -> None:
     """The user wrote: what was kept for that leaves, unless it was planned before `since_us`."""
-    tx.run("effects.too_late", conversation=conversation, since_us=since_us, now_us=now_us)
-    tx.run("effects.heard", conversation=conversation, now_us=now_us)
+    tx.run("effects.heard", conversation=conversation, since_us=since_us, now_us=now_us)
 
 
 def late(tx: Tx, n: int, now_us: int) -> bool:

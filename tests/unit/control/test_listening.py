@@ -230,7 +230,7 @@ class Talk:
         def write(tx: Tx) -> None:
             conversations.put(tx, self.name, message, at)
             values = {"state": b"", "stage": stage, "language": "en", "slots": "{}", "wake_us": 0, "release": "r1"}
-            assert conversations.turned(tx, self.name, number, number, **values, now_us=at + 1)
+            assert conversations.turned(tx, self.name, number, number, **values, now_us=at + 1) is not None
             row = conversations.TurnRow(number, at, at + 1, "r1", stage, 1, (trace,))
             conversations.add_turn(tx, self.name, row)
             found = conversations.get(tx, self.name)

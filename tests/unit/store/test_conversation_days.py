@@ -41,7 +41,7 @@ def fill(tx: Tx) -> None:
                 conversations.add_stage(tx, at, stage, at_us + rng.randrange(3 * DAY_US))
         values: dict[str, Any] = {"state": b"", "stage": "", "language": "", "slots": "{}", "wake_us": 0, "release": ""}
         for turn in range(1, rng.randrange(1, 4)):
-            assert conversations.turned(tx, name, turn, 0, **values, now_us=at_us)
+            assert conversations.turned(tx, name, turn, 0, **values, now_us=at_us) == 0
         if n % 10 == 0:
             conversations.take(tx, name, "ana", at_us)
         fee = FeeRow("whatsapp", name, "school", f"b{n % 3}", "100", "c", "PT", "service", 0, rng.choice([None, 5, 7]),

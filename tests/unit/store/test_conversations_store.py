@@ -50,8 +50,8 @@ def test_messages_get_sequences_in_the_order_of_arrival_and_a_turn_reads_them_on
         assert conversations.knows(tx, text("b"))
         assert [w.message.message_id for w in conversations.waiting(tx, "c1", 10)] == ["a", "b", "c"]
         same = {"stage": "", "language": "", "slots": "{}", "wake_us": 0, "release": "r", "now_us": 20}
-        assert conversations.turned(tx, "c1", 1, 2, state=b"one", **same)
-        assert not conversations.turned(tx, "c1", 1, 3, state=b"again", **same), "the same turn twice"
+        assert conversations.turned(tx, "c1", 1, 2, state=b"one", **same) == 1, "the third message waits still"
+        assert conversations.turned(tx, "c1", 1, 3, state=b"again", **same) is None, "the same turn twice"
         kept = conversations.get(tx, "c1")
         assert kept is not None
         assert (kept.state, kept.turn, kept.waiting) == (b"one", 1, 1)
@@ -66,9 +66,8 @@ def test_a_turn_that_ends_after_a_person_took_over_changes_nothing(store: Store)
         conversations.put(tx, "c1", text("a"), 10)
         assert conversations.take(tx, "c1", "ana", 11)
         assert not conversations.take(tx, "c1", "rui", 12), "two people at once: one wins"
-        assert not conversations.turned(
-            tx, "c1", 1, 1, state=b"x", stage="", language="", slots="{}", wake_us=0, release="", now_us=13
-        )
+        values = {"state": b"x", "stage": "", "language": "", "slots": "{}", "wake_us": 0, "release": ""}
+        assert conversations.turned(tx, "c1", 1, 1, **values, now_us=13) is None
         assert conversations.due(tx, 99, 10) == [], "nothing is asked of the agent meanwhile"
         conversations.answered_by_person(tx, "c1")
         assert conversations.give_back(tx, "c1", 14)

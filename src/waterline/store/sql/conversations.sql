@@ -50,9 +50,9 @@ WHERE id = :id RETURNING sequence
 
 -- name: heard
 UPDATE conversations SET
-    address = :address, sender = :sender, name = CASE WHEN :name = '' THEN name ELSE :name END, last_in_us = :now_us,
+    sequence = sequence + 1, waiting = waiting + 1, updated_us = :now_us, address = :address, sender = :sender, name = CASE WHEN :name = '' THEN name ELSE :name END, last_in_us = :now_us,
     window_until_us = CASE WHEN window_until_us < :window_until_us THEN :window_until_us ELSE window_until_us END
-WHERE id = :id
+WHERE id = :id RETURNING sequence
 
 -- name: said
 UPDATE conversations SET last_out_us = :now_us, updated_us = :now_us WHERE id = :id
@@ -71,13 +71,6 @@ VALUES (:conversation, :channel, :address, :message_id, :sequence, :at_us, :rece
 SELECT sequence, received_us, kind, body FROM inbox
 WHERE conversation = :conversation AND turn = 0
 ORDER BY sequence LIMIT :limit
-
--- name: newest_waiting
-SELECT kind, received_us FROM inbox
-WHERE conversation = :conversation AND turn = 0 ORDER BY sequence DESC LIMIT 1
-
--- name: oldest_waiting
-SELECT received_us FROM inbox WHERE conversation = :conversation AND turn = 0 ORDER BY sequence LIMIT 1
 
 -- name: messages
 SELECT n, sequence, at_us, received_us, kind, turn, body FROM inbox
@@ -99,8 +92,10 @@ UPDATE conversations SET
     state = :state, turn = turn + 1, stage = CASE WHEN :stage = '' THEN stage ELSE :stage END,
     language = CASE WHEN :language = '' THEN language ELSE :language END,
     slots = :slots, wake_us = :wake_us, release = :release, updated_us = :now_us,
-    retry_us = 0, tries = 0, failing_us = 0, excused = 0, trouble = ''
+    retry_us = 0, tries = 0, failing_us = 0, excused = 0, trouble = '',
+    waiting = waiting - (SELECT COUNT(*) FROM inbox WHERE conversation = :id AND inbox.turn = 0 AND inbox.sequence <= :last)
 WHERE id = :id AND turn = :turn AND mode = 'bot'
+RETURNING waiting, app, env, branch, created_us
 
 -- name: read_by
 UPDATE inbox SET turn = :turn WHERE conversation = :conversation AND turn = 0 AND sequence <= :last

@@ -55,7 +55,7 @@ UPDATE effects SET state = 'sending', attempts = attempts + 1, sending_us = :now
 WHERE n = :n AND state IN ('planned', 'sending')
 
 -- name: wait
-UPDATE effects SET next_us = :next_us WHERE n = :n AND state = 'sending'
+UPDATE effects SET next_us = :next_us WHERE n = :n AND state IN ('planned', 'sending')
 
 -- name: postpone
 UPDATE effects SET next_us = :next_us WHERE n = :n AND state IN ('planned', 'sending')
@@ -65,7 +65,10 @@ UPDATE effects SET state = :state, result = :result, reason = :reason, message_i
 WHERE n = :n AND state IN ('planned', 'sending')
 
 -- name: again
-UPDATE effects SET state = 'planned', next_us = :next_us, reason = :reason WHERE n = :n AND state = 'sending'
+UPDATE effects SET
+    state = 'planned', next_us = :next_us, reason = :reason,
+    attempts = attempts + CASE WHEN state = 'planned' THEN 1 ELSE 0 END
+WHERE n = :n AND state IN ('planned', 'sending')
 
 -- name: hold_lane
 UPDATE effects SET next_us = :next_us
@@ -75,12 +78,12 @@ WHERE conversation = :conversation AND lane = :lane AND state = 'planned' AND ne
 UPDATE effects SET state = 'held', attempts = 0, ended_us = 0, message_id = '', reason = :reason
 WHERE n = :n AND state IN ('planned', 'sending', 'done')
 
--- name: too_late
-UPDATE effects SET state = 'dropped', ended_us = :now_us, reason = 'the user wrote too late for it'
-WHERE conversation = :conversation AND lane = 'reply' AND state = 'held' AND planned_us < :since_us
-
 -- name: heard
-UPDATE effects SET state = 'planned', next_us = :now_us, reason = ''
+UPDATE effects SET
+    state = CASE WHEN planned_us < :since_us THEN 'dropped' ELSE 'planned' END,
+    ended_us = CASE WHEN planned_us < :since_us THEN :now_us ELSE ended_us END,
+    reason = CASE WHEN planned_us < :since_us THEN 'the user wrote too late for it' ELSE '' END,
+    next_us = CASE WHEN planned_us < :since_us THEN next_us ELSE :now_us END
 WHERE conversation = :conversation AND lane = 'reply' AND state = 'held'
 
 -- name: late
