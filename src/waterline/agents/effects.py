@@ -71,7 +71,7 @@ class Entry:
     def left(self, tx: Tx, message_id: str) -> None:
         now, row = self._clock_us(), self._row
         effects.left(tx, row, self.channel, self.address, message_id, now)
-        conversations.said(tx, row.conversation, now)
+        conversations.said(tx, row.conversation, now, moves=bool(row.author))
         self.sent, self.more = True, effects.head(tx, row.conversation, row.lane) is not None
 
 

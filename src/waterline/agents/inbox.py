@@ -135,7 +135,7 @@ def _status(tx: Tx, status: Status, places: Places, now_us: int) -> None:
         row = effects.by_key(tx, place.app, place.env, status.key)
         if row is not None and row.state in ("planned", "sending"):
             effects.left(tx, row, status.channel, status.address, status.message_id, now_us)
-            conversations.said(tx, row.conversation, now_us)
+            conversations.said(tx, row.conversation, now_us, moves=bool(row.author))
             known = effects.sent(tx, status.channel, status.address, status.message_id)
     about = row.conversation if row is not None else known.conversation if known is not None else ""
     news = effects.note(tx, status, about, status.key, known)

@@ -132,7 +132,7 @@ class Fees:
             state = "failed" if status.state == "failed" else "sent"
             rows.bill_fee(
                 tx, "whatsapp", key, state=state, billed=billed, category=status.category or fee["category"],
-                nano_usd=nano,
+                nano_usd=nano, before=fee,
             )  # fmt: skip
             changes.append((fee["app"], fee["branch"], fee["month"], (nano or 0) - before))
         return changes

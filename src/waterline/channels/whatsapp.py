@@ -2,7 +2,6 @@
 a count, what costs money; then it is sent, and what came of it teaches the number's health."""
 
 import asyncio
-import hashlib
 import hmac
 import logging
 import time
@@ -152,7 +151,7 @@ class WhatsApp:
         begins = template is not None and not window_open
         number = self.numbers.route(address, begins=template is not None, marketing=marketing)
         bubbles = payloads(to, message, key, policy.list_button)
-        contact = hmac.new(self._digest_key, to.encode(), hashlib.sha256).hexdigest()[:32]
+        contact = hmac.digest(self._digest_key, to.encode(), "sha256").hex()[:32]
         who = f"{owner.app}/{owner.branch}"
         self.numbers.pairs.take(number, to, time.monotonic())
         for lane in self.numbers.lanes(number, begins=template is not None):

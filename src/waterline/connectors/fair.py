@@ -3,8 +3,6 @@
 import asyncio
 import math
 from collections import deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 MOST_OF_ALL = 0.75  # what one holder may have of all places
 
@@ -19,13 +17,9 @@ class Fair:
         self._held: dict[str, int] = {}
         self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
 
-    @asynccontextmanager
-    async def place(self, holder: str) -> AsyncIterator[None]:
-        await self.take(holder)
-        try:
-            yield
-        finally:
-            self.give_back(holder)
+    def place(self, holder: str) -> "_Place":
+        """`async with fair.place(holder): ...`"""
+        return _Place(self, holder)
 
     async def take(self, holder: str) -> None:
         if self._free and holder not in self._waiting and self._held.get(holder, 0) < self._most:
@@ -70,3 +64,15 @@ class Fair:
         queue.remove(turn)
         if queue:
             self._waiting[holder] = queue
+
+
+class _Place:
+    def __init__(self, fair: Fair, holder: str) -> None:
+        self._fair = fair
+        self._holder = holder
+
+    async def __aenter__(self) -> None:
+        await self._fair.take(self._holder)
+
+    async def __aexit__(self, *_: object) -> None:
+        self._fair.give_back(self._holder)

@@ -4,11 +4,14 @@ import tomllib
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 from msgspec import Struct
 
 from waterline.core.money import nano_from_usd
+
+DAY_US = 86_400_000_000
 
 CATEGORIES = ("service", "utility", "marketing", "authentication")
 # The first letters of a business-scoped user id are a country; a telephone number begins with its calling code.
@@ -80,7 +83,12 @@ class MessagePrices:
 
 def month_of(at_us: int) -> str:
     """WhatsApp's free replies, and our budgets of fees, count by the calendar month in UTC."""
-    return datetime.fromtimestamp(at_us / 1e6, UTC).strftime("%Y-%m")
+    return _month_of_day(at_us // DAY_US)
+
+
+@lru_cache(maxsize=64)
+def _month_of_day(day: int) -> str:
+    return datetime.fromtimestamp(day * 86_400, UTC).strftime("%Y-%m")
 
 
 def _day_us(text: Any) -> int:

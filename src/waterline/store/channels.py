@@ -195,9 +195,18 @@ def fee_of_message(tx: Tx, channel: str, message_id: str) -> str:
 
 
 def bill_fee(
-    tx: Tx, channel: str, key: str, *, state: str, billed: bool | None, category: str, nano_usd: int | None
+    tx: Tx,
+    channel: str,
+    key: str,
+    *,
+    state: str,
+    billed: bool | None,
+    category: str,
+    nano_usd: int | None,
+    before: dict[str, Any] | None = None,
 ) -> None:
-    before = fee(tx, channel, key)
+    """`before`: what `fee` says, if it was asked just now."""
+    before = before or fee(tx, channel, key)
     said = {
         "state": state, "billed": None if billed is None else int(billed), "billed_category": category,
         "billed_nano_usd": nano_usd,

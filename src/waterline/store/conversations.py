@@ -176,8 +176,9 @@ def heard(tx: Tx, conversation: str, message: Inbound, now_us: int, window_until
         _put(tx, conversation, row["sequence"], message, now_us)
 
 
-def said(tx: Tx, conversation: str, now_us: int) -> None:
-    tx.run("conversations.said", id=conversation, now_us=now_us)
+def said(tx: Tx, conversation: str, now_us: int, *, moves: bool) -> None:
+    """A reply left. `moves`: nothing else did before it, so lists of what moved last should show it."""
+    tx.run("conversations.said" if moves else "conversations.answered", id=conversation, now_us=now_us)
 
 
 def waiting(tx: Tx, conversation: str, limit: int) -> list[Waiting]:

@@ -7,17 +7,18 @@ All work is a plain function over a `Tx`, which knows statements only by name:
 """
 
 import asyncio
+import contextlib
 import errno
 import fcntl
 import os
 import sqlite3
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import chain, islice
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple, TypeVar
 
 from waterline.core.errors import WaterlineError
@@ -130,11 +131,18 @@ class Statements:
 
 
 class _Job(NamedTuple):
-    """A write that waits. `alone`: nobody else's hangs on how long it takes."""
+    """A write that waits. `alone`: nobody else's hangs on how long it takes. `fn` None: the last of all."""
 
-    fn: Callable[[Tx], Any]
-    future: Future[Any]
-    alone: bool
+    fn: Callable[[Tx], Any] | None
+    future: "asyncio.Future[Any] | Future[Any]"
+    alone: bool = False
+    outside: Callable[[], Any] | None = None  # instead: not in a transaction
+
+
+class _Result(NamedTuple):
+    future: "asyncio.Future[Any] | Future[Any]"
+    value: Any
+    failure: BaseException | None
 
 
 class Store:
@@ -146,13 +154,15 @@ class Store:
         self.statements = Statements(SqliteDialect())
         self._writer = writer
         self._lock = lock
-        self._write_thread = ThreadPoolExecutor(1, "store-write")
+        self._jobs: SimpleQueue[_Job] = SimpleQueue()
+        self._held: _Job | None = None  # taken from the queue, and next
+        self._gate = threading.Lock()
+        self._write_thread = threading.Thread(target=self._write_for_ever, name="store-write", daemon=True)
+        self._write_thread.start()
         self._read_threads = ThreadPoolExecutor(READERS, "store-read")
         self._local = threading.local()
         self._readers: list[sqlite3.Connection] = []
         self._readers_lock = threading.Lock()
-        self._room = threading.BoundedSemaphore(MOST_WAITING)
-        self._waiting: deque[_Job] = deque()
         self._closed = False
 
     @classmethod
@@ -180,14 +190,18 @@ class Store:
 
         What waits at the same time shares a transaction; each is kept or not by itself. Raises what `fn` raises
         (nothing is kept then), StoreConflict, StoreUnavailable."""
-        return await asyncio.wrap_future(self._submit(fn))
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._submit(_Job(fn, future))
+        return await future
 
     def write_sync(self, fn: Callable[[Tx], T]) -> T:
         """The same, blocking, and in a transaction of its own: it may take longer. For threads and for start-up; never
         from the writer thread itself."""
         if threading.current_thread().name.startswith("store-write"):
             raise RuntimeError("a write inside a write: pass the Tx on")
-        return self._submit(fn, alone=True).result()
+        future: Future[T] = Future()
+        self._submit(_Job(fn, future, alone=True))
+        return future.result()
 
     async def read(self, fn: Callable[[Tx], T]) -> T:
         """Runs `fn` on a read-only connection, over one snapshot. Raises what `fn` raises, StoreUnavailable."""
@@ -204,7 +218,9 @@ class Store:
     async def rewrite(self) -> bool:
         """Writes the file anew, so that it holds nothing of what was deleted; nothing else is written meanwhile. False:
         it could not be (no room, say), or somebody reads the old log for too long; `on_error` is told."""
-        return await asyncio.wrap_future(self._write_thread.submit(self._rewrite))
+        future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._submit(_Job(None, future, alone=True, outside=self._rewrite))
+        return await future
 
     def _rewrite(self) -> bool:
         dialect = self.statements.dialect
@@ -223,10 +239,12 @@ class Store:
         return True
 
     def close(self) -> None:
-        if self._closed:
-            return
-        self._closed = True
-        self._write_thread.shutdown(wait=True)
+        with self._gate:
+            if self._closed:
+                return
+            self._closed = True
+            self._jobs.put(_Job(None, Future(), alone=True))
+        self._write_thread.join()
         self._read_threads.shutdown(wait=True)
         for connection in self._readers:
             connection.close()
@@ -237,31 +255,44 @@ class Store:
         self._writer.close()
         os.close(self._lock)
 
-    def _submit(self, fn: Callable[[Tx], T], *, alone: bool = False) -> Future[T]:
-        if not self._room.acquire(blocking=False):
+    def _submit(self, job: _Job) -> None:
+        if self._jobs.qsize() >= MOST_WAITING:
             raise StoreUnavailable(f"{self.path}: {MOST_WAITING} writes are waiting already; the disk is too slow.")
-        future: Future[T] = Future()
-        future.add_done_callback(lambda _: self._room.release())
-        self._waiting.append(_Job(fn, future, alone))
-        try:
-            self._write_thread.submit(self._write_waiting)
-        except RuntimeError:  # closed; whoever waits before us is served
-            future.cancel()
-            raise
-        return future
+        with self._gate:  # whoever waits before the last one is served
+            if self._closed:
+                raise RuntimeError(f"{self.path} is closed")
+            self._jobs.put(job)
 
-    def _write_waiting(self) -> None:
-        """One transaction. There may be nothing left: it came in with those before it."""
-        jobs: list[_Job] = []
-        while self._waiting and len(jobs) < MOST_TOGETHER and not (jobs and (self._waiting[0].alone or jobs[0].alone)):
-            job = self._waiting.popleft()
-            if job.future.set_running_or_notify_cancel():
-                jobs.append(job)
-        if jobs:
-            self._write(jobs)
+    def _write_for_ever(self) -> None:
+        while jobs := self._next_jobs():
+            first = jobs[0]
+            if first.fn is None:
+                if first.outside is None:
+                    return
+                _deliver([_outside(first)])
+                continue
+            jobs = [job for job in jobs if _wanted(job.future)]
+            if jobs:
+                _deliver(self._write(jobs))
 
-    def _write(self, jobs: list[_Job]) -> None:
-        connection, done = self._writer, list[tuple[_Job, Any]]()
+    def _next_jobs(self) -> list[_Job]:
+        """What waits now and may share a transaction; at least one."""
+        jobs = [self._held or self._jobs.get()]
+        self._held = None
+        while not jobs[0].alone and len(jobs) < MOST_TOGETHER:
+            try:
+                job = self._jobs.get_nowait()
+            except Empty:
+                break
+            if job.alone:
+                self._held = job
+                break
+            jobs.append(job)
+        return jobs
+
+    def _write(self, jobs: list[_Job]) -> list[_Result]:
+        """One transaction."""
+        connection, done, failed = self._writer, list[_Result](), list[_Result]()
         savepoints = len(jobs) > 1
         try:
             connection.execute(self.statements.dialect.begin_write)
@@ -269,26 +300,24 @@ class Store:
                 if savepoints:
                     connection.execute("SAVEPOINT job")
                 try:
+                    assert job.fn is not None
                     result = job.fn(Tx(connection, self.statements))
                 except BaseException as failure:
                     if not savepoints or not connection.in_transaction:  # the database has undone all of it
                         raise
                     connection.execute("ROLLBACK TO SAVEPOINT job")
-                    job.future.set_exception(self._told(failure))
+                    failed.append(_Result(job.future, None, self._told(failure)))
                 else:
-                    done.append((job, result))
+                    done.append(_Result(job.future, result, None))
                 if savepoints:
                     connection.execute("RELEASE SAVEPOINT job")
             connection.execute("COMMIT")
         except BaseException as failure:  # noqa: BLE001
             # Whatever happened, the one writing connection must not stay inside a transaction.
             self._roll_back()
-            for job in jobs:
-                if not job.future.done():
-                    job.future.set_exception(self._told(failure))
-            return
-        for job, result in done:
-            job.future.set_result(result)
+            told, known = self._told(failure), {id(result.future) for result in failed}
+            return failed + [_Result(job.future, None, told) for job in jobs if id(job.future) not in known]
+        return done + failed
 
     def _told(self, failure: BaseException) -> BaseException:
         """What whoever asked is told."""
@@ -337,6 +366,46 @@ class Store:
             with self._readers_lock:
                 self._readers.append(connection)
         return connection
+
+
+def _outside(job: _Job) -> _Result:
+    try:
+        assert job.outside is not None
+        return _Result(job.future, job.outside(), None)
+    except BaseException as failure:  # noqa: BLE001  whoever asked is told
+        return _Result(job.future, None, failure)
+
+
+def _wanted(future: "asyncio.Future[Any] | Future[Any]") -> bool:
+    """Whether anybody waits for it still; from now on it happens."""
+    return future.set_running_or_notify_cancel() if isinstance(future, Future) else not future.cancelled()
+
+
+def _deliver(results: list[_Result]) -> None:
+    """To whoever waits: an event loop is woken once for all that is for it."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[_Result]] = {}
+    for result in results:
+        if isinstance(result.future, Future):
+            _set(result)
+        else:
+            by_loop.setdefault(result.future.get_loop(), []).append(result)
+    for loop, part in by_loop.items():
+        with contextlib.suppress(RuntimeError):  # it was closed: nobody waits
+            loop.call_soon_threadsafe(_set_all, part)
+
+
+def _set_all(results: list[_Result]) -> None:
+    for result in results:
+        _set(result)
+
+
+def _set(result: _Result) -> None:
+    if result.future.done():
+        return  # it was cancelled meanwhile
+    if result.failure is None:
+        result.future.set_result(result.value)
+    else:
+        result.future.set_exception(result.failure)
 
 
 def _ignore(_: str) -> None:

@@ -57,6 +57,9 @@ WHERE id = :id RETURNING sequence
 -- name: said
 UPDATE conversations SET last_out_us = :now_us, updated_us = :now_us WHERE id = :id
 
+-- name: answered
+UPDATE conversations SET last_out_us = :now_us WHERE id = :id
+
 -- name: knows
 SELECT 1 AS known FROM inbox WHERE channel = :channel AND address = :address AND message_id = :message_id
 UNION ALL
