@@ -3,35 +3,43 @@ on simulated telephones, web hooks come in, turns ask a simulated model, visits 
 
     python bench/volume.py --leads 20000 --minutes 40 [--write]     # 4 % of the month in 40 minutes
     python bench/volume.py --leads 300 --minutes 1 --profile out.prof
+    python bench/volume.py --leads 500000 --minutes 300 --out month      # Ctrl-C, SIGTERM, kill -9 ...
+    python bench/volume.py --out month --resume [--write]                # ... and on where it was
 
 Everything is checked from outside: each message is answered once and in order on the telephone that wrote it, each
 visit and each lead is booked once, and the database agrees. Nothing is extrapolated: VOLUME.md says what was run.
-Exit 1 when anything is lost, doubled or out of order.
+Exit 1 when anything is lost, doubled or out of order; 3 when it was stopped and may be resumed.
 """
 
 import argparse
 import asyncio
 import contextlib
+import fcntl
 import os
 import random
+import signal
 import socket
 import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import uvicorn
+import uvloop
 import volume_leads
 from host import all_cpus_busy_s, cpu_s, machine, resident_mb
 from msgspec.structs import replace
 from volume_leads import Lead, People
 from volume_server import BOOK
+from volume_state import Keeper, State
 
+from waterline.channels.simulated.cloud import Bubble
 from waterline.channels.simulated.script import Deliveries, Number, Script
 from waterline.channels.simulated.server import Simulator
 from waterline.core.app_spec import encode_spec, parse_spec
@@ -105,21 +113,28 @@ class Run:
     files_mb: dict[str, float] = field(default_factory=dict)
     hooks: int = 0
     refused: int = 0
+    rest_cpu_s: float = 0.0  # of the telephones, the load and the simulated model
     others: float = 0.0  # of all CPUs' time, used by what is not ours
     late_s: float = 0.0  # the most that a lead began later than it was due
+    pieces: int = 1
+    acted_again: int = 0  # under the same key, in a later piece
 
 
 class Telephones:
     """The simulated WhatsApp, in this process, with the people who use it."""
 
-    def __init__(self, script: Script, people: People) -> None:
+    def __init__(self, script: Script, people: People, keeper: Keeper) -> None:
         self.simulator = Simulator(script)
         self.people = people
+        self.keeper = keeper
         inner = self.simulator.cloud.send
 
         def send(number: str, told: dict[str, Any]) -> dict[str, Any]:
             answer = inner(number, told)
-            people.heard(str(told.get("to")), str((told.get("text") or {}).get("body")))
+            to, text = str(told.get("to")), str((told.get("text") or {}).get("body"))
+            key = str(told.get("biz_opaque_callback_data", ""))
+            keeper.note("H", self.simulator.clock(), number, to, answer["messages"][0]["id"], key, text)
+            people.heard(to, text)
             return answer
 
         self.simulator.cloud.send = send  # type: ignore[method-assign]
@@ -130,29 +145,48 @@ class Telephones:
         server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
         await server.serve(sockets=[sock])
 
+    def again(self) -> None:
+        """WhatsApp delivers what it does not know to have arrived when the piece before this one ended."""
+        cloud = self.simulator.cloud
+        for shown in self.keeper.shown:
+            number, phone = cloud.numbers[shown.number], cloud.phone(shown.wa_id)
+            bubble = Bubble(shown.message_id, True, shown.at_s, "text", key=shown.key, category="service")
+            for state in ("sent", "delivered", "read"):
+                cloud._status(number, phone, bubble, state, shown.at_s)
+        for lead in self.people.leads.values():
+            cloud.chat(lead.number, lead.wa_id).last_in_s = self.simulator.clock()
+            for text, message_id in zip(lead.said, lead.ids, strict=True):
+                if text not in lead.heard:
+                    told = {"id": message_id, "timestamp": str(lead.second[text]), "type": "text",
+                            "text": {"body": text}, "from": lead.wa_id}  # fmt: skip
+                    contact = {"profile": {"name": ""}, "wa_id": lead.wa_id}
+                    number = cloud.numbers[lead.number]
+                    cloud._deliver({"contacts": [contact], "messages": [told]}, number, self.simulator.clock())
+
     async def live(self, lead: Lead, compress: float, seed: int) -> None:
-        """One lead: eight messages, each after the answer to the one before, some right behind it."""
-        chance, cloud, people = random.Random(seed), self.simulator.cloud, self.people
-        people.leads[lead.wa_id] = lead
-        for n in range(volume_leads.SAID):
+        """One lead: eight messages, each after the answer to the one before, some right behind it. One that was under
+        way when a piece ended goes on."""
+        chance, cloud, people = random.Random(seed * 31 + len(lead.said)), self.simulator.cloud, self.people
+        last = volume_leads.SAID - 1
+        well = not lead.said or await self._heard(lead, lead.said[-1], told=len(lead.said) > last)
+        for n in range(len(lead.said), volume_leads.SAID) if well else ():
             text = f"{lead.wa_id}.{n} {BOOK if n == volume_leads.SAID - 2 else volume_leads.TEXT}"
-            lead.said.append(text)
             lead.said_at[text] = time.monotonic()
-            lead.second[text] = int(self.simulator.clock())
-            cloud.say(lead.wa_id, lead.number, {"type": "text", "text": {"body": text}})
+            bubble = cloud.say(lead.wa_id, lead.number, {"type": "text", "text": {"body": text}})
+            lead.says(text, bubble.id, int(bubble.at_s))
+            self.keeper.note("S", lead.wa_id, text, bubble.id, int(bubble.at_s))
             people.messages += 1
-            last = n == volume_leads.SAID - 1
-            if not last and chance.random() < volume_leads.TOGETHER:
+            if n < last and chance.random() < volume_leads.TOGETHER:
                 await asyncio.sleep(0.05 + 0.3 * chance.random())
                 continue
-            if not await self._heard(lead, text, told=last):
+            if not await self._heard(lead, text, told=n == last):
                 break
-            if not last:  # a minute or two, and now and then half an hour
+            if n < last:  # a minute or two, and now and then half an hour
                 pause_s = chance.lognormvariate(4.4, 1.3)
                 await asyncio.sleep(0.02 + pause_s / compress)
         await asyncio.sleep(1.0)  # what would come twice
+        self.keeper.note("D", lead.wa_id)
         people.judge(lead)
-        lead.done = True
         del people.leads[lead.wa_id]
         cloud.chats.pop((lead.number, lead.wa_id), None)
 
@@ -174,19 +208,35 @@ async def month(run: Run, phones: Telephones, numbers: list[tuple[str, str]], se
     run.traced = bool(trace)
     due = volume_leads.arrivals(run.leads, [zone for _, zone in numbers], trace, seed)
     compress = volume_leads.DAYS * 86_400 / (run.minutes * 60)
-    loop, pending = asyncio.get_running_loop(), set[asyncio.Task[None]]()
-    began = loop.time()
-    for n, (at_s, branch) in enumerate(due):
-        at = began + at_s / compress
-        if (wait_s := at - loop.time()) > 0.001:
-            await asyncio.sleep(wait_s)
-        run.late_s = max(run.late_s, loop.time() - at)
-        lead = Lead(numbers[branch][0], f"3519{n:08d}")
-        task = loop.create_task(phones.live(lead, compress, seed * 1_000_003 + n))
+    loop, state, people = asyncio.get_running_loop(), phones.keeper.state, phones.people
+    pending = set[asyncio.Task[None]]()
+
+    def live(lead: Lead) -> None:
+        task = loop.create_task(phones.live(lead, compress, seed * 1_000_003 + lead.n))
         pending.add(task)
         task.add_done_callback(pending.discard)
-    if pending:
-        await asyncio.wait(pending)
+
+    try:
+        for lead in list(people.leads.values()):
+            live(lead)
+        begun_at = due[state.next][0] if state.pieces > 1 and state.next < len(due) else 0.0
+        began = loop.time() - begun_at / compress
+        for n, (at_s, branch) in enumerate(due[state.next :], state.next):
+            at = began + at_s / compress
+            if (wait_s := at - loop.time()) > 0.001:
+                await asyncio.sleep(wait_s)
+            run.late_s = max(run.late_s, loop.time() - at)
+            lead = Lead(numbers[branch][0], f"3519{n:08d}", n)
+            phones.keeper.note("B", n, lead.number, lead.wa_id)
+            people.leads[lead.wa_id] = lead
+            state.next = n + 1
+            live(lead)
+        if pending:
+            await asyncio.wait(pending)
+    finally:
+        for task in pending:
+            task.cancel()
+        await asyncio.gather(*pending, return_exceptions=True)
 
 
 def sheet(folder: Path, count: int = BRANCHES) -> None:
@@ -196,13 +246,18 @@ def sheet(folder: Path, count: int = BRANCHES) -> None:
     subprocess.run(command, check=True, capture_output=True)
 
 
-async def volume(run: Run, people: People, work: Path, seed: int, profile: str) -> None:
+async def volume(run: Run, people: People, keeper: Keeper, profile: str) -> bool:
+    """One piece of the run. False: it was stopped before the end of the month."""
+    work, state = keeper.folder, keeper.state
     folder = work / "app"
-    (folder / "prompts").mkdir(parents=True)
-    (folder / "app.toml").write_text(APP)
-    (folder / "prices.toml").write_text(PRICES)
-    (folder / "prompts" / "desk.md").write_text(PROMPT)
-    sheet(folder)
+    if not state.installed:
+        (folder / "prompts").mkdir(parents=True, exist_ok=True)
+        (folder / "app.toml").write_text(APP)
+        (folder / "prices.toml").write_text(PRICES)
+        (folder / "prompts" / "desk.md").write_text(PROMPT)
+        sheet(folder)
+    await ended(work / "data")
+    state.pieces += 1
     built = build(folder, model_digests={}, known_drills=DRILLS)
     spec = parse_spec(built.spec_record)
     spec = replace(spec, conversations=Conversing(quiet_s=QUIET_S, longest_quiet_s=2.0))  # time is compressed
@@ -213,56 +268,126 @@ async def volume(run: Run, people: People, work: Path, seed: int, profile: str) 
     sock.listen(2048)
     address = f"http://127.0.0.1:{sock.getsockname()[1]}"
     script = Script(
-        numbers=[Number(id=n, display=n) for n, _ in numbers], phones=[], limit=0, seed=seed,
+        numbers=[Number(id=n, display=n) for n, _ in numbers], phones=[], limit=0, seed=state.seed,
         deliveries=Deliveries(duplicate=DUPLICATES, late_s=3.0, batch=10),
     )  # fmt: skip
-    phones = Telephones(script, people)
+    phones = Telephones(script, people, keeper)
     environ = {
         "WATERLINE_PURPOSE": "live", "WATERLINE_WHATSAPP_URL": address, "VOLUME_FOLDER": str(work),
-        "WATERLINE_WHATSAPP_TOKEN": script.token, "WATERLINE_WHATSAPP_APP_SECRET": script.app_secret,
+        "VOLUME_PIECE": str(state.pieces), "WATERLINE_WHATSAPP_TOKEN": script.token,
+        "WATERLINE_WHATSAPP_APP_SECRET": script.app_secret,
     }  # fmt: skip
     if profile:
         environ["VOLUME_PROFILE"] = profile
     program = (str(HERE / "volume_server.py"),)
     serving = asyncio.create_task(phones.serve(sock))
-    async with SimulatedProcess(ModelScript(seed=seed, targets={"main": model})) as provider:
+    async with SimulatedProcess(ModelScript(seed=state.seed, targets={"main": model})) as provider:
         redirect = f"{provider.address}/{{route}}"
         async with Instance(work / "data", redirect=redirect, environ=environ, program=program) as sea:
-            await sea.install(built.manifest, encode_spec(spec))
+            if not state.installed:
+                await sea.install(built.manifest, encode_spec(spec))
+                state.installed = True
             script.webhook = f"{sea.url}/webhooks/whatsapp"
-            run.idle_rss_mb = resident_mb(sea.pid)
-            began, cpu = time.monotonic(), cpu_s(sea.pid)
-            all_cpus, ours = all_cpus_busy_s(), cpu_s(os.getpid())
-            work_on = asyncio.ensure_future(month(run, phones, numbers, seed))
-            while not work_on.done():
-                await asyncio.wait((work_on,), timeout=SAMPLE_S)
-                seen = Sample(
-                    time.monotonic() - began, people.finished, people.replies, resident_mb(sea.pid),
-                    cpu_s(sea.pid) - cpu, _size_mb(sea.folder), len(people.leads),
-                )  # fmt: skip
-                run.samples.append(seen)
-                print(
-                    f"{seen.at_s:6.0f} s  {seen.leads} leads done, {seen.under_way} under way  {seen.replies} replies  "
-                    f"{seen.rss_mb:.0f} MB  {seen.cpu_s:.0f} CPU s  {seen.disk_mb:.0f} MB on disk  "
-                    f"wrong {dict(people.wrong)}",
-                    file=sys.stderr, flush=True,
-                )  # fmt: skip
-            await work_on
-            run.took_s = time.monotonic() - began
-            busy_s = all_cpus_busy_s() - all_cpus - (cpu_s(os.getpid()) - ours)
-            run.others = busy_s / run.took_s / (os.cpu_count() or 1)
-            await settled(phones)
-            await sea.drained()
-            run.cpu_s = cpu_s(sea.pid) - cpu
-            run.status = await sea.ask("GET", "/api/status")
-    run.hooks, run.refused = phones.simulator.delivered, phones.simulator.refused
-    run.rows = rows(work / "data" / "waterline.db")
-    run.books = books(work / "books", people)
-    files = {"the database": work / "data" / "waterline.db", "the spool": work / "data" / "spool"}
-    run.files_mb = {name: _size_mb(path) for name, path in files.items()}
+            state.idle_rss_mb = state.idle_rss_mb or resident_mb(sea.pid)
+            watch = Watch(run, keeper, people, phones, sea)
+            watch.keep()
+            phones.again()
+            stopped = asyncio.Event()
+            for number in (signal.SIGINT, signal.SIGTERM):
+                asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+            stopping = asyncio.ensure_future(stopped.wait())
+            work_on = asyncio.ensure_future(month(run, phones, numbers, state.seed))
+            while not work_on.done() and not stopped.is_set():
+                await asyncio.wait((work_on, stopping), timeout=SAMPLE_S, return_when=asyncio.FIRST_COMPLETED)
+                watch.look()
+            if stopped.is_set():
+                work_on.cancel()
+                await asyncio.gather(work_on, return_exceptions=True)
+                watch.keep()
+            else:
+                await work_on
+                watch.keep()
+                await settled(phones)
+                await sea.drained()
+                watch.keep()
+                run.status = await sea.ask("GET", "/api/status")
     serving.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await serving
+    return not stopped.is_set()
+
+
+class Watch:
+    """Looks at the processes of a piece every few seconds, and keeps what it sees with that of the pieces before."""
+
+    def __init__(self, run: Run, keeper: Keeper, people: People, phones: Telephones, sea: Instance) -> None:
+        self.run, self.keeper, self.people, self.phones, self.sea = run, keeper, people, phones, sea
+        state = keeper.state
+        self.before = (state.took_s, state.cpu_s, state.rest_cpu_s, state.others_s, state.hooks, state.refused)
+        self.began = time.monotonic()
+        self.begun = self._used()
+        run.late_s = state.late_s
+
+    def _used(self) -> tuple[float, float, float]:
+        """CPU seconds of the server, of the rest of us, and of others."""
+        server, all_of_us = cpu_s(self.sea.pid), cpu_s(os.getpid())
+        return server, all_of_us - server, all_cpus_busy_s() - all_of_us
+
+    def look(self) -> None:
+        state, people = self.keeper.state, self.people
+        self.keep()
+        seen = Sample(
+            state.took_s, people.finished, people.replies, resident_mb(self.sea.pid), state.cpu_s,
+            _size_mb(self.sea.folder), len(people.leads),
+        )  # fmt: skip
+        state.samples.append(asdict(seen))
+        print(
+            f"{seen.at_s:6.0f} s  {seen.leads} leads done, {seen.under_way} under way  {seen.replies} replies  "
+            f"{seen.rss_mb:.0f} MB  {seen.cpu_s:.0f} CPU s  {seen.disk_mb:.0f} MB on disk  wrong {dict(people.wrong)}",
+            file=sys.stderr, flush=True,
+        )  # fmt: skip
+
+    def keep(self) -> None:
+        state, used = self.keeper.state, self._used()
+        took, server, rest, others, hooks, refused = self.before
+        state.took_s = took + time.monotonic() - self.began
+        state.cpu_s = server + used[0] - self.begun[0]
+        state.rest_cpu_s = rest + used[1] - self.begun[1]
+        state.others_s = others + used[2] - self.begun[2]
+        state.hooks = hooks + self.phones.simulator.delivered
+        state.refused = refused + self.phones.simulator.refused
+        state.late_s = self.run.late_s
+        self.keeper.save(self.people, self.phones.simulator.clock())
+
+
+def summed(run: Run, people: People, keeper: Keeper) -> None:
+    """What all pieces came to."""
+    state, work = keeper.state, keeper.folder
+    run.took_s, run.cpu_s, run.rest_cpu_s, run.idle_rss_mb = (
+        state.took_s, state.cpu_s, state.rest_cpu_s, state.idle_rss_mb,
+    )  # fmt: skip
+    run.others = state.others_s / state.took_s / (os.cpu_count() or 1)
+    run.samples = [Sample(**sample) for sample in state.samples]
+    run.hooks, run.refused, run.late_s, run.pieces = state.hooks, state.refused, state.late_s, state.pieces
+    run.rows = rows(work / "data" / "waterline.db")
+    run.books = books(run, work, people)
+    files = {"the database": work / "data" / "waterline.db", "the spool": work / "data" / "spool"}
+    run.files_mb = {name: _size_mb(path) for name, path in files.items()}
+
+
+async def ended(data: Path) -> None:
+    """Until the server of the piece before, whose parent was killed, has let go of its folder. Raises TimeoutError."""
+    lock = data / "waterline.db.lock"
+    if not lock.exists():
+        return
+    async with asyncio.timeout(60):
+        with lock.open() as opened:
+            while True:
+                try:
+                    fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    return
+                except BlockingIOError:
+                    await asyncio.sleep(0.2)
 
 
 async def settled(phones: Telephones) -> None:
@@ -294,14 +419,20 @@ def rows(database: Path) -> dict[str, int]:
         return {name: connection.execute(sql).fetchone()[0] for name, sql in asked.items()}
 
 
-def books(file: Path, people: People) -> dict[str, int]:
-    """Calls of the calendar and the CRM; one key called twice is a mistake, since nothing crashed."""
+def books(run: Run, work: Path, people: People) -> dict[str, int]:
+    """Calls of the calendar and the CRM. One key called twice is a mistake where nothing was stopped; after a stop an
+    act is called again under the same key, which a real system recognises."""
     calls: dict[str, set[str]] = {"calendar": set(), "crm": set()}
-    if file.exists():
-        for line in file.read_text().splitlines():
+    for piece in range(1, run.pieces + 1):
+        here: set[tuple[str, str]] = set()
+        file = work / f"books-{piece}"
+        for line in file.read_text().splitlines() if file.exists() else ():
             connector, key, _ = line.split(" ")
-            if key in calls[connector]:
+            if (connector, key) in here:
                 people.blame("acted twice", line)
+            elif key in calls[connector]:
+                run.acted_again += 1
+            here.add((connector, key))
             calls[connector].add(key)
     return {name: len(keys) for name, keys in calls.items()}
 
@@ -334,13 +465,18 @@ def _size_mb(path: Path) -> float:
     return total / 2**20
 
 
-def quantile(values: list[float], q: float) -> float:
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(q * len(ordered)))] if ordered else 0.0
+def quantile(latency: Mapping[int, int], q: float) -> float:
+    """Seconds."""
+    left = int(q * sum(latency.values()))
+    for hundredths in sorted(latency):
+        left -= latency[hundredths]
+        if left < 0:
+            return hundredths / 100
+    return 0.0
 
 
 def page(run: Run, people: People, wrong: list[str]) -> str:
-    turns, latency = run.rows["turns"], people.latency_s
+    turns, latency = run.rows["turns"], people.latency
     compress = volume_leads.DAYS * 1440 / run.minutes
     rates = [
         (after.replies - before.replies) / (after.at_s - before.at_s)
@@ -351,9 +487,14 @@ def page(run: Run, people: People, wrong: list[str]) -> str:
     said, together = volume_leads.SAID, 100 * volume_leads.TOGETHER
     shape = "the trace named in volume_leads.py" if run.traced else "evenly (the trace is not here)"
     verdict = "nothing lost, nothing doubled, order kept" if not wrong else "WRONG: " + "; ".join(wrong[:10])
+    again = f"; {run.acted_again} acts were called a second time, under the same key" if run.acted_again else ""
     table = {
         "run": f"{run.leads:,} leads of a month of {MONTH_LEADS:,} ({100 * run.leads / MONTH_LEADS:.1f} %), 30 days in "
         f"{run.took_s / 60:.1f} minutes (time {compress:,.0f} times as quick); within an hour {shape}",
+        "pieces": f"{run.pieces}" + (
+            f": server, telephones and load were stopped {run.pieces - 1} times and went on with the same "
+            f"database{again}" if run.pieces > 1 else ", without a stop"
+        ),
         "what happened": f"{people.messages:,} messages, {turns:,} turns, {people.replies:,} replies, "
         f"{sum(run.books.values()):,} acts, {run.hooks:,} changes by web hook ({100 * DUPLICATES:g} % twice), "
         f"{run.rows['traces']:,} model calls, {BRANCHES} branches",
@@ -362,6 +503,7 @@ def page(run: Run, people: People, wrong: list[str]) -> str:
         "replies a second, busiest 10 s": f"{max(rates, default=0.0):.1f}",
         "CPU a turn, server": f"{1000 * run.cpu_s / max(1, turns):.2f} ms (all of it: web hooks, statuses, traces, "
         f"database), so {max(1, turns) / max(run.cpu_s, 1e-9):.0f} turns a second would fill one core",
+        "CPU a turn, all else": f"{1000 * run.rest_cpu_s / max(1, turns):.2f} ms (telephones, load, simulated model)",
         "message to reply": " ".join(
             f"p{100 * q:g} {quantile(latency, q):.2f} s" for q in (0.5, 0.95, 0.99, 0.999)
         ) + f", of which the quiet time {QUIET_S:g} s, the web hook's delay 0.02 s and the model's own time "
@@ -406,13 +548,36 @@ def main() -> int:
     parser.add_argument("--leads", type=int, default=2000, help="how many of the month's 500,000 are run")
     parser.add_argument("--minutes", type=float, default=5.0, help="real time for the 30 days")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--out", default="", help="a folder that is kept, so that the run may be stopped and resumed")
+    parser.add_argument("--resume", action="store_true", help="go on with the run in --out, as it was begun")
     parser.add_argument("--profile", default="", help="where cProfile writes what the server's event loop did")
     parser.add_argument("--write", action="store_true", help="write VOLUME.md")
     given = parser.parse_args()
-    run, people = Run(given.leads, given.minutes, traced=False), People()
+    with contextlib.ExitStack() as stack:
+        if given.out:
+            work = Path(given.out).resolve()
+            work.mkdir(parents=True, exist_ok=True)
+        else:
+            work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="waterline-volume-")))
+        if given.resume:
+            keeper = Keeper.load(work)
+        elif (work / "state.json").exists():
+            parser.error(f"{work} has a run already: --resume it, or take another folder")
+        else:
+            keeper = Keeper(work, State(given.leads, given.minutes, given.seed))
+        return _run(given, keeper)
+
+
+def _run(given: argparse.Namespace, keeper: Keeper) -> int:
+    state = keeper.state
+    run, people = Run(state.leads, state.minutes, traced=False), People()
+    keeper.restore(people)
+    keeper.save(people, time.time())
     profile = str(Path(given.profile).resolve()) if given.profile else ""
-    with tempfile.TemporaryDirectory(prefix="waterline-volume-") as work:
-        asyncio.run(volume(run, people, Path(work), given.seed, profile))
+    if not uvloop.run(volume(run, people, keeper, profile)):
+        print(f"stopped after {people.finished} of {run.leads} leads; go on with --out {keeper.folder} --resume")
+        return 3
+    summed(run, people, keeper)
     wrong = findings(run, people)
     text = page(run, people, wrong)
     print(text)

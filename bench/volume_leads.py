@@ -64,21 +64,26 @@ def arrivals(leads: int, zones: list[str], trace: list[float], seed: int) -> lis
 class Lead:
     number: str
     wa_id: str
+    n: int = 0
     said: list[str] = field(default_factory=list)
+    ids: list[str] = field(default_factory=list)  # WhatsApp's of each
     said_at: dict[str, float] = field(default_factory=dict)
     second: dict[str, int] = field(default_factory=dict)  # WhatsApp's time of it
     heard: list[str] = field(default_factory=list)  # lines of replies, in the order in which they came
     told: int = 0  # that the visit is booked
     news: asyncio.Event = field(default_factory=asyncio.Event)
-    done: bool = False
+
+    def says(self, text: str, message_id: str, second: int) -> None:
+        self.said.append(text)
+        self.ids.append(message_id)
+        self.second[text] = second
 
 
 @dataclass
 class People:
     """All leads, and what was wrong with them."""
 
-    latency_s: list[float] = field(default_factory=list)
-    by_hour: dict[int, list[float]] = field(default_factory=lambda: collections.defaultdict(list))
+    latency: collections.Counter[int] = field(default_factory=collections.Counter)  # in hundredths of a second
     leads: dict[str, Lead] = field(default_factory=dict)  # those that are not done
     finished: int = 0
     messages: int = 0
@@ -102,7 +107,7 @@ class People:
             lead.heard += lines
             newest = lead.said_at.get(lines[-1])
             if newest is not None:
-                self.latency_s.append(now - newest)
+                self.latency[round(100 * (now - newest))] += 1
         lead.news.set()
 
     def blame(self, what: str, example: str) -> None:

@@ -57,7 +57,7 @@ class Receptionist(Agent):
 
 class MeasuredWaterline(waterline.app.Waterline):
     def _connect(self) -> Conversations:
-        books = Books(Path(os.environ["VOLUME_FOLDER"]) / "books")
+        books = Books(Path(os.environ["VOLUME_FOLDER"]) / f"books-{os.environ['VOLUME_PIECE']}")
 
         def make_agent(release: Release) -> Agent:
             return Receptionist()
