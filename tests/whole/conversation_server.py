@@ -24,6 +24,7 @@ from waterline.agents.flow import flow_agent
 from waterline.agents.inbox import Desk
 from waterline.api.http import Exchange
 from waterline.channels.base import Sent
+from waterline.channels.graph import Graph
 from waterline.channels.whatsapp import WhatsApp
 from waterline.connectors.base import Scope
 from waterline.connectors.systems import Systems
@@ -145,7 +146,7 @@ around(Performer, "_ended", "before_result", "result_stored")
 around(Performer, "_reply", "reply_planned", "reply_stored")
 if REAL:
     WhatsApp.echo_s = 4.0  # the simulated one's statuses come at once
-    around(WhatsApp, "send", "before_send", "after_send")
+    around(Graph, "send", "before_send", "after_send")  # reserved and begun before, not yet written down after
 
 
 def _commit(inner: Any) -> Any:
@@ -169,9 +170,9 @@ effects.start = _leave(effects.start)
 _kick = Performer.kick
 
 
-def kick(self: Performer, conversation: str, lane: str) -> None:
+def kick(self: Performer, *about: Any) -> None:
     at("committed")
-    _kick(self, conversation, lane)
+    _kick(self, *about)
 
 
 Performer.kick = kick  # type: ignore[method-assign]

@@ -23,7 +23,7 @@ POINTS = [
     "before_received", "received", "thought:1", "before_commit:1", "committed:1",
     "before_leaving:1", "before_leaving:2", "before_crm", "after_crm", "before_calendar", "after_calendar",
     "before_result:1", "result_stored:1", "before_result:2", "result_stored:2",
-    "thought:2", "before_commit:2", "committed:4", "reply_planned", "before_send", "after_send", "reply_stored",
+    "thought:2", "before_commit:2", "committed:3", "reply_planned", "before_send", "after_send", "reply_stored",
 ]  # fmt: skip
 
 
