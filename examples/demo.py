@@ -20,6 +20,7 @@ from office import Office
 ROOT = Path(__file__).resolve().parent.parent
 WATERLINE = [sys.executable, "-m", "waterline"]
 MODEL = "qwen2.5-coder-1.5b"
+COULD_NOT_RUN, INTERRUPTED = 3, 130  # as `waterline trial` says it
 
 
 def main() -> int:
@@ -30,16 +31,13 @@ def main() -> int:
     asked = parser.parse_args()
     os.chdir(ROOT)
     data = asked.data.resolve()
-    code = subprocess.run([*WATERLINE, "model", "pull", MODEL], check=False).returncode
-    if code:
-        return 3
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was opened is closed on any way out
-    office = None
-    if asked.trial != "short":
-        office = Office(data / "office", f"http://127.0.0.1:{asked.port}/webhooks/whatsapp")
-    server = None
+    office = server = None
     try:
-        if office is not None:
+        if subprocess.run([*WATERLINE, "model", "pull", MODEL], check=False).returncode:
+            return COULD_NOT_RUN
+        if asked.trial != "short":
+            office = Office(data / "office", f"http://127.0.0.1:{asked.port}/webhooks/whatsapp")
             office.start()
         server = subprocess.Popen(
             [*WATERLINE, "up", "examples/school", "examples/plain-sdk", "--data", data, "--port", asked.port, "--json"],
@@ -49,7 +47,7 @@ def main() -> int:
         )
         return serve(server, asked.trial, data, office.board_url if office is not None else "")
     except KeyboardInterrupt:
-        return 130
+        return INTERRUPTED
     finally:
         if server is not None:
             end(server)
@@ -69,7 +67,10 @@ def serve(server: "subprocess.Popen[str]", trial: str, data: Path, board: str) -
     assert server.stdout is not None
     line = server.stdout.readline()
     if not line:
-        return server.wait() or 3
+        if server.wait() == INTERRUPTED:
+            return INTERRUPTED
+        print("If it is the port: PORT=8401 make demo", file=sys.stderr)
+        return COULD_NOT_RUN
     ready = json.loads(line)
     url = ready["url"]
     print(f"\nWaterline serves examples/school.\n  console   {url}/")
