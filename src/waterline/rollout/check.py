@@ -188,6 +188,8 @@ def _warn(folder: Folder, release: Release, spec: AppSpec, cases: tuple[Case, ..
             )
     if not cases:
         warn("cases/: there are none, so a trial cannot judge quality")
+    if "branches" in spec.trial.drills and sum(bool(b.addresses) for b in spec.branches) < 2:
+        warn('[trial] drills: "branches" could not run, because fewer than two branches have an address')
     for entry in sorted(folder.root.iterdir()):
         if entry.is_dir() and entry.name not in _FOLDERS:
             near = difflib.get_close_matches(entry.name, _FOLDERS, n=1, cutoff=0.75)

@@ -146,6 +146,22 @@ async def test_what_somebody_writes_in_the_same_moment_is_not_overwritten(
     assert crm.notes() == ["Grade 4"]
 
 
+async def test_a_record_that_is_gone_is_told_from_one_that_may_not_be_read(crm: Crm) -> None:
+    """Only the first is looked for again: another caller took its second record back."""
+    ours = connector.Tryton(Config("crm", crm.settings))
+    with pytest.raises(connector.Gone):
+        await ours._rpc("model.sale.opportunity.read", [10**6], ["state"])
+    await crm.lead()
+    ((number, _, _),) = crm.leads()
+    ((company,),) = crm.server.sql("SELECT company FROM sale_opportunity WHERE id = ?", str(number))
+    crm.server.sql("UPDATE sale_opportunity SET company = NULL WHERE id = ?", str(number))
+    with pytest.raises(connector.Refusal) as told:
+        await ours._rpc("model.sale.opportunity.read", [number], ["state"])
+    crm.server.sql("UPDATE sale_opportunity SET company = ? WHERE id = ?", str(company), str(number))
+    assert not isinstance(told.value, connector.Gone)
+    await ours.close()
+
+
 async def test_a_person_who_comes_back_is_the_same_person(crm: Crm) -> None:
     await crm.lead()
     await crm.lead(key=f"{crm.key}/next year", phone=crm.phone.replace("+351", "+351 "))

@@ -1,6 +1,7 @@
 """Every mistake that the checker recognises, each with its file, line and remedy."""
 
 import os
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -596,3 +597,10 @@ EARLY = "{{today}}\n" + "Rules. " * 2000
 )
 def test_what_is_probably_not_meant_is_a_warning(tmp_path: Path, change: dict[str, str], says: str) -> None:
     assert any(says in warning for warning in checked(good(tmp_path, **change)).warnings)
+
+
+def test_the_drill_of_branches_is_warned_of_where_there_are_not_two(tmp_path: Path) -> None:
+    text = re.sub(r"(\[trial\]\n(?:.*\n)*?drills = ).*", r'\1["branches"]', APP)
+    assert '["branches"]' in text
+    found = check(good(tmp_path, **{"app.toml": text}), model_digests=DIGESTS, known_drills=("branches",))
+    assert any("fewer than two branches have an address" in warning for warning in found.warnings)
