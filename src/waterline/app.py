@@ -35,7 +35,7 @@ from waterline.console.pages import console_app
 from waterline.control.budgets import Alerts
 from waterline.control.canary_watch import note_sessions
 from waterline.control.judge_watch import JudgeWatch
-from waterline.control.listening import Listener
+from waterline.control.listening import Listener, note_traces
 from waterline.control.plane import Plane
 from waterline.control.responses import StoredResponses
 from waterline.control.views import Shed, StatusView
@@ -93,7 +93,7 @@ class Waterline:
         data = settings.data
         self.store = Store.open(data / "waterline.db", on_error=log.error)
         self.drainer = Drainer(self.store, data / "spool", self.boot, on_error=log.error)
-        self.drainer.watchers.append(lambda tx, rows: note_sessions(tx, rows, settings.purpose))
+        self.drainer.watchers += [note_traces, lambda tx, stored: note_sessions(tx, stored, settings.purpose)]
         self.drainer.recover()
         self.spool = Spool.open(data / "spool", self.boot, settings.min_free_mb << 20, on_error=log.error)
         self.drainer.spool = self.spool

@@ -22,12 +22,13 @@ from waterline.control.judges import standing
 from waterline.core.app_spec import AppSpec
 from waterline.core.errors import Refused, RequestError
 from waterline.core.rollout import FULL_BP, Move
-from waterline.core.trace import Purpose, TraceRow
+from waterline.core.trace import Purpose
 from waterline.evals.canary import Asked, Look, Plan, Sums, judged, look, measured, sentence
 from waterline.rollout.moves import Admit, Moves
 from waterline.store import canaries, rollouts
 from waterline.store.canaries import CanaryHead, CanaryRow, LookRow, Unit
 from waterline.store.db import Store, Tx
+from waterline.store.traces import Stored
 
 log = logging.getLogger("waterline.canary")
 
@@ -57,13 +58,13 @@ class Counted(Struct, frozen=True):
     values: list[tuple[bool, bool, dict[str, float]]]  # candidate, whether it counts as a session, its values
 
 
-def note_sessions(tx: Tx, rows: list[TraceRow], purpose: Purpose) -> None:
+def note_sessions(tx: Tx, stored: list[Stored], purpose: Purpose) -> None:
     """As traces are stored, in the same transaction: which sessions there are in the steps that run."""
     for head in canaries.under_way(tx):
         arms = {head.candidate: True, head.baseline: False}
         units = [
             Unit(unit_key(row.session, row.id), row.session, arms[row.release], row.started_us)
-            for row in rows
+            for _, row in stored
             if row.release in arms and row.app == head.app and row.env == head.env
             and row.purpose == purpose and row.started_us >= head.step_us
         ]  # fmt: skip

@@ -1,5 +1,5 @@
-"""Between requests: every new answer is counted, and what a user says next is listened to for signs that the answer
-before it was no good. Each trace is read once: what is found and how far we are is one transaction."""
+"""Every answer is counted as it is stored. Between requests, what a user says next is listened to for signs that the
+answer before it was no good; each trace once: what is found, and that it was listened to, is one transaction."""
 
 from collections.abc import Callable, Mapping
 
@@ -9,12 +9,12 @@ from waterline.core.signal import POINTS, Signal
 from waterline.core.verdict import Estimate, JudgeRef, Outcome, Ref, Verdict
 from waterline.gateway.deps import App
 from waterline.store import behaviour, conversation_days, conversations, traces, verdicts
-from waterline.store.behaviour import OFF_RAILS, Counts, Passed, Place, Session, Unread, day_of
+from waterline.store.behaviour import OFF_RAILS, Counts, Place, Session, Unread, day_of
 from waterline.store.conversations import Conversation, Message, TurnRow
 from waterline.store.db import Store, Tx
+from waterline.store.traces import Stored
 
-TRACES_AT_ONCE = 100  # of sessions: their texts are read
-TRACES_PASSED = 5000  # of others only the number is asked
+TRACES_AT_ONCE = 100  # their texts are read
 CONVERSATIONS_AT_ONCE = 100
 QUIET_AT_ONCE = 100
 LISTENED_BACK = 3  # messages
@@ -24,6 +24,30 @@ CONVERSATIONS_KEY = "conversations"  # what the model calls of conversations nam
 JUDGE = JudgeRef("signals", "1")
 REJECTED = "rejected"
 REJECTED_POINTS = 2
+
+
+def note_traces(tx: Tx, stored: list[Stored]) -> None:
+    """As traces are stored, in the same transaction: each ends once, so here answers are counted and what conversations
+    cost is added up. A request that names a session is put in line, to be listened to."""
+    counts, line = Counts(), []
+    spent: dict[tuple[str, str, str, int], list[int]] = {}  # calls, their cost, those without a price
+    for n, row in stored:
+        if row.outcome == "open":
+            continue
+        if row.purpose == "live":
+            if row.outcome == "answered":
+                counts.add(Place(row.app, row.env, day_of(row.started_us), row.release), "answers")
+            if row.session and row.key != CONVERSATIONS_KEY:
+                line.append(n)
+        if row.key == CONVERSATIONS_KEY:
+            sums = spent.setdefault((row.app, row.env, row.branch, day_of(row.started_us)), [0, 0, 0])
+            sums[0] += 1
+            sums[1] += row.cost_nano_usd or 0
+            sums[2] += row.cost_nano_usd is None
+    counts.write(tx)
+    behaviour.put_in_line(tx, line)
+    for at, (calls, cost, unpriced) in spent.items():
+        conversation_days.add(tx, *at, "models", calls, cost, unpriced)
 
 
 class Listener:
@@ -39,32 +63,15 @@ class Listener:
         return any([self._look_at_traces(), self._look_at_conversations(), self._look_at_quiet()])
 
     def _look_at_traces(self) -> bool:
-        passed, heard = self._store.read_sync(self._hear_traces)
-        found = [*passed.later, *passed.rows]
-        if found or passed.moved:
+        read, heard = self._store.read_sync(_hear_traces)
+        if read:
 
             def write(tx: Tx) -> None:
                 heard.write(tx)
-                behaviour.move_to(tx, passed.upto, found)
-                for one in found:
-                    if one.outcome != "open" and one.key_id == CONVERSATIONS_KEY:
-                        _spent(tx, one)
+                behaviour.listened(tx, read)
 
             self._store.write_sync(write)
-        return passed.more
-
-    def _hear_traces(self, tx: Tx) -> tuple[Passed, "Ear"]:
-        passed = behaviour.unread(tx, TRACES_AT_ONCE, TRACES_PASSED)
-        ear = Ear(tx)
-        for place, n in passed.answers:
-            ear.answers(place, n)
-        for one in passed.later:
-            if one.outcome == "answered" and one.purpose == "live":
-                ear.answers(Place(one.app, one.env, day_of(one.started_us), one.release), 1)
-        for one in (*passed.later, *passed.rows):
-            if one.outcome != "open" and one.purpose == "live":
-                ear.trace(one)
-        return passed, ear
+        return len(read) == TRACES_AT_ONCE
 
     def _look_at_conversations(self) -> bool:
         before = self._clock_us() - SETTLED_US
@@ -111,12 +118,7 @@ class Ear:
 
     # --- requests that name a session ------------------------------------------------------------------------------
 
-    def answers(self, place: Place, n: int) -> None:
-        self._counts.add(place, "answers", n)
-
     def trace(self, one: Unread) -> None:
-        if not one.session or one.key_id == CONVERSATIONS_KEY:
-            return
         at = self._session(one.app, one.env, one.session, one.release, one.started_us)
         said = user_texts(traces.body(self._tx, one.id, "request") or b"")
         if said:
@@ -206,12 +208,11 @@ class Ear:
         self._counts.write(tx)
 
 
-def _spent(tx: Tx, one: Unread) -> None:
-    """A model call of a conversation, into the sums of its day."""
-    unpriced = int(one.cost_nano_usd is None)
-    conversation_days.add(
-        tx, one.app, one.env, one.branch, one.started_us, "models", amount=one.cost_nano_usd or 0, unpriced=unpriced
-    )
+def _hear_traces(tx: Tx) -> tuple[list[Unread], Ear]:
+    read, ear = behaviour.in_line(tx, TRACES_AT_ONCE), Ear(tx)
+    for one in read:
+        ear.trace(one)
+    return read, ear
 
 
 def _hear_quiet(tx: Tx, app: str, before_us: int, steps: tuple[str, ...]) -> Ear:

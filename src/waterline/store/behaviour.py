@@ -172,54 +172,24 @@ class Unread(Struct, frozen=True):
     id: str
     app: str
     env: str
-    purpose: str
     release: str
     session: str
-    key_id: str
     started_us: int
     outcome: str
-    branch: str = ""
-    cost_nano_usd: int | None = None
 
 
-class Passed(Struct, frozen=True):
-    """Traces that nobody has looked at: those that were open when they were passed and have ended since; then, in the
-    order in which they came, those of sessions and those still open. `answers`: how many answers there are up to
-    the place `upto`, those of no session too."""
-
-    later: list[Unread]
-    rows: list[Unread]
-    answers: list[tuple[Place, int]]
-    upto: int
-    more: bool
-    moved: bool = False  # there were any
+def put_in_line(tx: Tx, numbers: list[int]) -> None:
+    """Traces that have ended, and that are to be listened to."""
+    tx.many("behaviour.put_in_line", [{"n": n} for n in numbers])
 
 
-def unread(tx: Tx, limit: int, most: int) -> Passed:
-    """At most `limit` to be looked at, and `most` to be passed."""
-    place = tx.one("behaviour.place", name="traces")
-    after = place["n"] if place is not None else 0
-    later = [Unread(**row) for row in tx.all("behaviour.ended_since", limit=limit)]
-    first = tx.one("behaviour.first_unread", after=after)
-    if first is None or first["n"] is None:
-        return Passed(later, [], [], after, len(later) == limit)
-    upto = first["n"] + most - 1
-    counted = tx.all("behaviour.answers", after=after, upto=upto)
-    rows: list[Unread] = []
-    if any(row["wanted"] for row in counted):
-        rows = [Unread(**row) for row in tx.all("behaviour.unread", after=after, upto=upto, limit=limit)]
-        if len(rows) == limit:
-            counted = tx.all("behaviour.answers", after=after, upto=rows[-1].n)
-    last = max(row["last"] for row in counted)
-    answers = [(Place(r["app"], r["env"], r["day"], r["release"]), r["n"]) for r in counted if r["n"]]
-    return Passed(later, rows, answers, last, last == upto or limit in (len(rows), len(later)), True)
+def in_line(tx: Tx, limit: int) -> list[Unread]:
+    """In the order in which they came."""
+    return [Unread(**row) for row in tx.all("behaviour.in_line", limit=limit)]
 
 
-def move_to(tx: Tx, n: int, read: list[Unread]) -> None:
-    """What is still open is read when it has ended."""
-    tx.many("behaviour.not_later", [{"n": one.n} for one in read if one.outcome != "open"])
-    tx.many("behaviour.read_later", [{"n": one.n} for one in read if one.outcome == "open"])
-    tx.run("behaviour.move_place", name="traces", n=n, at_us=0, id="")
+def listened(tx: Tx, read: list[Unread]) -> None:
+    tx.many("behaviour.listened", [{"n": one.n} for one in read])
 
 
 def moved_conversations(tx: Tx, before_us: int, limit: int) -> list[tuple[str, int]]:
@@ -243,6 +213,6 @@ def sweep(tx: Tx, app: str, bodies_before_us: int, rows_before_us: int, limit: i
     """What is past its time of one app. Counts of days hold nobody's data and stay. Returns how many rows went."""
     tx.run("behaviour.delete_edits", app=app, before_us=bodies_before_us)
     tx.run("behaviour.delete_waiting", app=app, before_us=rows_before_us)
-    tx.run("behaviour.forget_later")
+    tx.run("behaviour.forget_line")
     asked = {"app": app, "before_us": rows_before_us, "limit": limit}
     return max(tx.run("behaviour.delete_sessions", **asked), tx.run("behaviour.delete_steps", **asked))

@@ -1,6 +1,6 @@
 """The funnel and what conversations cost: days that are over are read from sums kept by day, the rest from the rows.
 
-Sums are written in the transaction that writes what they sum, those of model calls when the worker has read the trace.
+Sums are written in the transaction that writes what they sum.
 Times are Unix microseconds; a day begins at 00:00 UTC."""
 
 from collections import defaultdict

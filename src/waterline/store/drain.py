@@ -19,11 +19,11 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct
 
-from waterline.core.trace import SpooledRow, TraceRow, admitted_id
+from waterline.core.trace import SpooledRow, admitted_id
 from waterline.store import text_search, traces
 from waterline.store.db import Store, StoreConflict, Tx
 from waterline.store.spool import Segment, SegmentReader, Spool, SpoolRecord, segments
-from waterline.store.traces import TraceWrite
+from waterline.store.traces import Stored, TraceWrite
 
 BATCH_RECORDS = 2000  # a write transaction of about a tenth of a second
 BATCH_BYTES = 8 * 1024 * 1024
@@ -163,7 +163,7 @@ class Drainer:
         self._done: list[str] = []  # segments deleted, whose offsets can be forgotten
         self._loaded = False
         self._one = threading.Lock()
-        self.watchers: list[Callable[[Tx, list[TraceRow]], None]] = []  # told of what is stored, in its transaction
+        self.watchers: list[Callable[[Tx, list[Stored]], None]] = []  # told of what is stored, in its transaction
 
     def recover(self) -> Recovered:
         """Stores everything earlier processes left in the spool, then marks their open traces as interrupted.
@@ -172,8 +172,7 @@ class Drainer:
         records = 0
         while done := self._drain(BATCH_RECORDS, lambda s: s.boot != self.boot):
             records += done
-        interrupted = self.store.write_sync(lambda tx: traces.interrupt_other_boots(tx, self.boot))
-        return Recovered(records, interrupted)
+        return Recovered(records, len(self.store.write_sync(self._interrupt)))
 
     def drain_once(self, max_records: int = BATCH_RECORDS) -> int:
         """One batch. Returns how many records it handled; 0: nothing was waiting.
@@ -284,12 +283,20 @@ class Drainer:
         requests, answers = batch.requests, batch.answers
         traces.insert_bodies(tx, [(n, requests.get(i, b""), answers.get(i, b"")) for i, n in at.items()])
         text_search.index_batch(tx, [(at[i], text, session, tags) for i, text, session, tags in batch.texts if i in at])
-        for watch in self.watchers:
-            watch(tx, [write.row for write in batch.rows.values()])
+        self._tell(tx, [Stored(n, batch.rows[i].row) for i, n in at.items()])
         name = segment.path.name
         tx.run("drain.set_offset", segment=name, boot=segment.boot, bytes=offset, damaged=damaged)
         self._count(tx, segment.boot, batch.last_seq, batch.stored, batch.rejected, batch.lost)
         tx.many("drain.forget_offset", [{"segment": done} for done in self._done])
+
+    def _interrupt(self, tx: Tx) -> list[Stored]:
+        stored = traces.interrupt_other_boots(tx, self.boot)
+        self._tell(tx, stored)
+        return stored
+
+    def _tell(self, tx: Tx, stored: list[Stored]) -> None:
+        for watch in self.watchers:
+            watch(tx, stored)
 
     def _count(self, tx: Tx, boot: str, last_seq: int, stored: int, rejected: int, lost: int) -> None:
         values: dict[str, Any] = {"last_seq": last_seq, "stored": stored, "rejected": rejected, "lost": lost}

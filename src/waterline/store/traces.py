@@ -6,7 +6,7 @@ Percentiles come from a `GROUP BY` over log-spaced buckets, which every database
 import math
 import threading
 from collections.abc import Callable, Iterable
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 import zstandard
@@ -148,6 +148,13 @@ class TraceWrite(Struct, frozen=True):
 
     row: TraceRow
     events: bytes
+
+
+class Stored(NamedTuple):
+    """A trace that has just been added or replaced, and its number."""
+
+    n: int
+    row: TraceRow
 
 
 def write_of(row: TraceRow, events: list[Event]) -> TraceWrite:
@@ -292,9 +299,9 @@ def open_of_other_boots(tx: Tx, boot: str) -> list[str]:
     return [row["id"] for row in tx.all("traces.open_of_other_boots", boot=boot)]
 
 
-def interrupt_other_boots(tx: Tx, boot: str) -> int:
+def interrupt_other_boots(tx: Tx, boot: str) -> "list[Stored]":
     """Marks them interrupted. Their cost becomes the worst case that was reserved; without a price it is unknown."""
-    return tx.run("traces.interrupt", boot=boot)
+    return [Stored(r["n"], _row(r)) for r in tx.all("traces.interrupt", boot=boot)]
 
 
 def _params(tx: Tx, where: TraceFilter) -> dict[str, Any] | None:

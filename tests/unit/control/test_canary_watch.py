@@ -115,7 +115,7 @@ class Ship:
     def store_rows(self, rows: list[TraceRow]) -> None:
         def write(tx: Tx) -> None:
             traces.insert_batch(tx, [traces.write_of(row, []) for row in rows])
-            note_sessions(tx, rows, "live")
+            note_sessions(tx, [traces.Stored(0, row) for row in rows], "live")
 
         self.store.write_sync(write)
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from waterline.store import migrate, named_sql, releases, traces
+from waterline.store import behaviour, migrate, named_sql, releases, traces
 from waterline.store.db import Statements, Store, StoreConflict, StoreTimeout, StoreUnavailable, Tx
 from waterline.store.dialect import SqliteDialect, connect
 
@@ -129,6 +129,40 @@ def edit(path: Path, sql: str) -> None:
     connection.execute(sql)
     connection.commit()
     connection.close()
+
+
+def test_traces_that_nobody_had_read_before_the_upgrade_are_counted_once_and_wait_to_be_heard(path: Path) -> None:
+    path.parent.mkdir()
+    old = connect(path, read_only=False, timeout_s=30)
+    migrate.migrate(old, SqliteDialect(), 1, [m for m in migrate.known() if m.number < 22])
+    zeros = {name: 0 for _, name, kind, *_ in old.execute("PRAGMA table_info(traces)") if kind == "BIGINT"}
+    texts = {name: "" for _, name, kind, *_ in old.execute("PRAGMA table_info(traces)") if kind == "TEXT"}
+
+    def trace(n: int, **values: Any) -> None:
+        row = {**zeros, **texts, "n": n, "id": f"t{n}", "purpose": "live", "outcome": "answered", "events": b"[]"}
+        row |= {"cost_nano_usd": 7, **values}
+        old.execute(f"INSERT INTO traces ({', '.join(row)}) VALUES ({', '.join(':' + name for name in row)})", row)
+
+    trace(1, session="read before")
+    trace(2, session="was open when it was passed")
+    trace(3)
+    old.execute("INSERT INTO reading_later (n) VALUES (2)")
+    old.execute("UPDATE reading_places SET n = 3 WHERE name = 'traces'")
+    old.execute("INSERT INTO behaviour_days (app, env, day, release, name, n) VALUES ('', '', 0, '', 'answers', 2)")
+    trace(4, session="s1")
+    trace(5, session="c", key_id="conversations")
+    trace(6, session="s2", outcome="open")
+    old.commit()
+    old.close()
+    store = Store.open(path)
+    assert [one.n for one in store.read_sync(lambda tx: behaviour.in_line(tx, 10))] == [2, 4]
+    counts = store.read_sync(lambda tx: behaviour.counts(tx, "", 0, 1))
+    assert [(count.name, count.n) for count in counts] == [("answers", 2 + 3)]
+    spent = store.read_sync(
+        lambda tx: tx.all("conversation_days.sums", app=None, env=None, branch=None, since_us=0, until_us=1)
+    )
+    assert [(row["name"], row["n"], row["amount"]) for row in spent] == [("models", 1, 7)]
+    store.close()
 
 
 def test_bodies_and_texts_of_an_older_waterline_are_there_after_its_database_is_migrated(path: Path) -> None:

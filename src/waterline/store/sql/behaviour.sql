@@ -76,41 +76,20 @@ SELECT n, at_us, id FROM reading_places WHERE name = :name
 -- name: move_place
 UPDATE reading_places SET n = :n, at_us = :at_us, id = :id WHERE name = :name
 
--- name: first_unread
-SELECT MIN(n) AS n FROM traces WHERE n > :after
+-- name: put_in_line
+INSERT INTO traces_to_hear (n) VALUES (:n) ON CONFLICT (n) DO NOTHING
 
--- What says something of a session, or may yet.
--- name: unread
-SELECT n, id, app, env, purpose, release, session, key_id, started_us, outcome, branch, cost_nano_usd FROM traces
-WHERE n > :after AND n <= :upto AND (session <> '' OR key_id = 'conversations' OR outcome = 'open')
-ORDER BY n LIMIT :limit
-
--- One look at every trace: how many answers, how many that are to be read, and the last one.
--- name: answers
-SELECT app, env, started_us - started_us % 86400000000 AS day, release, MAX(n) AS last,
-    CAST(SUM(CASE WHEN outcome = 'answered' AND purpose = 'live' THEN 1 ELSE 0 END) AS BIGINT) AS n,
-    CAST(SUM(CASE WHEN session <> '' OR key_id = 'conversations' OR outcome = 'open' THEN 1 ELSE 0 END) AS BIGINT)
-        AS wanted
-FROM traces
-WHERE n > :after AND n <= :upto
-GROUP BY app, env, started_us - started_us % 86400000000, release
-
--- name: read_later
-INSERT INTO reading_later (n) VALUES (:n) ON CONFLICT (n) DO NOTHING
-
--- name: ended_since
-SELECT t.n, t.id, t.app, t.env, t.purpose, t.release, t.session, t.key_id, t.started_us, t.outcome,
-    t.branch, t.cost_nano_usd
-FROM reading_later l LEFT JOIN traces t ON t.n = l.n
-WHERE t.outcome <> 'open'
+-- name: in_line
+SELECT t.n, t.id, t.app, t.env, t.release, t.session, t.started_us, t.outcome
+FROM traces_to_hear l JOIN traces t ON t.n = l.n
 ORDER BY t.n
 LIMIT :limit
 
--- name: not_later
-DELETE FROM reading_later WHERE n = :n
+-- name: listened
+DELETE FROM traces_to_hear WHERE n = :n
 
--- name: forget_later
-DELETE FROM reading_later WHERE NOT EXISTS (SELECT 1 FROM traces t WHERE t.n = reading_later.n)
+-- name: forget_line
+DELETE FROM traces_to_hear WHERE NOT EXISTS (SELECT 1 FROM traces t WHERE t.n = traces_to_hear.n)
 
 -- name: moved_conversations
 SELECT id, updated_us FROM conversations

@@ -178,6 +178,10 @@ UPDATE traces SET outcome = 'interrupted',
         WHEN price_version = '' THEN NULL
         ELSE cost_nano_usd END
 WHERE outcome = 'open' AND boot <> :boot
+RETURNING n, id, app, env, purpose, release, route, provider, model, key_id, session, subject, tags, stream,
+    started_us, first_token_us, duration_us, outcome, status, code, attempts,
+    input, cached_input, cache_write, output, reasoning, audio_input, audio_output, estimated, cache_write_1h,
+    cost_nano_usd, reserved_nano_usd, price_version, boot, idempotency_key, branch
 
 -- name: apps
 SELECT DISTINCT app FROM traces ORDER BY app
