@@ -82,7 +82,7 @@ INSERT INTO traces_to_hear (n) VALUES (:n) ON CONFLICT (n) DO NOTHING
 -- name: in_line
 SELECT t.n, t.id, t.app, t.env, t.release, t.session, t.started_us, t.outcome
 FROM traces_to_hear l JOIN traces t ON t.n = l.n
-ORDER BY t.n
+ORDER BY l.n
 LIMIT :limit
 
 -- name: listened
