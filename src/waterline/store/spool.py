@@ -195,10 +195,9 @@ class Spool:
                 if self._size >= SEGMENT_BYTES or self._broken:
                     self._next_segment()
                 fields = _FIELDS.pack(MAGIC, len(head), len(body), self._accepted + 1, self._rejected)
-                content = head + body
-                checks = _CRCS.pack(crc32(fields), crc32(content, crc32(fields, self._seed)))
-                size = HEADER_BYTES + len(content)
-                written = os.write(self._fd, fields + checks + content)
+                checks = _CRCS.pack(crc32(fields), crc32(body, crc32(head, crc32(fields, self._seed))))
+                record = b"".join((fields, checks, head, body))
+                size, written = len(record), os.write(self._fd, record)
             except OSError as failure:
                 self._reject()
                 raise SpoolUnavailable(f"{self.folder} cannot be written ({failure.strerror})") from failure
@@ -347,10 +346,11 @@ class SegmentReader:
             return None
         if have < total:
             return int(total)
-        content = chunk[at + HEADER_BYTES : at + total]
-        if crc32(content, crc32(fields, self._seed)) != all_crc:
+        begin = at + HEADER_BYTES
+        head, body = chunk[begin : begin + head_bytes], chunk[begin + head_bytes : at + total]
+        if crc32(body, crc32(head, crc32(fields, self._seed))) != all_crc:
             return None
-        return SpoolRecord(offset + total, number, rejected, content[:head_bytes], content[head_bytes:])
+        return SpoolRecord(offset + total, number, rejected, head, body)
 
     def _resynchronise(self, fd: int) -> int | None:
         """The offset of the next record that is right, after the one at `self.offset`."""
