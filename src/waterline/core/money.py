@@ -12,7 +12,7 @@ NANO = 1_000_000_000
 MILLION = 1_000_000
 
 
-class Usage(Struct, frozen=True, omit_defaults=True):
+class Usage(Struct, frozen=True):
     """Tokens of one attempt, in buckets that exclude each other. Unit: tokens."""
 
     input: int = 0
