@@ -31,14 +31,14 @@ class Drill(Struct, frozen=True):
 
 
 DRILL: dict[str, Drill] = {
-    "quality": Drill(run_quality, (110.0, 700.0), (420.0, 7200.0), real=True),
-    "robustness": Drill(run_robustness, (120.0, 1000.0), (420.0, 7200.0), real=True),
+    "quality": Drill(run_quality, (110.0, 700.0), (1200.0, 7200.0), real=True),
+    "robustness": Drill(run_robustness, (120.0, 1000.0), (1200.0, 7200.0), real=True),
     "load": Drill(run_load, (60.0, 160.0), (240.0, 900.0)),
     "outage": Drill(run_outage, (30.0, 90.0), (180.0, 900.0)),
     "availability": Drill(run_availability, (15.0, 300.0), (120.0, 1200.0)),
     "budget": Drill(run_budget, (12.0, 15.0), (120.0, 300.0)),
     "branches": Drill(run_branches, (35.0, 330.0), (180.0, 1200.0), not_applicable=no_other_branch),
-    "cost": Drill(run_cost, (1.0, 1.0), (420.0, 7200.0), real=True),
+    "cost": Drill(run_cost, (1.0, 1.0), (1200.0, 7200.0), real=True),
     "rollback": Drill(run_rollback, (12.0, 30.0), (120.0, 300.0)),
     "recovery": Drill(run_recovery, (15.0, 45.0), (120.0, 600.0)),
 }
