@@ -77,6 +77,7 @@ log = logging.getLogger("waterline")
 GRACE_S = 10  # how long a stop waits for answers under way
 SETTLED_US = 60_000_000
 DAY_US = 86_400_000_000
+LATE_S = 0.02  # behind, smoothed: one branch of many may then have few conversations under way at once
 
 
 def clock_us() -> int:
@@ -400,6 +401,7 @@ class Waterline:
             find=self.find,
             systems=self._systems,
             url=lambda c: f"{self.settings.public_url}/conversations/{c}",
+            late=lambda: self.pressure.lag_s > LATE_S,
         )
 
     def _systems(self, app: str) -> "Systems | None":

@@ -48,7 +48,9 @@ class Conversations:
         systems: Callable[[str], Systems | None],
         url: Callable[[str], str],
         make_agent: MakeAgent | None = None,
+        late: Callable[[], bool] = lambda: False,
     ) -> None:
+        """`late`: whether this process is, so that one branch's flood must not have it to itself."""
         self._deps = deps
         self._find = find
         self._systems = systems
@@ -65,6 +67,7 @@ class Conversations:
             clock_us=deps.clock_us,
             wake=lambda conversation: self.drain.wake(conversation),
             count=deps.metrics.count,
+            late=late,
         )
         self.drain = Drain(
             store=store,
@@ -74,6 +77,7 @@ class Conversations:
             clock_us=deps.clock_us,
             count=deps.metrics.count,
             url=url,
+            late=late,
         )
         self.desk = Desk(store, self.places, deps.clock_us, deps.next_id, self.drain.wake)
 

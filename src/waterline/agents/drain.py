@@ -60,6 +60,7 @@ class Drain:
         url: Callable[[str], str],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         at_once: int = TURNS_AT_ONCE,
+        late: Callable[[], bool] = lambda: False,
     ) -> None:
         self._store = store
         self._places = places
@@ -69,7 +70,7 @@ class Drain:
         self._count = count
         self._url = url
         self._sleep = sleep
-        self._turns = Fair(at_once)
+        self._turns = Fair(at_once, late)
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._again: set[str] = set()
         self._looking: asyncio.Task[None] | None = None

@@ -106,6 +106,7 @@ class Performer:
         wake: Callable[[str], None],
         count: Callable[[str], None],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        late: Callable[[], bool] = lambda: False,
     ) -> None:
         self._store = store
         self._channels = channels
@@ -118,7 +119,7 @@ class Performer:
         self._begun_us = clock_us()
         self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._again: set[tuple[str, str]] = set()
-        self._replies = Fair(REPLIES_AT_ONCE)
+        self._replies = Fair(REPLIES_AT_ONCE, late)
         self._acts = Fair(ACTS_AT_ONCE)
 
     def kick(self, conversation: str, lane: str, first: tuple[EffectRow, Conversation] | None = None) -> None:

@@ -2,18 +2,30 @@
 
 import asyncio
 import math
+import time
 from collections import deque
+from collections.abc import Callable
 
 MOST_OF_ALL = 0.75  # what one holder may have of all places
+MOST_WHEN_LATE = 0.125  # while the process is late and others are about: places are not what is short then
+ABOUT_S = 10.0  # after their last place
 
 
 class Fair:
     """`total` places. One holder has three quarters of them at most; a place that becomes free goes to the holder who
-    has the fewest, and within a holder to who has waited longest."""
+    has the fewest, and within a holder to who has waited longest.
 
-    def __init__(self, total: int) -> None:
+    `late`: whether this process is. What one holder then does with three quarters of the places takes the processor
+    from everybody at each of their steps, so it gets an eighth while others are about."""
+
+    def __init__(
+        self, total: int, late: Callable[[], bool] = lambda: False, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._free = total
-        self._most = max(1, math.ceil(total * MOST_OF_ALL))
+        self._most_of_all = max(1, math.ceil(total * MOST_OF_ALL))
+        self._most_when_late = max(1, math.ceil(total * MOST_WHEN_LATE))
+        self._late, self._clock = late, clock
+        self._last = self._last_but_one = ("", -math.inf)  # the two holders who were served last, and when
         self._held: dict[str, int] = {}
         self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
 
@@ -22,7 +34,7 @@ class Fair:
         return _Place(self, holder)
 
     async def take(self, holder: str) -> None:
-        if self._free and holder not in self._waiting and self._held.get(holder, 0) < self._most:
+        if self._free and holder not in self._waiting and self._held.get(holder, 0) < self._most(holder):
             self._grant(holder)
             return
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -47,14 +59,23 @@ class Fair:
             self._grant(next_one)
             turn.set_result(None)
 
+    def _most(self, holder: str) -> int:
+        if not self._late():
+            return self._most_of_all
+        other = self._last_but_one if self._last[0] == holder else self._last
+        return self._most_when_late if self._clock() - other[1] < ABOUT_S else self._most_of_all
+
     def _grant(self, holder: str) -> None:
+        if self._last[0] != holder:
+            self._last_but_one = self._last
+        self._last = (holder, self._clock())
         self._free -= 1
         self._held[holder] = self._held.get(holder, 0) + 1
 
     def _poorest(self) -> str | None:
         waiting = [(self._held.get(holder, 0), n, holder) for n, holder in enumerate(self._waiting)]
-        held, _, holder = min(waiting, default=(self._most, 0, ""))
-        return holder if held < self._most else None
+        held, _, holder = min(waiting, default=(0, 0, ""))
+        return holder if waiting and held < self._most(holder) else None
 
     def _forget(self, holder: str, turn: "asyncio.Future[None]") -> None:
         """Who has been served goes behind the others."""

@@ -71,3 +71,35 @@ async def test_cancelled_in_the_moment_of_being_served_gives_the_place_on() -> N
     with pytest.raises(asyncio.CancelledError):
         await served
     await asyncio.wait_for(fair.take("c"), 10)
+
+
+async def test_in_a_process_that_is_late_a_flood_has_an_eighth_while_others_are_about() -> None:
+    """The processor is what is short then: what the flood does between two steps of another is that one's wait."""
+    late = True
+    fair, log, end = Fair(32, lambda: late), [], asyncio.Event()
+    async with fair.place("quiet"):
+        pass
+    tasks = [asyncio.create_task(hold(fair, "flood", log, end)) for _ in range(100)]
+    await settle()
+    assert log == ["flood"] * 4
+    tasks.append(asyncio.create_task(hold(fair, "quiet", log, end)))
+    await settle()
+    assert log[-1] == "quiet"
+    late = False
+    end.set()
+    await asyncio.gather(*tasks)
+    assert len(log) == 101, "everybody comes in at last"
+
+
+async def test_who_is_alone_in_a_late_process_has_as_much_as_ever() -> None:
+    now = 100.0
+    fair, log, end = Fair(32, lambda: True, lambda: now), [], asyncio.Event()
+    async with fair.place("quiet"):
+        pass
+    now += 11.0
+    tasks = [asyncio.create_task(hold(fair, "only", log, end)) for _ in range(100)]
+    await settle()
+    assert log == ["only"] * 24
+    end.set()
+    await asyncio.gather(*tasks)
+    assert len(log) == 100
