@@ -8,6 +8,7 @@ from world import World, echo, text
 from waterline.agents.agent import AskFailed, TurnInput
 from waterline.agents.handoff import give_back, reply, take
 from waterline.core.conversation import Alias, Effect, Outbound, Turn
+from waterline.core.conversing import Conversing
 from waterline.core.errors import BudgetExceeded
 from waterline.store import conversations, handoffs
 
@@ -34,8 +35,9 @@ async def test_duplicate_deliveries_are_answered_once_also_after_a_restart(world
     assert world.phone.texts == ["you said: hello"]
 
 
-async def test_two_fast_messages_are_one_turn(world: World) -> None:
+async def test_two_fast_messages_are_one_turn(make_world: Callable[..., World]) -> None:
     """Typebot 1453: two fast messages fire the flow twice."""
+    world = make_world(echo, Conversing(quiet_s=1.5, longest_quiet_s=10))  # this machine may stall between the two
     await world.desk.inbound([text("I would like")])
     await world.desk.inbound([text("to visit")])
     await world.until(lambda: world.phone.sent)
