@@ -162,7 +162,9 @@ class Drain:
             await self._failed(at, place, error)
             return False
         now = self._clock_us()
-        done = await self._store.write(lambda tx: _commit(tx, at, place, waiting, thinking, turn, began, now))
+        done = await self._store.write(
+            lambda tx: _commit(tx, at, place, waiting, thinking, turn, began, now), repeats=True
+        )
         self._count("turns" if done is not None else "turns_overtaken")
         if done is None:
             return True

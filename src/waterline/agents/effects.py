@@ -245,7 +245,7 @@ class Performer:
 
     async def _act(self, row: EffectRow, conversation: Conversation, place: Place) -> bool:
         now = self._clock_us()
-        if not await self._store.write(lambda tx: effects.start(tx, row.n, now)):
+        if not await self._store.write(lambda tx: effects.start(tx, row.n, now), repeats=True):
             return True
         effect = row.effect
         calling = asyncio.ensure_future(self._call(effect, row, place))
@@ -322,7 +322,7 @@ class Performer:
             return told, effects.head(tx, row.conversation, row.lane) is not None
 
         self._count(f"acts_{outcome.state}")
-        told, more = await self._store.write(end)
+        told, more = await self._store.write(end, repeats=True)
         if told:
             self._wake(row.conversation)
         return more
@@ -346,8 +346,8 @@ def _note_record(tx: Tx, row: EffectRow, outcome: Outcome, now_us: int) -> None:
 
 def _leave(tx: Tx, row: EffectRow, now_us: int) -> bool:
     """The last look before a message leaves: a person who has taken over is never answered over."""
-    now = conversations.get(tx, row.conversation)
-    if now is None or (now.mode == "person" and not row.author):
+    mode = conversations.mode(tx, row.conversation)
+    if mode is None or (mode == "person" and not row.author):
         effects.drop(tx, row.n, now_us, "a person took over before it left")
         return False
     return effects.start(tx, row.n, now_us)

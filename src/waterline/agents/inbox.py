@@ -39,7 +39,9 @@ class Desk:
     async def inbound(self, messages: Sequence[Inbound]) -> None:
         """Raises StoreUnavailable: then nothing of the batch is kept, and the channel must not say that it arrived."""
         now = self._clock_us()
-        woken = await self._store.write(lambda tx: receive(tx, messages, self._places(), now, self._new_id))
+        woken = await self._store.write(
+            lambda tx: receive(tx, messages, self._places(), now, self._new_id), repeats=True
+        )
         for conversation, quiet_s in woken.items():
             self._wake(conversation, quiet_s)
 
@@ -50,7 +52,7 @@ class Desk:
             for status in statuses:
                 _status(tx, status, self._places(), now)
 
-        await self._store.write(note)
+        await self._store.write(note, repeats=True)
 
     async def joined(self, people: Sequence[tuple[Alias, ...]]) -> None:
         """A channel says that these are names of one person."""

@@ -83,7 +83,7 @@ class Fees:
             return (True, rows.reserve_fee(tx, row)) if leaving(tx) else (False, None)
 
         try:
-            leaves, before = await self._store.write(reserve)
+            leaves, before = await self._store.write(reserve, repeats=True)
         except BaseException:
             self._take_back(wanted, price)
             raise
@@ -107,12 +107,14 @@ class Fees:
             if left is not None:
                 left(tx, message_id)
 
-        await self._store.write(settle)
+        await self._store.write(settle, repeats=True)
 
     async def statuses(self, statuses: list[Status]) -> None:
         """What the channel says that it bills: the budget then counts that."""
         if any(status.billable is not None or status.state == "failed" for status in statuses):
-            for app, branch, month, change in await self._store.write(lambda tx: self._billed(tx, statuses)):
+            for app, branch, month, change in await self._store.write(
+                lambda tx: self._billed(tx, statuses), repeats=True
+            ):
                 if month == self._month:
                     self._add(app, branch, change)
 

@@ -111,6 +111,12 @@ def get(tx: Tx, conversation: str) -> Conversation | None:
     return Conversation(**row) if row is not None else None
 
 
+def mode(tx: Tx, conversation: str) -> Mode | None:
+    """Who has it. None: it is gone."""
+    row = tx.one("conversations.mode", id=conversation)
+    return row["mode"] if row is not None else None
+
+
 def page(tx: Tx, where: Filter, before: Cursor | None = None, limit: int = 50) -> tuple[list[Conversation], str]:
     """Those that moved last first, and the cursor of the next page ("": there is none)."""
     at = {"before_us": before.updated_us, "before_id": before.id} if before else {"before_us": None}

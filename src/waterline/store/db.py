@@ -136,6 +136,7 @@ class _Job(NamedTuple):
     fn: Callable[[Tx], Any] | None
     future: "asyncio.Future[Any] | Future[Any]"
     alone: bool = False
+    repeats: bool = False
     outside: Callable[[], Any] | None = None  # instead: not in a transaction
 
 
@@ -185,13 +186,14 @@ class Store:
             raise StoreUnavailable(_explain(path, failure)) from failure
         return cls(path, connection, lock, on_error or _ignore)
 
-    async def write(self, fn: Callable[[Tx], T]) -> T:
+    async def write(self, fn: Callable[[Tx], T], *, repeats: bool = False) -> T:
         """Runs `fn` on the writer thread, in a transaction. When this returns, it is on disk.
 
         What waits at the same time shares a transaction; each is kept or not by itself. Raises what `fn` raises
-        (nothing is kept then), StoreConflict, StoreUnavailable."""
+        (nothing is kept then), StoreConflict, StoreUnavailable. `repeats`: `fn` changes rows and nothing else, so it
+        may be run anew when one that shared the transaction failed; that spares two statements each."""
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._submit(_Job(fn, future))
+        self._submit(_Job(fn, future, repeats=repeats))
         return await future
 
     def write_sync(self, fn: Callable[[Tx], T]) -> T:
@@ -290,10 +292,12 @@ class Store:
             jobs.append(job)
         return jobs
 
-    def _write(self, jobs: list[_Job]) -> list[_Result]:
-        """One transaction."""
+    def _write(self, jobs: list[_Job], *, each: bool = False) -> list[_Result]:
+        """One transaction. Each is kept or not by itself: by a savepoint of its own, or, where all may be run anew, in
+        a second transaction once one has failed (`each`)."""
         connection, done, failed = self._writer, list[_Result](), list[_Result]()
-        savepoints = len(jobs) > 1
+        savepoints = len(jobs) > 1 and (each or not all(job.repeats for job in jobs))
+        anew = False
         try:
             connection.execute(self.statements.dialect.begin_write)
             for job in jobs:
@@ -304,6 +308,7 @@ class Store:
                     result = job.fn(Tx(connection, self.statements))
                 except BaseException as failure:
                     if not savepoints or not connection.in_transaction:  # the database has undone all of it
+                        anew = len(jobs) > 1 and not savepoints
                         raise
                     connection.execute("ROLLBACK TO SAVEPOINT job")
                     failed.append(_Result(job.future, None, self._told(failure)))
@@ -315,6 +320,8 @@ class Store:
         except BaseException as failure:  # noqa: BLE001
             # Whatever happened, the one writing connection must not stay inside a transaction.
             self._roll_back()
+            if anew:
+                return self._write(jobs, each=True)
             told, known = self._told(failure), {id(result.future) for result in failed}
             return failed + [_Result(job.future, None, told) for job in jobs if id(job.future) not in known]
         return done + failed

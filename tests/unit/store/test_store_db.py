@@ -256,7 +256,7 @@ async def test_concurrent_writes_are_one_after_the_other(store: Store) -> None:
         assert await store.read(lambda tx, s=spec: releases.get_spec(tx, s)) is not None  # type: ignore[misc]
 
 
-async def at_once(store: Store, *fns: Callable[[Tx], Any]) -> tuple[list[Any], int]:
+async def at_once(store: Store, *fns: Callable[[Tx], Any], repeats: bool = False) -> tuple[list[Any], int]:
     """What came of writes that wait while the writer is busy, and how many transactions it took."""
     busy, go = threading.Event(), threading.Event()
 
@@ -268,7 +268,7 @@ async def at_once(store: Store, *fns: Callable[[Tx], Any]) -> tuple[list[Any], i
     await asyncio.to_thread(busy.wait, 20)
     commits: list[str] = []
     store._writer.set_trace_callback(lambda sql: commits.append(sql) if sql == "COMMIT" else None)
-    others = [asyncio.ensure_future(store.write(fn)) for fn in fns]
+    others = [asyncio.ensure_future(store.write(fn, repeats=repeats)) for fn in fns]
     await asyncio.sleep(0)  # they wait
     go.set()
     await first
@@ -293,7 +293,25 @@ async def test_writes_that_wait_together_share_a_transaction_and_keep_their_orde
     assert len(set(found)) == 10
 
 
-async def test_one_that_fails_takes_none_of_the_others_with_it(store: Store) -> None:
+async def test_writes_that_may_be_run_anew_need_no_savepoints(store: Store) -> None:
+    said: list[str] = []
+
+    def listen(tx: Tx) -> None:
+        tx._connection.set_trace_callback(said.append)
+
+    await store.write(listen)
+    busy = threading.Event()
+    first = asyncio.ensure_future(store.write(lambda tx: busy.wait(20), repeats=True))
+    others = [asyncio.ensure_future(store.write(put_spec, repeats=True)) for _ in range(5)]
+    await asyncio.sleep(0)  # they wait
+    busy.set()
+    await asyncio.gather(first, *others)
+    assert said.count("COMMIT") <= 3
+    assert not [sql for sql in said if "SAVEPOINT" in sql]
+
+
+@pytest.mark.parametrize("repeats", [False, True])
+async def test_one_that_fails_takes_none_of_the_others_with_it(store: Store, repeats: bool) -> None:
     def fail(tx: Tx) -> None:
         put_spec(tx, b'{"kept": false}')
         raise RuntimeError("no")
@@ -303,19 +321,20 @@ async def test_one_that_fails_takes_none_of_the_others_with_it(store: Store) -> 
         releases.set_current_spec(tx, "school", "no such record", 1, "ana")
 
     good = [lambda tx, n=n: put_spec(tx, b'{"n": %d}' % n) for n in range(3)]
-    found, transactions = await at_once(store, good[0], fail, good[1], clash, good[2])
+    found, transactions = await at_once(store, good[0], fail, good[1], clash, good[2], repeats=repeats)
     assert transactions == 1
     assert [type(f) for f in found] == [str, RuntimeError, str, StoreConflict, str]
     kept = sqlite3.connect(store.path).execute("SELECT COUNT(*) FROM specs").fetchone()[0]
     assert kept == 3
 
 
-async def test_when_the_transaction_cannot_be_kept_everybody_in_it_is_told(store: Store) -> None:
+@pytest.mark.parametrize("repeats", [False, True])
+async def test_when_the_transaction_cannot_be_kept_everybody_in_it_is_told(store: Store, repeats: bool) -> None:
     def undo(tx: Tx) -> None:
         tx._connection.execute("ROLLBACK")
         raise RuntimeError("as a full disk does")
 
-    found, _ = await at_once(store, put_spec, undo, lambda tx: put_spec(tx, b'{"n": 2}'))
+    found, _ = await at_once(store, put_spec, undo, lambda tx: put_spec(tx, b'{"n": 2}'), repeats=repeats)
     assert [isinstance(f, Exception) for f in found] == [True, True, True]
     assert sqlite3.connect(store.path).execute("SELECT COUNT(*) FROM specs").fetchone()[0] == 0
     assert await store.write(put_spec)

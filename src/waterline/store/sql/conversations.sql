@@ -28,6 +28,9 @@ SELECT id, app, env, branch, channel, address, sender, identity, name, mode, tak
     retry_us, tries, failing_us, excused, trouble
 FROM conversations WHERE id = :id
 
+-- name: mode
+SELECT mode FROM conversations WHERE id = :id
+
 -- name: page
 SELECT c.id, c.app, c.env, c.branch, c.channel, c.address, c.sender, c.identity, c.name, c.mode, c.taken_by, c.state,
     c.turn, c.sequence, c.waiting, c.window_until_us, c.stage, c.language, c.slots, c.wake_us, c.release, c.created_us,
