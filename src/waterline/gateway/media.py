@@ -69,8 +69,9 @@ def media_bound(rendered: bytes, messages: Raw | bytes | None, route: Route) -> 
     """Tokens that a prompt may have at most, or 0: it is text alone, and its bytes are the bound. `messages`: the list
     as it was rendered from.
 
-    Costs one count of a byte where no message has parts: brackets cannot be escaped, and the list itself has one."""
-    if messages is None or rendered.count(b"[") < 2:
+    Costs a look for a second bracket where no message has parts: they cannot be escaped, and the list itself has one.
+    """
+    if messages is None or rendered.find(b"[", rendered.find(b"[") + 1) < 0:
         return 0
     found = _Found(formula(route.provider, route.model, bool(route.base_url)))
     for said in _decode_messages(messages):
