@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 MOST = 1000
 LARGEST = 4096  # bytes of one head
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,10})[ \t]*\r\n", re.IGNORECASE)
-_BEFORE_ENGTH = len("\r\ncontent-l")
 _PLAIN = frozenset((b"content-length", b"host"))  # it has these
 _UNUSUAL = frozenset((b"transfer-encoding", b"expect", b"upgrade", b"trailer"))  # and none of these
 
