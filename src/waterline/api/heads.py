@@ -28,10 +28,7 @@ class Heads:
     def find(self, data: bytes) -> "tuple[Exchange, bytes] | None":
         """The request that had this head before, and the body of this one; None unless `data` is one whole request."""
         end = data.find(b"\r\n\r\n") + 4
-        likely = (
-            data.find(b"ength:", 0, end) - _BEFORE_ENGTH
-        )  # however it is capitalised; to search costs three times that
-        length = _LENGTH.match(data, max(0, likely)) or _LENGTH.search(data, 0, end)
+        length = _LENGTH.search(data, 0, end)
         if length is None:
             return None
         first, last = length.span(1)
