@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from waterline.core.conversation import Alias, Effect, Handoff, Inbound, Outbound, Status
-from waterline.store import conversations, effects, handoffs, identities
+from waterline.store import conversations, effects, handoffs, identities, retention
 from waterline.store.db import Store, Tx
 
 TABLES = (
@@ -227,6 +227,12 @@ def test_erasing_a_person_leaves_nothing_and_a_late_repeat_brings_nothing_back(s
     assert left == dict.fromkeys(TABLES, 0)
     assert store.read_sync(lambda tx: conversations.knows(tx, text("a")))
     assert not store.read_sync(lambda tx: conversations.knows(tx, text("b")))
+    store.write_sync(lambda tx: retention.sweep(tx, "school", 21, 20))
+    assert store.read_sync(lambda tx: conversations.knows(tx, text("a")))
+    store.write_sync(lambda tx: retention.sweep(tx, "school", 21, 21))
+    assert store.read_sync(lambda tx: count(tx, "erased_messages")) == 0, (
+        "when nobody delivers it any more, not even a digest is kept"
+    )
 
 
 def test_a_conversation_is_in_the_queue_once_and_the_first_reply_is_measured(store: Store) -> None:
