@@ -140,7 +140,10 @@ class Telephones:
         self.simulator.cloud.send = send  # type: ignore[method-assign]
 
     async def serve(self, sock: socket.socket) -> None:
-        config = uvicorn.Config(self.simulator.application(), log_level="critical", lifespan="on", backlog=2048)
+        config = uvicorn.Config(
+            self.simulator.application(), log_level="critical", lifespan="on", backlog=2048,
+            timeout_keep_alive=300,  # as long as any pause here: a request on a connection just closed is an unsure one
+        )  # fmt: skip
         server = uvicorn.Server(config)
         server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
         await server.serve(sockets=[sock])
