@@ -17,8 +17,8 @@ ARMS = {
     "whole": "the whole conversation",
     "note": "a note, without a model (`summary_route` not set)",
     "summary": "a summary by the model, with what is open, promised and said word for word",
-    "note_before": "a note, as it was before this was measured",
-    "summary_before": "a summary, as it was before this was measured",
+    "note_before": "a note, as it was before this was measured (two conversations)",
+    "summary_before": "a summary, as it was before this was measured (two conversations; the model went on with the talk instead)",
 }
 
 
@@ -42,7 +42,7 @@ def history_part() -> str:
     lines = [" | ".join(head), " | ".join("---" for _ in head), *(" | ".join(row) for row in rows)]
     return f"""  What that does to answers, measured on {kept["model"]} ({kept["asked_on"]}; [history_cases.py](history_cases.py): made-up conversations
   of 28 messages in three languages, declared at {HISTORY.max_tokens} tokens and {HISTORY.keep_last} messages; the same last questions in each way, in pairs; intervals over whole
-  conversations). A summary takes one call more for each beginning: {made}.
+  conversations; below 0: gained). A summary takes one call more for each beginning: {made}.
 
 {chr(10).join(f"| {line} |" for line in lines)}
 
