@@ -154,6 +154,7 @@ def test_the_summary_counts_against_the_app_s_hard_budget(make_app, sim):
     assert day["spent_nano_usd"] == sum(r["cost_nano_usd"] for r in rows) > made.trace_of(reply)["row"]["cost_nano_usd"]
 
 
+@pytest.mark.slow
 def test_a_real_model_summarises_and_the_promise_is_still_there(tmp_path):
     pytest.importorskip("xllamacpp", reason="the extra `local` is not installed")
     try:
