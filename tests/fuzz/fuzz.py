@@ -42,7 +42,7 @@ from waterline.core.errors import InvalidRequest, RequestError
 from waterline.core.messages import decode_messages
 from waterline.core.release import Release, Route
 from waterline.core.request import Kind, decode_request
-from waterline.gateway.media import media_tokens
+from waterline.gateway.media import media_bound
 from waterline.gateway.relay import DONE
 from waterline.gateway.render import render
 from waterline.providers import upstream
@@ -362,7 +362,7 @@ def decode(kind: Kind, data: bytes) -> None:
     if again != request:
         raise Finding("decoded differently the second time")
     sent = OpenAI().request(request.fields, ROUTE)
-    media_tokens(sent, request.fields.get("messages"))
+    media_bound(sent, request.fields.get("messages"), ROUTE)
     read = json.loads(sent)
     acted = {"model": request.model, "stream": request.stream, "n": request.choices}
     for name, value in acted.items():
