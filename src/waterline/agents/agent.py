@@ -26,6 +26,7 @@ class TurnInput(Struct, frozen=True):
     subject: str  # keyed hash of who this is
     window_open: bool  # whether a free text may be sent
     with_person: bool = False
+    known: dict[str, str] = {}  # at first: the slots of this person's conversation before this one
 
 
 class Asked(Struct, frozen=True):

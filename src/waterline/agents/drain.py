@@ -151,6 +151,7 @@ class Drain:
             given = TurnInput(
                 at.id, at.channel, place.branch, at.state, in_order(waiting), began, thinking.subject,
                 at.window_until_us == 0 or began < at.window_until_us,
+                known={} if at.turn else self._store.glance(lambda tx: conversations.earlier_slots(tx, at)),
             )  # fmt: skip
             async with asyncio.timeout(place.rules.turn_s):
                 turn = await thinking.agent.turn(given, thinking.tools)

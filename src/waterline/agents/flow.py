@@ -102,11 +102,17 @@ async def _respond(talk: Talk, messages: list[Inbound]) -> str:
 
 
 def _who(talk: Talk, messages: list[Inbound]) -> None:
-    """What the channel knows of the person fills the slots that take it."""
-    known = {alias.kind: alias.value for message in messages for alias in message.aliases}
+    """What the channel knows of the person fills the slots that take it; what they said in a conversation before this
+    one, those that are facts of a person."""
+    names = {alias.kind: alias.value for message in messages for alias in message.aliases}
+    slots = talk.state.slots
     for slot in talk.flow.slots:
-        if slot.take and slot.take in known and slot.name not in talk.state.slots:
-            talk.state.slots[slot.name] = known[slot.take]
+        if slot.name in slots:
+            continue
+        if slot.take and slot.take in names:
+            slots[slot.name] = names[slot.take]
+        elif slot.of_person and talk.given.known.get(slot.name):
+            slots[slot.name] = talk.given.known[slot.name]
 
 
 def _ends(talk: Talk, heard: Heard) -> bool:

@@ -10,6 +10,7 @@ from typing import Literal
 from msgspec import Struct
 
 SlotKind = Literal["name", "age", "grade", "phone", "email", "yes_no", "choice", "appointment"]
+KINDS_OF_PERSON = ("name", "phone", "email")
 SLOT_KINDS: tuple[str, ...] = ("name", "age", "grade", "phone", "email", "yes_no", "choice", "appointment")
 ActionMoment = Literal["known", "confirmed", "moved", "cancelled"]
 
@@ -29,6 +30,7 @@ class Slot(Struct, frozen=True, omit_defaults=True):
     required: bool = True  # False: asked for once, and may stay empty
     asked: bool = True  # False: taken where it is said, never asked for
     take: str = ""  # kind of an alias that fills it unasked: "phone"
+    of_person: bool = False  # a fact of the person: their next conversation begins with it
     follows: str = ""  # grade: the slot of the age that it follows from
     low: int | None = None  # age: outside these the text `outside_<name>` is said and nothing is offered
     high: int | None = None

@@ -48,6 +48,7 @@ class Talking:
         self.state = b""
         self.wake_us = 0
         self.with_person = False
+        self.known: dict[str, str] = {}  # of this person, from a conversation before
         self.window_open = True
         self.handoffs: list[Handoff] = []
         self.effects: list[Effect] = []
@@ -100,6 +101,7 @@ class Talking:
             "s",
             self.window_open,
             self.with_person,
+            {} if self.state else self.known,
         )
         turn = await self.agent.turn(given, _Tools(self.ask, self.systems))
         self.state, self.wake_us = turn.state, turn.wake_us

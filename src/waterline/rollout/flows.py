@@ -4,7 +4,7 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from waterline.core.flow import FILLED, SLOT_KINDS, TEXTS, Action, Flow, Grade, Lookup, Reminder, Slot
+from waterline.core.flow import FILLED, KINDS_OF_PERSON, SLOT_KINDS, TEXTS, Action, Flow, Grade, Lookup, Reminder, Slot
 from waterline.core.release import Route
 from waterline.rollout.flow_systems import check_systems
 from waterline.rollout.folder import Folder
@@ -33,6 +33,7 @@ SLOT: Keys = {
     "required": Key("yes_no"),
     "asked": Key("yes_no"),
     "take": Key("text", choices=("phone", "email")),
+    "of_person": Key("yes_no"),
     "follows": Key("text"),
     "low": Key("whole", low=0, high=25),
     "high": Key("whole", low=0, high=25),
@@ -240,6 +241,8 @@ class _Reader:
         known = {*names, *flow.facts, *FILLED}
         for number, slot in enumerate(flow.slots):
             path = ("slot", number)
+            if slot.of_person and slot.kind not in KINDS_OF_PERSON:
+                self.wrong((*path, "of_person"), f"a slot of kind {slot.kind} is no fact of a person", "Leave it out")
             follows = flow.slot(slot.follows) if slot.follows else None
             if slot.follows and (follows is None or follows.kind != "age" or slot.kind != "grade"):
                 self.wrong((*path, "follows"), "only a grade follows from a slot of kind age", "Name that slot")

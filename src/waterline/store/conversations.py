@@ -145,6 +145,12 @@ def add(tx: Tx, **values: Any) -> None:
     conversation_days.add(tx, values["app"], values["env"], values["branch"], values["now_us"], "began")
 
 
+def earlier_slots(tx: Tx, at: Conversation) -> dict[str, str]:
+    """What the same person's latest other conversation with this app has come to know."""
+    row = tx.one("conversations.earlier_slots", identity=at.identity, app=at.app, env=at.env, id=at.id)
+    return msgspec.json.decode(row["slots"], type=dict[str, str]) if row is not None else {}
+
+
 def knows(tx: Tx, message: Inbound) -> bool:
     """Whether this message came before, even if it was erased since."""
     known = tx.one(

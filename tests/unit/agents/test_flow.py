@@ -29,6 +29,18 @@ async def test_a_visit_is_booked_without_a_model() -> None:
     assert sum(turn.model_calls for turn in school.talk.turns) == 0
 
 
+async def test_who_has_said_their_name_elsewhere_is_not_asked_for_it_and_confirms_it() -> None:
+    school = School()
+    school.talk.known = {"parent_name": "Ana Souza", "phone_number": "+351912345678", "child_age": "7"}
+    await school.says("hi, can we visit?")
+    assert "child_age" not in school.slots, "the next child may be another one"
+    said = await school.all("she is 5", "tuesday at 9:30")
+    assert "for Ana Souza (+351912345678)" in said
+    assert "Rui Costa" in await school.says("no, my name is Rui Costa")
+    await school.says("yes")
+    assert school.visits == ["2026-11-24T09:30+00:00"]
+
+
 async def test_several_intents_in_one_message_are_all_answered() -> None:
     school = School()
     said = await school.says("oi minha filha tem 7 anos, quanto custa? e podemos visitar na terça às 9:30?")

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
+import msgspec
 from world import World, echo, text
 
 from waterline.agents.agent import AskFailed, TurnInput
@@ -226,6 +227,23 @@ async def test_the_same_person_at_two_branches_has_two_conversations(world: Worl
     found = world.all()
     assert sorted(c.branch for c in found) == ["lisbon", "porto"]
     assert len({c.identity for c in found}) == 1
+
+
+async def test_what_a_person_told_one_branch_is_known_in_the_first_turn_with_another(
+    make_world: Callable[..., World],
+) -> None:
+    seen: list[tuple[str, dict[str, str]]] = []
+
+    def answer(given: TurnInput) -> Turn:
+        seen.append((given.branch.id, given.known))
+        return msgspec.structs.replace(echo(given), slots={"name": "Ana"} if given.branch.id == "lisbon" else {})
+
+    world = make_world(answer)
+    for address, sender in (("100", "351911"), ("300", "351911"), ("300", "351911"), ("300", "351922")):
+        sent = len(world.phone.sent)
+        await world.desk.inbound([text("hello", address=address, sender=sender)])
+        await world.until(lambda n=sent: len(world.phone.sent) > n)  # type: ignore[misc]
+    assert seen == [("lisbon", {}), ("porto", {"name": "Ana"}), ("porto", {}), ("porto", {})]
 
 
 async def test_a_message_to_an_address_that_nobody_declared_stops_no_other(world: World) -> None:

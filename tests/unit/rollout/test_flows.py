@@ -37,6 +37,7 @@ def test_the_example_s_flow_is_in_the_release_by_value(tmp_path: Path) -> None:
         ('answer = "answer"', 'answer = "anwser"', "there is no route [models.anwser]"),
         ('kind = "yes_no"', 'kind = "yesno"', "yesno"),
         ('follows = "child_age"', 'follows = "parent_name"', "only a grade follows from a slot of kind age"),
+        ("stops = true", "of_person = true", "a slot of kind yes_no is no fact of a person"),
         ('needs = ["child_age", "phone_number", "parent_name"]', 'needs = ["age"]', 'there is no slot "age"'),
         ('hello = "Hello!', 'helo = "Hello!', 'no text is named "helo"'),
         ('hello = "Hello!', 'helo = "Hello!', "[texts.en] has no hello"),

@@ -11,6 +11,11 @@ SELECT id FROM conversations
 WHERE identity = :identity AND channel = :channel AND app = :app AND env = :env AND branch = :branch
 ORDER BY updated_us DESC LIMIT 1
 
+-- name: earlier_slots
+SELECT slots FROM conversations
+WHERE identity = :identity AND app = :app AND env = :env AND id <> :id AND slots <> '{}'
+ORDER BY updated_us DESC LIMIT 1
+
 -- name: add
 INSERT INTO conversations (
     id, app, env, branch, channel, address, sender, identity, name, mode, taken_by, state, turn, sequence, waiting,
