@@ -125,7 +125,7 @@ def test_an_evaluation_asks_one_side_of_a_stored_version_and_its_report_names_it
     assert f"on judged@1 {made['digest'][:12]}, held_out" in told.read_text()
     whole = run("eval", shop.name, "--cases", "judged", "--json", "--out", str(tmp_path / "o"), status=2)
     assert json.loads(whole[: whole.rindex("}") + 1])["plan"]["case_set"] == made["digest"]
-    assert "no case set" in run("eval", shop.name, "--cases", "nothing", status=1)
+    assert "no case set" in run("eval", shop.name, "--cases", "nothing", status=3)
 
 
 def test_sides_are_given_so_that_nothing_leaks_and_a_leak_that_is_there_is_found(
