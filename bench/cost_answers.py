@@ -13,6 +13,7 @@ import sys
 import time
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 from waterline.core.case import Case
 from waterline.core.release import Release, parse_release
@@ -46,13 +47,17 @@ def prompt_of(release: Release, kind: str) -> str:
     return text
 
 
-def ask(address: str, prompt: str, case: Case, max_tokens: int) -> dict[str, object]:
-    messages = [{"role": "system", "content": prompt}, *({"role": m.role, "content": m.content} for m in case.turns())]
+def asked(prompt: str, case: Case) -> list[dict[str, Any]]:
+    return [{"role": "system", "content": prompt}, *({"role": m.role, "content": m.content} for m in case.turns())]
+
+
+def ask(address: str, messages: list[dict[str, Any]], max_tokens: int) -> dict[str, Any]:
+    """One plain answer of a local server, the likeliest words."""
     body = {"model": "m", "messages": messages, "temperature": 0, "seed": 1, "max_tokens": max_tokens}
     request = urllib.request.Request(
         f"{address}/v1/chat/completions", json.dumps(body).encode(), {"content-type": "application/json"}
     )
-    with urllib.request.urlopen(request, timeout=600) as response:
+    with urllib.request.urlopen(request, timeout=1800) as response:
         answer = json.load(response)
     choice = answer["choices"][0]
     return {
@@ -83,7 +88,7 @@ def main() -> None:
                 for case in cases[: FREE_CASES if kind == "free" else CASES]:
                     if case.id in answers:
                         continue
-                    answers[case.id] = ask(address, prompt_of(release, kind), case, LONGEST[kind])
+                    answers[case.id] = ask(address, asked(prompt_of(release, kind), case), LONGEST[kind])
                     ANSWERS.write_text(json.dumps(kept, indent=1, ensure_ascii=False, sort_keys=True) + "\n")
                     print(f"{kind}: {len(answers)}", flush=True)
         finally:

@@ -11,11 +11,11 @@ import json
 import subprocess
 import sys
 import time
-import urllib.request
 from pathlib import Path
 from typing import Any
 
 import msgspec
+from cost_answers import ask
 from history_cases import Talk, talks
 
 from waterline.core.savings import History
@@ -28,20 +28,6 @@ MODEL = "qwen2.5-coder-1.5b"
 HISTORY = History(max_tokens=300, keep_last=2, summary_route="main")
 ARMS = ("whole", "note", "summary")
 LONGEST = 40
-
-
-def ask(address: str, messages: Any, max_tokens: int) -> dict[str, Any]:
-    body = {"model": "m", "messages": messages, "temperature": 0, "seed": 1, "max_tokens": max_tokens}
-    request = urllib.request.Request(
-        f"{address}/v1/chat/completions", json.dumps(body).encode(), {"content-type": "application/json"}
-    )
-    with urllib.request.urlopen(request, timeout=1800) as response:
-        answer = json.load(response)
-    choice = answer["choices"][0]
-    return {
-        "text": choice["message"]["content"], "finish_reason": choice["finish_reason"],
-        "tokens_in": answer["usage"]["prompt_tokens"], "tokens_out": answer["usage"]["completion_tokens"],
-    }  # fmt: skip
 
 
 def sent(turns: Any, arm: str, summary: str) -> list[dict[str, str]]:
