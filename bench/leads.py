@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from leads_reading import read_by
 from leads_report import report
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -42,6 +43,7 @@ from waterline.connectors.caldav import CalDav  # noqa: E402
 from waterline.connectors.run import Ready, perform  # noqa: E402
 from waterline.connectors.tryton import Tryton  # noqa: E402
 from waterline.core.branch import Branch, Hours  # noqa: E402
+from waterline.core.flow import READINGS  # noqa: E402
 from waterline.evals.leads import Counted, Found, Lead, play  # noqa: E402
 from waterline.evals.personas import persona  # noqa: E402
 from waterline.rollout.check import check  # noqa: E402
@@ -168,20 +170,19 @@ class Model:
             return ""
 
 
-async def run(leads: int, out: Path, at_once: int, stop_at: float, takes: int) -> None:
+async def run(leads: int, out: Path, at_once: int, stop_at: float, takes: int, reading: str, first: int) -> None:
     import aiohttp
 
     done = {(lead.seed, lead.take) for lead in kept(out)}
-    every = [(seed, take) for take in range(takes) for seed in range(FIRST_SEED, FIRST_SEED + leads)]
+    every = [(seed, take) for take in range(takes) for seed in range(first, first + leads)]
     waiting = [one for one in every if one not in done]
-    release = check(
-        ROOT / "examples/school", model_digests={"qwen2.5-coder-1.5b": "0" * 64}, known_drills=DRILLS
-    ).release
-    agent, flow = flow_agent(release), next(iter(release.flows.values()))
-    assert agent is not None
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        url, key = stack.enter_context(_server(folder))
+        app = _school(folder, reading)
+        release = check(app, model_digests={"qwen2.5-coder-1.5b": "0" * 64}, known_drills=DRILLS).release
+        agent, flow = flow_agent(release), next(iter(release.flows.values()))
+        assert agent is not None
+        url, key = stack.enter_context(_server(app, folder))
         server, systems, books = _systems(stack, folder, f"visits{len(done)}")
         began, mine = time.monotonic(), list[Lead]()
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=300)) as session:
@@ -259,14 +260,19 @@ def _systems(stack: contextlib.ExitStack, folder: Path, name: str) -> tuple[Radi
     return server, Systems(ready, {"calendar": place}), Books(server, place, crm)
 
 
-@contextlib.contextmanager
-def _server(folder: Path) -> Any:
-    """Waterline with the school, and the route that words what parents say."""
+def _school(folder: Path, reading: str) -> Path:
+    """A copy of the school, and the route that words what parents say."""
     app = folder / "school"
     shutil.copytree(ROOT / "examples/school", app)
     with (app / "app.toml").open("a") as file:
         file.write(PARENT)
     (app / "prompts/parent.md").write_text(PARENT_PROMPT)
+    read_by(app, reading)
+    return app
+
+
+@contextlib.contextmanager
+def _server(app: Path, folder: Path) -> Any:
     command = [*WATERLINE, "up", str(app), "--data", str(folder / "data"), "--port", "0", "--json"]
     (folder / "data").mkdir()
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
@@ -290,6 +296,8 @@ def main() -> None:
     parser.add_argument("--takes", type=int, default=1, help="each person so often, with other slips")
     parser.add_argument("--at-once", type=int, default=1)
     parser.add_argument("--minutes", type=float, default=600.0, help="no lead is begun after so long")
+    parser.add_argument("--reading", choices=READINGS, default="code", help="who reads what people write")
+    parser.add_argument("--first", type=int, default=FIRST_SEED, help="seed of the first")
     parser.add_argument("--out", type=Path, default=ROOT / "out/leads.jsonl")
     parser.add_argument("--report", type=Path)
     asked = parser.parse_args()
@@ -299,7 +307,17 @@ def main() -> None:
         (ROOT / "bench/leads.json").write_text(json.dumps(figures, indent=1) + "\n", "utf-8")
         print(text)
         return
-    asyncio.run(run(asked.leads, asked.out, asked.at_once, time.time() + asked.minutes * 60, asked.takes))
+    asyncio.run(
+        run(
+            asked.leads,
+            asked.out,
+            asked.at_once,
+            time.time() + asked.minutes * 60,
+            asked.takes,
+            asked.reading,
+            asked.first,
+        )
+    )
 
 
 if __name__ == "__main__":

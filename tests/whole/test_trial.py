@@ -306,6 +306,19 @@ async def test_the_availability_drill_counts_what_a_kill_cuts_and_nothing_else(t
     assert sum(lost.values()) <= availability_drill.CALLERS
 
 
+@pytest.mark.slow
+async def test_twenty_thousand_requests_lose_only_what_the_kill_cuts(tmp_path: Path) -> None:
+    """The drill at a fifth of its size, with its own timetable; at its whole: bench/availability.py."""
+    pace = msgspec.structs.replace(MINIATURE, requests=20_000)
+    line = await run_trial(tiny(tmp_path / "app"), drills=("availability",), quiet=True, pace=pace)
+    section = next(s for s in line.sections if s.drill == "availability")
+    assert outcomes(section)["truncated answers shown as whole"] is Outcome.PASS, why(section)
+    assert section.calls_simulated >= 20_000
+    lost = {row[0]: int(row[1]) for row in section.tables[0].rows}
+    assert set(lost) <= {"connection"}
+    assert sum(lost.values()) <= availability_drill.CALLERS
+
+
 async def test_the_availability_drill_fails_a_release_without_a_fallback(tmp_path: Path, quick: None) -> None:
     _, section = await sail(tiny(tmp_path / "app", main=""), "availability")
     assert outcomes(section)["answered, faults by timetable and two restarts"] is Outcome.FAIL, why(section)

@@ -10,6 +10,7 @@ from waterline.agents.appointments import choose, meant, none_of_these, wish_for
 from waterline.agents.hearing import Heard, hear, nothing
 from waterline.agents.memory import heard_and_said, keep_open
 from waterline.agents.outcomes import hear_outcome
+from waterline.agents.reading import overhear, read
 from waterline.agents.state import read_state, write_state
 from waterline.agents.talk import Talk
 from waterline.agents.understand import understand
@@ -81,7 +82,8 @@ async def _respond(talk: Talk, messages: list[Inbound]) -> str:
     talk.reach("first_message")
     if talk.given.with_person:
         return text
-    heard = hear(text, choice, state, talk.flow, talk.context(), talk.book())
+    listen = overhear if talk.flow.reading == "model" else hear
+    heard = listen(text, choice, state, talk.flow, talk.context(), talk.book())
     if heard.language and heard.language in talk.flow.languages:
         state.language = heard.language
     if _ends(talk, heard):
@@ -91,14 +93,22 @@ async def _respond(talk: Talk, messages: list[Inbound]) -> str:
     if _media(talk, messages) and not text and not choice:
         await steps.next_step(talk, repeat=True)
         return text
-    if not heard.understood:
-        calls, traces = await understand(heard, state.pending, talk.flow, talk.context(), talk.tools)
-        talk.calls += calls
-        talk.traces += traces
+    if not heard.understood or (talk.flow.reading == "both" and text and not choice):
+        await _ask_what_it_means(talk, heard)
         if _ends(talk, heard):
             return text
     await _act_on(talk, heard, first)
     return text
+
+
+async def _ask_what_it_means(talk: Talk, heard: Heard) -> None:
+    state, flow = talk.state, talk.flow
+    if flow.reading == "model":
+        calls, traces = await read(heard, state, flow, talk.context(), talk.book(), talk.tools)
+    else:
+        calls, traces = await understand(heard, state.pending, flow, talk.context(), talk.tools)
+    talk.calls += calls
+    talk.traces += traces
 
 
 def _who(talk: Talk, messages: list[Inbound]) -> None:

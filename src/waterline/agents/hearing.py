@@ -45,7 +45,7 @@ class Heard(Struct):
 
 def hear(text: str, choice: str, state: State, flow: Flow, context: Context, book: Handbook | None) -> Heard:
     heard = Heard(text=text[:2000])
-    if choice and _pressed(heard, choice, state, flow):
+    if choice and pressed(heard, choice, state, flow):
         return heard
     text = heard.text
     heard.intents = words.intents(text)
@@ -78,7 +78,7 @@ def _is_of_name(heard: Heard, text: str, said: Read, flow: Flow, context: Contex
     return not isinstance(rest, Found) or rest.value != said.value
 
 
-def _pressed(heard: Heard, choice: str, state: State, flow: Flow) -> bool:
+def pressed(heard: Heard, choice: str, state: State, flow: Flow) -> bool:
     """A button or a row of a list: its id says all. One of an earlier question still means what it said."""
     kind, _, value = choice.partition(":")
     match kind:

@@ -62,14 +62,20 @@ def _believe(heard: Heard, form: Form, pending: str, flow: Flow, context: Contex
         heard.intents.add("anger")
     elif form.intent in INTENTS and form.intent != "other":
         heard.intents.add(form.intent)
-    if form.child_age is not None and 0 <= form.child_age <= 25:
-        written = {str(form.child_age), *(word for word, value in NUMBERS.items() if value == form.child_age)}
-        age = next((slot for slot in flow.slots if slot.kind == "age"), None)
-        said = set("".join(c if c.isalnum() else " " for c in folded).split())
-        if age is not None and written & (said - {"a", "o", "um", "uma", "un", "una", "one", "once"}):
-            heard.slots.setdefault(age.name, str(form.child_age))
+    believe_age(heard, form, flow)
     name = next((slot for slot in flow.slots if slot.kind == "name"), None)
     if form.name and name is not None and pending == name.name and fold(form.name) in folded:
         read = read_name(form.name, Context(context.now, context.language, context.region, True))
         if isinstance(read, Found):  # else a child's name would be taken for the parent's
             heard.slots.setdefault(name.name, read.value)
+
+
+def believe_age(heard: Heard, form: Form, flow: Flow) -> None:
+    """A number that stands in the message, as figures or as a word."""
+    if form.child_age is None or not 0 <= form.child_age <= 25:
+        return
+    written = {str(form.child_age), *(word for word, value in NUMBERS.items() if value == form.child_age)}
+    age = next((slot for slot in flow.slots if slot.kind == "age"), None)
+    said = set("".join(c if c.isalnum() else " " for c in fold(heard.text)).split())
+    if age is not None and written & (said - {"a", "o", "um", "uma", "un", "una", "one", "once"}):
+        heard.slots.setdefault(age.name, str(form.child_age))

@@ -10,6 +10,9 @@ from typing import Literal
 from msgspec import Struct
 
 SlotKind = Literal["name", "age", "grade", "phone", "email", "yes_no", "choice", "appointment"]
+# Who reads. code: a model only what code cannot; both: code, and the model in each turn; model: the model, each turn.
+Reading = Literal["code", "both", "model"]
+READINGS: tuple[str, ...] = ("code", "both", "model")
 KINDS_OF_PERSON = ("name", "phone", "email")
 SLOT_KINDS: tuple[str, ...] = ("name", "age", "grade", "phone", "email", "yes_no", "choice", "appointment")
 ActionMoment = Literal["known", "confirmed", "moved", "cancelled"]
@@ -79,6 +82,7 @@ class Flow(Struct, frozen=True, omit_defaults=True):
     actions: tuple[Action, ...] = ()
     facts: tuple[str, ...] = ()  # of the branch, that texts and arguments may name
     understand: str = ""  # the route that reads what code cannot; "": code only
+    reading: Reading = "code"
     answer: str = ""  # the route that phrases answers; "": passages are quoted
     handbook: str = "handbook"  # knowledge/<this>[.<language>].md, where the branch names none
     reminder: Reminder = Reminder()

@@ -4,7 +4,19 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from waterline.core.flow import FILLED, KINDS_OF_PERSON, SLOT_KINDS, TEXTS, Action, Flow, Grade, Lookup, Reminder, Slot
+from waterline.core.flow import (
+    FILLED,
+    KINDS_OF_PERSON,
+    READINGS,
+    SLOT_KINDS,
+    TEXTS,
+    Action,
+    Flow,
+    Grade,
+    Lookup,
+    Reminder,
+    Slot,
+)
 from waterline.core.release import Route
 from waterline.rollout.flow_systems import check_systems
 from waterline.rollout.folder import Folder
@@ -21,6 +33,7 @@ FLOW: Keys = {
     "languages": Key("texts", required=True),
     "facts": Key("texts"),
     "understand": Key("text"),
+    "reading": Key("text", choices=READINGS),
     "answer": Key("text"),
     "handbook": Key("text"),
     "tries": Key("whole", low=1, high=10),
@@ -146,6 +159,8 @@ class _Reader:
         for key in ("understand", "answer"):
             if top.get(key) and top[key] not in routes:
                 self.wrong((key,), f"there is no route [models.{top[key]}]", did_you_mean(top[key], routes))
+        if top.get("reading", "code") != "code" and not top.get("understand"):
+            self.wrong(("reading",), "no route is named that reads", 'Write understand = "..." beside it')
         slots = [Slot(**v) for v in self._rows("slot", SLOT)]
         grades = self._grades()
         flow_values = {

@@ -35,6 +35,8 @@ def test_the_example_s_flow_is_in_the_release_by_value(tmp_path: Path) -> None:
     [
         ('languages = ["en", "pt", "es"]', 'languages = ["en", "pt", "fr"]', 'no flow can speak "fr" yet'),
         ('answer = "answer"', 'answer = "anwser"', "there is no route [models.anwser]"),
+        ('understand = "understand"', 'reading = "modle"', "modle"),
+        ('understand = "understand"', 'reading = "both"', "no route is named that reads"),
         ('kind = "yes_no"', 'kind = "yesno"', "yesno"),
         ('follows = "child_age"', 'follows = "parent_name"', "only a grade follows from a slot of kind age"),
         ("stops = true", "of_person = true", "a slot of kind yes_no is no fact of a person"),
