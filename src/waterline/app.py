@@ -40,6 +40,7 @@ from waterline.control.plane import Plane
 from waterline.control.responses import StoredResponses
 from waterline.control.views import Shed, StatusView
 from waterline.core.app_spec import AppSpec, Connection, Limits, parse_spec
+from waterline.core.egress import Egress
 from waterline.core.errors import UnknownModel
 from waterline.core.ids import trace_id
 from waterline.core.prices import PriceTable
@@ -171,6 +172,7 @@ class Waterline:
             redirect=settings.redirect_providers,
             base_urls=settings.provider_urls,
             secret=lambda name: settings.secret(name, environ) or "",
+            egress=Egress(settings.egress_hosts),
         )
 
     def _routes(self) -> DataPlane:

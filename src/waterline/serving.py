@@ -14,8 +14,11 @@ import uvloop
 
 from waterline.access.keys import KeyRing
 from waterline.app import Waterline
+from waterline.core.egress import Egress
 from waterline.core.errors import Refused, WaterlineError
 from waterline.settings import Settings
+from waterline.settings.problems import Problem, SettingsError
+from waterline.settings.read import CONNECTOR_PREFIX
 
 FIRST_LISTEN_FD = 3
 log = logging.getLogger("waterline")
@@ -58,6 +61,8 @@ def run_server(
     logging.basicConfig(
         level=settings.log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
+    if problems := _not_allowed(settings):
+        raise SettingsError(problems)
     sock = inherited(environ) or bind(settings.host, settings.port)
     host = settings.host if settings.host not in ("0.0.0.0", "::") else "127.0.0.1"
     url = settings.public_url or f"http://{f'[{host}]' if ':' in host else host}:{sock.getsockname()[1]}"
@@ -85,6 +90,18 @@ def run_server(
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(main())
+
+
+def _not_allowed(settings: Settings) -> list[Problem]:
+    """Addresses of the settings themselves that are not in the list of hosts beside them."""
+    egress = Egress(settings.egress_hosts)
+    addresses = {f"provider_urls, {kind}": url for kind, url in settings.provider_urls.items()}
+    addresses |= {f"{CONNECTOR_PREFIX}{n}": v for n, v in settings.connectors.items() if n.endswith(("_URL", "_HOST"))}
+    addresses |= {"WATERLINE_EMAIL_IMAP": settings.email_imap, "WATERLINE_EMAIL_SMTP": settings.email_smtp}
+    if settings.whatsapp_token:
+        addresses["WATERLINE_WHATSAPP_URL"] = settings.whatsapp_url
+    found = [(where, *egress.refusal(url)) for where, url in addresses.items() if url]
+    return [Problem(where, problem, f"{remedy}.") for where, problem, remedy in found if problem]
 
 
 def _operator_key(keys: KeyRing, file: Path) -> tuple[str, bool]:

@@ -75,6 +75,7 @@ def test_every_setting_can_be_given_by_variable(tmp_path: Path) -> None:
         "WATERLINE_PURPOSE": "trial", "WATERLINE_REDIRECT_PROVIDERS": "http://127.0.0.1:9/{route}",
         "WATERLINE_REDIRECT_SYSTEMS": "http://127.0.0.1:9",
         "WATERLINE_PROVIDER_URLS": "openai=http://a:1/v1/, anthropic=https://b", "WATERLINE_SESSION_HOURS": "8",
+        "WATERLINE_EGRESS_HOSTS": "api.OpenAI.com, *.example.org,::1",
         "WATERLINE_SESSION_IDLE_HOURS": "1", "WATERLINE_LOG_LEVEL": "DEBUG",
         "WATERLINE_MASTER_KEY": KEY, "WATERLINE_DATA": str(tmp_path), "WATERLINE_HEADER_TIMEOUT_S": "7",
         "WATERLINE_BODY_TIMEOUT_S": "9", "WATERLINE_SHED_LAG_MS": "250",
@@ -92,6 +93,7 @@ def test_every_setting_can_be_given_by_variable(tmp_path: Path) -> None:
         purpose="trial", redirect_providers="http://127.0.0.1:9/{route}",
         redirect_systems="http://127.0.0.1:9",
         provider_urls={"openai": "http://a:1/v1", "anthropic": "https://b"}, session_hours=8, session_idle_hours=1,
+        egress_hosts=("api.openai.com", "*.example.org", "::1"),
         log_level="debug", header_timeout_s=7, body_timeout_s=9, shed_lag_ms=250,
         whatsapp_url="http://127.0.0.1:8790", whatsapp_version="v24.0", whatsapp_token="t",
         whatsapp_app_secret="new,old", whatsapp_verify_token="v", whatsapp_accounts="1,2",
@@ -107,6 +109,20 @@ def test_secrets_of_channels_are_never_shown_and_never_readable_by_others(tmp_pa
     assert "xyz789" not in shown
     write(tmp_path, 'whatsapp_token = "abc123"\n', mode=0o644)
     assert any("chmod 600" in line for line in problems({}, tmp_path))
+
+
+@pytest.mark.parametrize(
+    "hosts", ["https://api.openai.com", "a.org:443", "*", "*.*.org", "a.org,,b.org", "a/b", "*.::1", "a b", "."]
+)
+def test_a_list_of_hosts_has_nothing_in_it_that_would_never_match(tmp_path: Path, hosts: str) -> None:
+    assert "WATERLINE_EGRESS_HOSTS" in problems({"WATERLINE_EGRESS_HOSTS": hosts}, tmp_path)[0]
+
+
+def test_an_empty_list_of_hosts_is_no_way_to_allow_none_or_all(tmp_path: Path) -> None:
+    write(tmp_path, "egress_hosts = []\n")
+    assert "not a list of hosts" in problems({}, tmp_path)[0]
+    write(tmp_path, 'egress_hosts = ["a.org", "10.0.0.1"]\n')
+    assert load({}, tmp_path).egress_hosts == ("a.org", "10.0.0.1")
 
 
 @pytest.mark.parametrize("url", ["http://mail.example", "imaps://u:p@mail.example", "imap://mail.example", "imaps://"])

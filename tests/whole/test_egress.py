@@ -2,15 +2,21 @@
 
 import contextlib
 import json
+import os
 import socket
 import ssl
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from whole_app import App, Reply, Route, Server
+
+from waterline.core.app_spec import AppSpec, encode_spec
+from waterline.core.judge import Judge
 
 Serve = Callable[[bytes], bytes]
 ANSWER = b'{"id":"c","object":"chat.completion","model":"m","choices":[{"index":0,"finish_reason":"stop","message":{"role":"assistant","content":"ok"}}],"usage":{"prompt_tokens":1,"completion_tokens":1}}'  # noqa: E501
@@ -95,9 +101,9 @@ class Direct:
         return app.post(body or {"model": "main", "messages": [{"role": "user", "content": "hi"}]}, **headers)
 
 
-@pytest.fixture
-def direct(tmp_path: Path) -> Iterator[Direct]:
-    made = Direct(tmp_path)
+@pytest.fixture(scope="module")
+def direct(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Direct]:
+    made = Direct(tmp_path_factory.mktemp("direct"))
     yield made
     assert made.server.stop() == 0, made.server.log()[-3000:]
 
@@ -200,6 +206,59 @@ def test_a_release_may_not_send_another_of_our_secrets_to_its_provider(direct):
 def test_a_release_may_not_make_the_server_ask_its_cloud_for_credentials(direct, host):
     with pytest.raises(AssertionError, match="hands credentials"):
         App(direct.server, "thief", {"main": Route(provider="openai", model="m", base_url=f"http://{host}/v1")})
+
+
+def test_a_judge_is_held_to_what_a_route_is_held_to(direct, listener):
+    app = App(direct.server, "judged", {"main": Route(provider="openai", model="m", base_url="http://127.0.0.1:1/v1")})
+    for wrong in ({"base_url": "http://169.254.169.254/v1"}, {"api_key_env": "WATERLINE_MASTER_KEY"}):
+        route = Route(provider="openai", model="m", **wrong)
+        judge = Judge(question="Is it polite?", text="Polite? {{answer}}", route=route)
+        app.spec = AppSpec(name=app.name, judges={"tone": judge})
+        with pytest.raises(AssertionError, match=r"judge ...tone"):
+            app.build(app.release)
+        body = {"spec": encode_spec(app.spec).decode(), "reason": "a judge"}
+        with pytest.raises(AssertionError, match=r"judge ...tone"):
+            direct.server.ask("POST", "/api/environment-records", body)
+
+
+def test_only_the_hosts_that_the_operator_allows_are_asked(tmp_path, listener):
+    """When a release is built; and, because the list may have become shorter since, when it is served."""
+    provider = listener()
+    server = Server(tmp_path / "d", OPENAI_API_KEY="sk-x", WATERLINE_EGRESS_HOSTS="127.0.0.1,*.example.org")
+    try:
+        here = Route(provider="openai", model="m", base_url=f"http://{provider.address}/v1", retries=0)
+        app = App(server, "allowed", {"main": here})
+        assert app.chat().status == 200
+        for base_url in ("http://localhost:1/v1", "https://example.org/v1", ""):  # "": the provider's own
+            elsewhere = Route(provider="openai", model="m", base_url=base_url)
+            with pytest.raises(AssertionError) as refused:
+                App(server, "elsewhere", {"main": elsewhere})
+            assert "127.0.0.1, *.example.org" in str(refused.value)
+            assert (urlsplit(base_url).hostname or "api.openai.com") in str(refused.value)
+        server.stop()
+        server.environ["WATERLINE_EGRESS_HOSTS"] = "*.example.org"
+        server.start()
+        came = provider.came
+        reply = app.chat()
+        assert (reply.status, reply.code) == (502, "provider_unavailable")
+        assert '"127.0.0.1"' in reply.json["error"]["message"]
+        assert "WATERLINE_EGRESS_HOSTS" in reply.json["error"]["message"]
+        assert provider.came == came
+    finally:
+        server.stop()
+
+
+def test_a_server_whose_own_settings_contradict_the_list_does_not_start(tmp_path):
+    environ = {k: v for k, v in os.environ.items() if not k.startswith("WATERLINE_")} | {
+        "WATERLINE_EGRESS_HOSTS": "api.openai.com", "WATERLINE_CONNECTOR_CRM_URL": "https://crm.example.net/api",
+        "WATERLINE_PROVIDER_URLS": "openai=https://eu.api.openai.com/v1",
+    }  # fmt: skip
+    command = [sys.executable, "-m", "waterline", "up", "--data", str(tmp_path / "d"), "--port", "0"]
+    ended = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode != 0
+    assert "WATERLINE_CONNECTOR_CRM_URL" in ended.stderr
+    assert '"crm.example.net"' in ended.stderr
+    assert '"eu.api.openai.com"' in ended.stderr
 
 
 # --- What goes along ------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from typing import Protocol
 from waterline.channels.base import Channel
 from waterline.channels.email import Email, Mailbox
 from waterline.channels.fees import Fees, list_prices
-from waterline.channels.graph import Graph, GraphAccess
+from waterline.channels.graph import MEDIA_HOST, Graph, GraphAccess
 from waterline.channels.numbers import Numbers
 from waterline.channels.webchat import Webchat
 from waterline.channels.whatsapp import Owner, WhatsApp
@@ -16,6 +16,7 @@ from waterline.core.app_spec import AppSpec
 from waterline.core.channel_prices import MessagePrices
 from waterline.core.channels import EmailPolicy, WebchatPolicy, WhatsAppPolicy
 from waterline.core.conversation import Alias, Inbound, Status
+from waterline.core.egress import Egress
 from waterline.core.web import Door
 from waterline.settings import Settings
 from waterline.store.db import Store
@@ -99,7 +100,14 @@ class Channels:
         moved = settings.whatsapp_moved
         back = {theirs: ours for ours, theirs in moved.items()}
         whatsapp = WhatsApp(
-            graph=Graph(GraphAccess(settings.whatsapp_url, settings.whatsapp_token, settings.whatsapp_version)),
+            graph=Graph(
+                GraphAccess(
+                    settings.whatsapp_url,
+                    settings.whatsapp_token,
+                    settings.whatsapp_version,
+                    tuple(filter(Egress(settings.egress_hosts).allows, (MEDIA_HOST,))),
+                )
+            ),
             store=store,
             numbers=Numbers(rate, clock_us, count, self._reserve),
             fees=Fees(store, clock_us, self._policy, self._prices_of),

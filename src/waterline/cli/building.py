@@ -1,17 +1,21 @@
 """An app folder read and built, or its mistakes printed. Shared by `check`, `release build` and `up`."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Struct
 
-from waterline.cli.client import err, print_json
+from waterline.cli.client import die, err, print_json
+from waterline.core.egress import Egress
 from waterline.core.errors import AppFolderError
-from waterline.providers import models
+from waterline.providers import all_providers, models
 from waterline.rollout.build import build
 from waterline.rollout.check import Checked, check
+from waterline.settings import outward
+from waterline.settings.problems import SettingsError
 from waterline.trials import DRILLS
 
 T = TypeVar("T")
@@ -38,7 +42,9 @@ def checked_or_die(folder: Path, as_json: bool = False, *, learned: bool = True)
 
 def _or_die(folder: Path, as_json: bool, read: Callable[..., T]) -> T:
     try:
-        return read(model_digests={s.name: s.sha256 for s in models.known().values()}, known_drills=DRILLS)
+        return read(
+            model_digests={s.name: s.sha256 for s in models.known().values()}, known_drills=DRILLS, **_outside()
+        )
     except AppFolderError as error:
         if as_json:
             print_json({"app": None, "mistakes": msgspec.to_builtins(error.mistakes)})
@@ -48,3 +54,14 @@ def _or_die(folder: Path, as_json: bool, read: Callable[..., T]) -> T:
                 err.print(f"{where}", markup=False, soft_wrap=True)
             err.print(f"{len(error.mistakes)} mistake(s). Nothing was built.", markup=False)
         raise SystemExit(1) from None
+    except SettingsError as error:
+        die(str(error))
+
+
+def _outside() -> dict[str, Any]:
+    """What this machine's operator allows, where there is such a list."""
+    hosts, urls = outward(os.environ)
+    if not hosts:
+        return {}
+    own = {kind: provider.default_base_url for kind, provider in all_providers(lambda: 0).items()}
+    return {"egress": Egress(hosts), "addresses": {**own, **urls}}

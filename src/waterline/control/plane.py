@@ -224,6 +224,7 @@ class Plane:
             raise Refused(f'The release is of app "{release.app}", its environment record of "{record.name}".', 400)
         try:
             App(record, PriceTable.parse('version = "check"', record.prices))
+            self._check_judges(record)
             for name, route in release.routes.items():
                 self._upstreams.check(route)
                 if missing := [f for f in route.fallbacks if f not in release.routes]:
@@ -295,6 +296,7 @@ class Plane:
         try:
             spec = parse_spec(record)
             App(spec, PriceTable.parse('version = "check"', spec.prices))
+            self._check_judges(spec)
         except (msgspec.MsgspecError, UnicodeDecodeError, ValueError, KeyError) as error:
             raise Refused(f"This is no environment record: {error}.", 400) from None
         self._known_app(spec.name)
@@ -336,6 +338,14 @@ class Plane:
             if write is not None:
                 await self._store.write(write)
             put_into_force()
+
+    def _check_judges(self, spec: AppSpec) -> None:
+        """A judge is asked at an address and with a secret as a route is. Raises ValueError."""
+        for name, judge in spec.judges.items():
+            try:
+                self._upstreams.check(judge.route)
+            except ValueError as error:
+                raise ValueError(f'judge "{name}": {error}') from None
 
     async def _count_keys(self, app: str) -> None:
         await self._to_the_end(self._key_budgets_changed(app))

@@ -2,19 +2,16 @@
 
 import os
 from collections.abc import Awaitable, Callable, Mapping
-from ipaddress import ip_address
-from socket import inet_aton
 from urllib.parse import quote, urlsplit
 
 from msgspec import Struct
 
+from waterline.core.egress import EVERYWHERE, Egress
 from waterline.core.release import ProviderKind, Route
 from waterline.core.request import Kind
 from waterline.gateway.health import Health
 from waterline.providers.base import Provider
 from waterline.providers.upstream import ConnectFailed, Origin, Pool
-
-_METADATA = frozenset(("metadata.google.internal", "metadata.goog", "metadata", "instance-data", "fd00:ec2::254"))
 
 
 class Link(Struct, frozen=True):
@@ -30,21 +27,6 @@ class Link(Struct, frozen=True):
         if stream:
             return self.stream
         return self.chat if kind == "chat" else self.embeddings
-
-
-def hands_out_credentials(host: str) -> bool:
-    """A link-local address, in any way in which the resolver reads one, or a name of a cloud's metadata server."""
-    if host.rstrip(".") in _METADATA:
-        return True
-    try:
-        address = ip_address(host)
-        return (getattr(address, "ipv4_mapped", None) or address).is_link_local
-    except ValueError:
-        pass
-    try:
-        return ip_address(inet_aton(host)).is_link_local  # 2852039166, 0xa9fea9fe, 169.16689662
-    except OSError:
-        return False
 
 
 class Upstream:
@@ -128,25 +110,27 @@ class Upstreams:
         redirect: str = "",
         base_urls: Mapping[str, str] | None = None,
         secret: Callable[[str], str] = lambda name: os.environ.get(name, ""),
+        egress: Egress = EVERYWHERE,
     ) -> None:
         self._providers = providers
         self._local_address = local_address
         self._redirect = redirect
         self._base_urls = base_urls or {}
         self._secret = secret
+        self._egress = egress
         self._known: dict[tuple[str, ...], Upstream] = {}
 
     def check(self, route: Route) -> None:
-        """Raises ValueError for an address that is none, or a secret that is not a provider's."""
+        """Raises ValueError for an address that may not be asked, or a secret that is not a provider's."""
+        if refusal := self._refusal(route):
+            raise ValueError(refusal)
+
+    def _refusal(self, route: Route) -> str:
         if route.api_key_env and not route.api_key_env.endswith(("_API_KEY", "_API_TOKEN")):
-            raise ValueError(
-                f'api_key_env = "{route.api_key_env}" is no provider\'s secret; its name ends in _API_KEY or _API_TOKEN'
-            )
-        if route.base_url and hands_out_credentials(Origin.from_url(route.base_url).host):
-            raise ValueError(
-                f'base_url = "{route.base_url}" is where a cloud hands credentials to whoever asks; name the host of a '
-                "provider"
-            )
+            return f'api_key_env = "{route.api_key_env}" is no provider\'s; its name ends in _API_KEY or _API_TOKEN'
+        address = self._declared(route, self._providers[route.provider])
+        problem, remedy = self._egress.refusal(Origin.from_url(address).host if address else "")
+        return f'model "{route.model}" at {address}: {problem}. {remedy}' if problem else ""
 
     def of(self, name: str, route: Route) -> Upstream:
         provider = self._providers[route.provider]
@@ -173,10 +157,15 @@ class Upstreams:
     def _url(self, name: str, route: Route, provider: Provider) -> str:
         if self._redirect:
             return self._redirect.format(route=name) + "/v1"
+        return self._declared(route, provider)
+
+    def _declared(self, route: Route, provider: Provider) -> str:
         return route.base_url or self._base_urls.get(route.provider, "") or provider.default_base_url
 
     def _addresser(self, route: Route, url: str) -> Callable[[], Awaitable[str]]:
         async def fixed() -> str:
+            if not self._redirect and (refusal := self._refusal(route)):  # stored before the list was as it is now
+                raise ConnectFailed(refusal)
             return url
 
         async def local() -> str:

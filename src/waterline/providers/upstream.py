@@ -7,6 +7,8 @@ and the fallback). What it promises, each with a test:
 * A connection is used again only after a complete, self-delimited response with nothing left over on either side;
   surplus or unsolicited bytes end it. Ambiguous framing (CL+TE, two CLs, a coding other than chunked) is refused.
 * Everything has a bound: waiters, connections, heads, trailers, unread body bytes (the socket is paused), time.
+* An address that a name leads to is looked at before it is connected to, and it is that address which is connected to:
+  never one at which a cloud hands out credentials, whatever DNS says.
 * Nothing is sent twice, except once when the caller says `idempotent`, the connection had served before, and not one
   byte of a response came.
 
@@ -29,10 +31,13 @@ import ssl
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from typing import Literal, NamedTuple, Self, cast
 from urllib.parse import unquote, urlsplit
 
 import httptools
+
+from waterline.core.egress import literal, never_ours
 
 Phase = Literal["first_byte", "first_content", "idle", "total"]
 
@@ -667,14 +672,7 @@ class Pool:
                 assert secured is not None
                 connection.connection_made(secured)
             else:
-                host, port = self.origin.proxy or (self.origin.host, self.origin.port)
-                await self.loop.create_connection(
-                    lambda: connection,
-                    host,
-                    port,
-                    ssl=self.ssl_context,
-                    server_hostname=self.origin.host if self.ssl_context else None,
-                )
+                await self._connect_one(connection)
         except BaseException:
             if connection in self.connections:
                 self.connections.discard(connection)  # the caller frees the slot, so connection_lost must not
@@ -686,6 +684,23 @@ class Pool:
         if sock is not None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         return connection
+
+    async def _connect_one(self, connection: _Connection) -> None:
+        """To the first of the addresses that answers."""
+        host, port = self.origin.proxy or (self.origin.host, self.origin.port)
+        name = self.origin.host if self.ssl_context else None
+        addresses = await addresses_of(self.loop, host, port)
+        for left, address in enumerate(addresses, 1 - len(addresses)):
+            try:
+                await self.loop.create_connection(
+                    lambda: connection, address, port, ssl=self.ssl_context, server_hostname=name
+                )
+                return
+            except ssl.SSLError:
+                raise  # whoever has the name answered
+            except OSError:
+                if not left:
+                    raise
 
     async def _connect_proxy(self, proxy: tuple[str, int]) -> asyncio.Transport:
         """A transport on which the proxy has opened a tunnel to the origin."""
@@ -764,6 +779,22 @@ class Pool:
 
     def _closed_error(self) -> PoolBusy:
         return PoolBusy(f"The pool to {self.origin} is closed.")
+
+
+async def addresses_of(loop: asyncio.AbstractEventLoop, host: str, port: int) -> list[str]:
+    """Where a host may be connected to now, at least one. Raises OSError (no such name) and ConnectFailed: it leads to
+    nothing but addresses of a link or of a cloud's metadata server."""
+    known = literal(host)
+    if known is not None:
+        found = [str(known)]
+    else:
+        told = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        found = list(dict.fromkeys(str(info[4][0]) for info in told))
+    good = [address for address in found if not never_ours(ip_address(address))]
+    if not good:
+        where = "" if known is not None else f" leads to {found[0]}, which"
+        raise ConnectFailed(f"{host}{where} is where a cloud hands credentials to whoever asks. Correct the address.")
+    return good
 
 
 def _repeats(headers: list[tuple[bytes, bytes]], wanted: bytes) -> bool:

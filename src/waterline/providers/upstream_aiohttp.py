@@ -11,14 +11,18 @@ Costs some seven times the client's CPU (ADR 0002). What it does not keep, seen 
 """
 
 import asyncio
+import errno
+import socket
 import ssl
 from collections.abc import Iterable
+from ipaddress import ip_address
 from typing import Self
 
 import aiohttp
 from multidict import CIMultiDict
 from yarl import URL
 
+from waterline.core.egress import hands_out_credentials, never_ours
 from waterline.providers.upstream import (
     BadResponse,
     ConnectFailed,
@@ -156,6 +160,20 @@ class Response:
                 return None
 
 
+class _Looked(aiohttp.ThreadedResolver):
+    """Without the addresses at which a cloud hands out credentials."""
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[aiohttp.abc.ResolveResult]:
+        found = await super().resolve(host, port, family)
+        good = [one for one in found if not never_ours(ip_address(one["host"]))]
+        if not good:
+            where = found[0]["host"]
+            raise OSError(errno.EHOSTUNREACH, f"it leads to {where}, where a cloud hands credentials to whoever asks")
+        return good
+
+
 class Pool:
     """See `upstream.Pool`."""
 
@@ -182,7 +200,7 @@ class Pool:
         self._open: set[Response] = set()
         self._base = f"{'https' if origin.tls else 'http'}://{origin.authority}"
         self._connector = aiohttp.TCPConnector(
-            limit=0, keepalive_timeout=keepalive, ssl=ssl_context or True, force_close=False
+            limit=0, keepalive_timeout=keepalive, ssl=ssl_context or True, force_close=False, resolver=_Looked()
         )
         proxy = f"http://{origin.proxy[0]}:{origin.proxy[1]}" if origin.proxy else None
         secret = origin.proxy_auth.decode("latin-1") if origin.proxy_auth else None
@@ -214,6 +232,8 @@ class Pool:
         idempotent: bool = False,
     ) -> Response:
         """See `upstream.Pool.send`. `first_byte` here covers connecting too."""
+        if hands_out_credentials(self.origin.host):
+            raise ConnectFailed(f"{self.origin.host} is where a cloud hands credentials to whoever asks.")
         end = self.loop.time() + total
         await self._take_slot(end)
         response = Response(self, end, idle)

@@ -11,8 +11,9 @@ from pathlib import Path
 from msgspec import Struct
 
 from waterline.core.app_spec import encode_spec, spec_id
+from waterline.core.egress import EVERYWHERE, Egress
 from waterline.core.release import encode_release, release_id
-from waterline.rollout.check import check
+from waterline.rollout.check import NOWHERE, check
 
 
 class Built(Struct, frozen=True):
@@ -24,9 +25,12 @@ class Built(Struct, frozen=True):
     warnings: list[str]
 
 
-def build(folder: Path, *, model_digests: Mapping[str, str], known_drills: Collection[str]) -> Built:
-    """Raises AppFolderError with every mistake in the folder."""
-    checked = check(folder, model_digests=model_digests, known_drills=known_drills)
+def build(
+    folder: Path, *, model_digests: Mapping[str, str], known_drills: Collection[str], egress: Egress = EVERYWHERE,
+    addresses: Mapping[str, str] = NOWHERE,
+) -> Built:  # fmt: skip
+    """Raises AppFolderError with every mistake in the folder; the arguments are those of `check`."""
+    checked = check(folder, model_digests=model_digests, known_drills=known_drills, egress=egress, addresses=addresses)
     manifest = encode_release(checked.release)
     record = encode_spec(checked.spec)
     return Built(checked.release.app, release_id(manifest), manifest, spec_id(record), record, checked.warnings)

@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from waterline.core.app_spec import AppSpec, PriceOverride
 from waterline.core.case import Case
+from waterline.core.egress import EVERYWHERE, Egress
 from waterline.core.errors import AppFolderError, Mistake
 from waterline.core.nearness import normal, quotes
 from waterline.core.prices import PriceTable
@@ -29,6 +30,7 @@ from waterline.rollout.flows import read_flows, read_handbooks
 from waterline.rollout.folder import Folder
 from waterline.rollout.judges import read_judges
 from waterline.rollout.keys import TOP, TOP_TABLES
+from waterline.rollout.outside import refuse_addresses
 from waterline.rollout.prompts import read_prompts
 from waterline.rollout.reading import read_table
 from waterline.rollout.routes import FILE, NAME, NAME_RULE, read_routes
@@ -43,6 +45,7 @@ from waterline.rollout.savings import (
 from waterline.rollout.tools import read_tools
 
 _FOLDERS = ("prompts", "tools", "flows", "cases", "knowledge", "scorers", "judges")
+NOWHERE: Mapping[str, str] = {}
 _FOREVER_US = 4_102_444_800_000_000  # 2100-01-01: a price of any date is a price
 
 
@@ -60,12 +63,14 @@ def built_in_prices(overrides: tuple[PriceOverride, ...] = ()) -> PriceTable:
 
 
 def check(
-    folder: Path, *, model_digests: Mapping[str, str], known_drills: Collection[str], learned: bool = True
-) -> Checked:
+    folder: Path, *, model_digests: Mapping[str, str], known_drills: Collection[str], learned: bool = True,
+    egress: Egress = EVERYWHERE, addresses: Mapping[str, str] = NOWHERE,
+) -> Checked:  # fmt: skip
     """Read an app folder. Raises AppFolderError with every mistake in it, in the order of files and lines.
 
     `model_digests`: SHA-256 of the weights of each known local model, by name. `learned`: what was learned on the
-    app's own cases (router.json, semantic.json) is read too; it is not while it is being learned."""
+    app's own cases (router.json, semantic.json) is read too; it is not while it is being learned. `egress`: the hosts
+    that the operator allows; `addresses`: where each provider is, for routes that do not say."""
     found = Folder(folder)
     if not folder.is_dir():
         raise AppFolderError([Mistake(str(folder), 0, "is not a folder", "Name the folder that holds app.toml")])
@@ -86,6 +91,7 @@ def check(
         connections, contracts = read_connectors(app)
         environments, objectives = app.environments(), app.objectives()
         judges = read_judges(found, app, routes, model_digests)
+        refuse_addresses(found, app.lines, routes, judges, egress, addresses)
         spec = AppSpec(
             name=name,
             purpose=purpose,

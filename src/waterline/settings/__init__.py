@@ -41,6 +41,7 @@ class Settings(Struct, frozen=True):
     redirect_providers: str = ""  # URL template with {route}: stands in for every provider (used by trials)
     redirect_systems: str = ""  # URL of what plays every connected system (used by trials)
     provider_urls: dict[str, str] = {}  # provider kind -> base URL
+    egress_hosts: tuple[str, ...] = ()  # see core/egress.py; none: every host that is configured
     session_hours: int = 12
     session_idle_hours: int = 2
     header_timeout_s: int = 15
@@ -126,6 +127,9 @@ FIELDS: tuple[Field, ...] = (
           "A URL that plays every connected system: each call is a POST there, no real system is asked. For trials."),
     Field("provider_urls", read.provider_urls, "each provider's own",
           "Base URLs by provider. A table in the file; `openai=URL,anthropic=URL` in the variable."),
+    Field("egress_hosts", read.hosts, "every host that is configured",
+          "The only hosts to connect to: of providers, judges, connected systems, channels. Names, `*.name` for all "
+          "below a name, IP addresses; a list in the file, with commas in the variable."),
     Field("session_hours", read.whole(1, 720, "hours"), "`12`", "A console session ends this long after login."),
     Field("session_idle_hours", read.whole(1, 720, "hours"), "`2`", "A console session ends after this long unused."),
     Field("header_timeout_s", read.whole(1, 600, "seconds"), "`15`", "A request's head must be in within this time."),
@@ -213,6 +217,25 @@ def load(environ: Mapping[str, str], data: Path | None = None) -> Settings:
         models_dir=Path(str(models)) if models else _xdg(environ, "XDG_CACHE_HOME", ".cache") / "waterline" / "models",
         **rest,
     )
+
+
+def outward(environ: Mapping[str, str]) -> tuple[tuple[str, ...], dict[str, str]]:
+    """`egress_hosts` and `provider_urls` for who runs no server: nothing is made, and of what is wrong only what is
+    wrong with them is told, by SettingsError."""
+    wanted = ("egress_hosts", "provider_urls")
+    fields = [field for field in FIELDS if field.name in wanted]
+    said = {field.variable: environ.get(field.variable, "") for field in fields}
+    problems: list[Problem] = []
+    values: dict[str, Any] = {}
+    try:
+        values.update(_from_file(data_folder(environ) / FILE_NAME, problems))
+    except (OSError, BadValueError):
+        pass  # a server there would say so; here nobody asked for one
+    told = [p for p in problems if p.problem.startswith(tuple(f"{name}:" for name in wanted))]
+    values.update(_from_environment(said, told))
+    if told:
+        raise SettingsError(told)
+    return values.get("egress_hosts", ()), values.get("provider_urls", {})
 
 
 def _connector_variables(environ: Mapping[str, str]) -> dict[str, str]:

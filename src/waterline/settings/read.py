@@ -13,7 +13,7 @@ PROVIDER_KINDS = ("openai", "anthropic", "gemini", "local", "simulated")
 CONNECTOR_PREFIX = "WATERLINE_CONNECTOR_"
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
-Value: TypeAlias = str | int | dict[str, str]
+Value: TypeAlias = str | int | tuple[str, ...] | dict[str, str]
 Reader: TypeAlias = Callable[[Any], Value]  # takes the variable's text, or the TOML value
 
 
@@ -78,6 +78,23 @@ def url(value: object) -> str:
 
 def optional_url(value: object) -> str:
     return url(value) if value != "" else ""
+
+
+def hosts(value: object) -> tuple[str, ...]:
+    """A TOML list, or names with commas between them."""
+    given = value.split(",") if isinstance(value, str) else value
+    if not isinstance(given, list) or not given or not all(isinstance(one, str) for one in given):
+        raise BadValueError("is not a list of hosts", 'Write for example ["api.openai.com", "*.example.org"].')
+    found = tuple(one.strip().lower() for one in given)
+    for one in found:
+        name = one.removeprefix("*.")
+        if not re.fullmatch(r"[\w-]+(\.[\w-]+)*|[0-9a-f:.]*:[0-9a-f:.]*", name) or (name != one and ":" in name):
+            raise BadValueError(
+                f"{one!r} is not a host",
+                "Write api.example.org, *.example.org for all below it, or an IP address; no scheme, port or path. "
+                "To allow every host that is configured, unset it.",
+            )
+    return found
 
 
 def redirect(value: object) -> str:

@@ -155,6 +155,24 @@ async def test_a_name_that_leads_into_a_private_network_is_refused_before_anythi
     assert (found.kind, "private network" in found.message) == ("invalid", True)
 
 
+@pytest.mark.parametrize("address", ["169.254.169.254", "fe80::1", "::ffff:169.254.169.254", "fd00:ec2::254"])
+async def test_also_with_leave_to_be_private_no_name_leads_to_a_clouds_credentials(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    """It is looked up once, so there is no second answer to be connected to."""
+    lookups: list[str] = []
+
+    def resolve(host: str, *_: object, **__: object) -> list[object]:
+        lookups.append(host)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 443))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    monkeypatch.setattr(socket, "create_connection", lambda *_: pytest.fail("connected"))
+    found = await fault(hook(receiver, url="http://hooks.example/in", allow_private=True))
+    assert (found.kind, address in found.message) == ("invalid", True)
+    assert lookups == ["hooks.example"]
+
+
 async def test_without_leave_to_be_private_it_goes_over_https_only(receiver: Receiver) -> None:
     assert "https" in (await fault(hook(receiver, allow_private=False))).message
     assert receiver.seen == []
