@@ -23,7 +23,7 @@ from waterline.connectors.base import BadParameter, Config, ConnectorFault, Mani
 
 MAX_OUTPUT = 64 * 1024
 CHILD = Path(__file__).with_name("sandbox_child.py")
-_START_S = 10.0  # of the process itself, on a busy machine; not the tool's time
+_START_S = 10.0  # of the process itself, on a busy machine, until it is shut in; not the tool's time
 
 # Each of these must be refused by the kernel.
 PROBE = """
@@ -135,19 +135,22 @@ async def run(code: str, file: str, arguments: dict[str, Any], timeout_s: float,
     )  # fmt: skip
     assert child.stdin is not None
     assert child.stdout is not None
+    said = bytearray()
     try:
-        async with asyncio.timeout(timeout_s + _START_S):
+        async with asyncio.timeout(_START_S) as ends:
             with contextlib.suppress(ConnectionError):
                 child.stdin.write(json.dumps(given).encode() + b"\n")
                 await child.stdin.drain()
-            said = bytearray()
+            said += await child.stdout.read(1)
+            ends.reschedule(asyncio.get_running_loop().time() + timeout_s)
             while block := await child.stdout.read(MAX_OUTPUT):
                 said += block
                 if len(said) > MAX_OUTPUT:
                     raise ConnectorFault("data", f"{file} answered more than {MAX_OUTPUT >> 10} KiB. Return less.")
             status = await child.wait()
     except TimeoutError:
-        raise ConnectorFault("slow", f"{file} was stopped: it ran longer than {timeout_s:g} s.") from None
+        took = f"it ran longer than {timeout_s:g} s" if said else f"it could not begin within {_START_S:g} s"
+        raise ConnectorFault("slow", f"{file} was stopped: {took}.") from None
     finally:
         if child.returncode is None:
             with contextlib.suppress(ProcessLookupError):
@@ -161,9 +164,10 @@ def _understood(said: bytes, status: int, file: str, timeout_s: float, memory_mb
         raise ConnectorFault("slow", f"{file} was stopped: it ran longer than {timeout_s:g} s.")
     try:
         answer = msgspec.json.decode(said)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         name = signal.Signals(-status).name if status < 0 else f"status {status}"
-        raise ConnectorFault("data", f"{file} crashed ({name}).") from None
+        said_so = f"crashed ({name})" if status else "answered what is no JSON"
+        raise ConnectorFault("data", f"{file} {said_so}.") from None
     match answer:
         case {"result": result}:
             return result

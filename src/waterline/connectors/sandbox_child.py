@@ -1,7 +1,7 @@
 """The inside of the sandbox: a program of its own, run by `connectors/sandbox.py`; imports nothing of Waterline.
 
-Reads one JSON line, shuts itself in, runs the tool's `run(**arguments)`, writes one JSON object. Shut in means, for
-good and for whatever the tool's code does (the kernel holds it, not Python):
+Reads one JSON line, shuts itself in, writes a blank line (the tool's time begins), runs its `run(**arguments)`, writes
+one JSON object. Shut in means, for good and for whatever the tool's code does (the kernel holds it, not Python):
 * system calls: only those of `_CALLS`: no process or thread is made, no program run, no socket opened, no signal sent;
 * files (Landlock): read below Python's own library and the system's shared libraries, nothing else, nothing written;
 * limits: address space, CPU seconds, open files, size of files, core dumps.
@@ -148,6 +148,7 @@ def main() -> None:
         _shut_calls()
     except (OSError, KeyError, ValueError) as error:
         _say(out, {"refused": str(error)})
+    os.write(out, b"\n")
     try:
         module: dict[str, Any] = {"__name__": "tool", "__file__": given["file"]}
         exec(code, module)

@@ -11,8 +11,11 @@ import csv
 import fcntl
 import io
 import os
+import re
 import shutil
 import time
+import zipfile
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +24,7 @@ from waterline.connectors.base import ConnectorFault
 from waterline.connectors.sheet_file import Layout, dialect_of, header_text, open_rows, os_fault, same
 
 WRITABLE = (".xlsx", ".csv", ".tsv")
+_MADE_ANEW = ("_rels", "calcChain", "metadata", "printerSettings", "sharedStrings", "styles", "theme", "worksheets")
 
 
 def append(path: Path, layout: Layout, key_column: str, key: str, row: Mapping[str, Any], wait_s: float) -> int:
@@ -48,15 +52,24 @@ def append(path: Path, layout: Layout, key_column: str, key: str, row: Mapping[s
             last = found.number
         values = [key if name == key_column else row.get(name) for name in names]
         write = _xlsx if path.suffix.lower() == ".xlsx" else _text
-        new = path.with_name(f".{path.name}.waterline-new")
+        new = path.with_name(f".{path.stem}.waterline-new{path.suffix}")
         try:
             with contextlib.ExitStack() as undo:
                 undo.callback(new.unlink, missing_ok=True)
-                number = write(path, new, layout, names, values, last)
+                write(path, new, layout, names, values, last)
+                number = _written(path, new, layout, at, key)
                 _replace(path, new, before)
         except OSError as error:
             raise os_fault(path, error) from None
         return number
+
+
+def _written(path: Path, new: Path, layout: Layout, at: int, key: str) -> int:
+    """The number of the row in the new file. What cannot be read there would be written again at each repeat."""
+    for row in open_rows(new, layout)[1]:
+        if same(row.cells[at]) == same(key):
+            return row.number
+    raise ConnectorFault("data", f"A row written to {path.name} could not be read again; the file was left as it is.")
 
 
 def _replace(path: Path, new: Path, before: tuple[int, ...]) -> None:
@@ -115,7 +128,7 @@ def _not_open(path: Path) -> None:
             )
 
 
-def _xlsx(path: Path, new: Path, layout: Layout, names: list[str], values: list[Any], last: int) -> int:
+def _xlsx(path: Path, new: Path, layout: Layout, names: list[str], values: list[Any], last: int) -> None:
     import openpyxl
     from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
 
@@ -141,9 +154,21 @@ def _xlsx(path: Path, new: Path, layout: Layout, names: list[str], values: list[
             if isinstance(text, str):
                 cell.data_type = "s"  # never a formula, whatever a user wrote
         book.save(new)
-        return number
+        if lost := _parts(path) - _parts(new):
+            what = ", ".join(sorted(lost))
+            raise ConnectorFault(
+                "schema", f"{path.name} has {what}, which would be lost. Append to a workbook without them."
+            )
     finally:
         book.close()
+
+
+def _parts(path: Path) -> Counter[str]:
+    """Pictures, charts, slicers ...: how many of each the workbook has. What Excel makes anew by itself is left out."""
+    with zipfile.ZipFile(path) as book:
+        names = [name.split("/")[1] for name in book.namelist() if name.startswith("xl/")]
+    kinds = (re.sub(r"\d*\.(?:xml|bin)\Z", "", name) for name in names)
+    return Counter(kind for kind in kinds if kind not in _MADE_ANEW)
 
 
 def _columns(sheet: Any, layout: Layout, names: list[str]) -> Iterator[tuple[int, str]]:
@@ -159,13 +184,13 @@ def _columns(sheet: Any, layout: Layout, names: list[str]) -> Iterator[tuple[int
             yield first + index, name
 
 
-def _text(path: Path, new: Path, layout: Layout, names: list[str], values: list[Any], last: int) -> int:
+def _text(path: Path, new: Path, layout: Layout, names: list[str], values: list[Any], last: int) -> None:
     dialect = dialect_of(path, layout)
     line = io.StringIO()
     csv.writer(line, delimiter=dialect.delimiter, lineterminator=dialect.newline).writerow([_cell(v) for v in values])
-    encoding = "utf-8" if dialect.encoding == "utf-8-sig" else dialect.encoding
+    encoding = {"utf-8-sig": "utf-8", "utf-16": _utf_16(path)}.get(dialect.encoding, dialect.encoding)
     try:
-        row = line.getvalue().encode("utf-16-le" if encoding == "utf-16" else encoding)
+        row = line.getvalue().encode(encoding)
     except UnicodeEncodeError as error:
         letter = error.object[error.start]
         raise ConnectorFault(
@@ -174,13 +199,18 @@ def _text(path: Path, new: Path, layout: Layout, names: list[str], values: list[
     shutil.copyfile(path, new)
     with new.open("r+b") as opened:
         opened.seek(0, os.SEEK_END)
-        end = dialect.newline.encode("utf-16-le" if encoding == "utf-16" else encoding)
+        end = dialect.newline.encode(encoding)
         if opened.tell() >= len(end):
             opened.seek(-len(end), os.SEEK_END)
             if opened.read() != end:
                 opened.write(end)
         opened.write(row)
-    return last + 1
+
+
+def _utf_16(path: Path) -> str:
+    """Which of the two, so that no second mark of the order is written in the middle."""
+    with path.open("rb") as opened:
+        return "utf-16-be" if opened.read(2) == b"\xfe\xff" else "utf-16-le"
 
 
 def _cell(value: Any) -> Any:
@@ -190,5 +220,7 @@ def _cell(value: Any) -> Any:
         return "TRUE" if value else "FALSE"
     if not isinstance(value, str):
         return "" if value is None else value
+    # A lone \r ends a row and the writer does not quote it: a name must not become a row of its own.
+    value = value.replace("\0", "").replace("\r\n", "\n").replace("\r", "\n")
     harmless = value[:1] in "+-" and all(c.isdigit() or c in "+-. ()" for c in value)
-    return "'" + value if value[:1] in ("=", "+", "-", "@", "\t", "\r") and not harmless else value
+    return "'" + value if value[:1] in tuple("=+-@\t\n＝＋－＠") and not harmless else value

@@ -22,6 +22,8 @@ TEXT = (".csv", ".tsv", ".txt")
 _SNIFFED = 64 * 1024
 _ERRORS = re.compile(r"#(?:REF!|VALUE!|N/A|NAME\?|DIV/0!|NUM!|NULL!)\Z")
 _ISO = re.compile(r"\d{4}-\d\d-\d\d\Z")
+# Blanks, and marks that nobody sees: telephone numbers copied from a list of contacts are set between some of them.
+_AROUND = " \t\r\n\u00a0\ufeff\u200b\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060"
 
 
 class Layout(Struct, frozen=True, forbid_unknown_fields=True):
@@ -49,6 +51,7 @@ class Row(Struct, frozen=True):
     number: int  # as Excel counts
     cells: tuple[Any, ...]
     wrong: str = ""  # what in it cannot be understood
+    unnamed: str = ""  # the first that stands in no named column
 
 
 def open_rows(path: Path, layout: Layout) -> tuple[list[str], Iterator[Row]]:
@@ -78,6 +81,7 @@ def _rows(
     raw: Iterator[tuple[int, list[Any]]], names: list[str], dates: frozenset[int], day_first: bool
 ) -> Iterator[Row]:
     width = len(names)
+    nameless = [index for index, name in enumerate(names) if not name]
     for number, cells in raw:
         made, wrong = [], ""
         for index in range(width):
@@ -92,8 +96,12 @@ def _rows(
                 if not wrong and isinstance(value, str) and value[:1] == "#" and _ERRORS.match(value):
                     wrong = f'"{names[index]}" is {value}'
             made.append(value)
-        if any(v is not None for v in made) or wrong:
-            yield Row(number, tuple(made), wrong)
+        unnamed = ""
+        if nameless or len(cells) > width:
+            beyond = (*(made[index] for index in nameless), *map(plain, cells[width:]))
+            unnamed = next((str(value)[:60] for value in beyond if value is not None), "")
+        if wrong or any(v is not None for v in made):
+            yield Row(number, tuple(made), wrong, unnamed)
 
 
 def _names(top: list[list[Any]]) -> list[str]:
@@ -131,7 +139,7 @@ def header_text(value: Any) -> str:
 def plain(value: Any) -> Any:
     """A cell as JSON has it: "" is None, 3.0 is 3, dates are ISO 8601, text is NFC and without blanks around it."""
     if isinstance(value, str):
-        text = value.strip(" \t\r\n\u00a0\ufeff")
+        text = value.strip(_AROUND)
         return (text if text.isascii() else unicodedata.normalize("NFC", text)) or None
     if isinstance(value, float) and not isinstance(value, bool):
         if value != value or value in (float("inf"), float("-inf")):
@@ -272,8 +280,13 @@ def _text(path: Path, layout: Layout) -> Iterator[tuple[int, list[Any]]]:
         # cp1252 leaves five bytes undefined; they are read as latin-1 reads them rather than losing the file.
         codec = "latin-1" if dialect.encoding == "cp1252" and _undefined(path) else dialect.encoding
         with path.open("r", encoding=codec, newline="") as opened:
-            for row in csv.reader(opened, delimiter=dialect.delimiter):
+            lines: list[str] = []  # of this row
+            for row in csv.reader(_noted(opened, lines), delimiter=dialect.delimiter):
                 number += 1
+                if _unclosed(lines, dialect.delimiter):
+                    text = f"{path.name} row {number}: a quotation mark is opened there and never closed."
+                    raise ConnectorFault("data", f"{text} Close it, or remove it: what follows would be one cell.")
+                lines.clear()
                 yield number, list(row)
     except OSError as error:
         raise os_fault(path, error) from None
@@ -281,6 +294,23 @@ def _text(path: Path, layout: Layout) -> Iterator[tuple[int, list[Any]]]:
         raise ConnectorFault("data", f"{path.name} is not {dialect.encoding} text ({error}). Check encoding.") from None
     except csv.Error as error:
         raise ConnectorFault("data", f"{path.name} row {number + 1}: {error}. Save it again as CSV.") from None
+
+
+def _noted(opened: Iterator[str], lines: list[str]) -> Iterator[str]:
+    for line in opened:
+        lines.append(line)
+        yield line
+
+
+def _unclosed(lines: list[str], delimiter: str) -> bool:
+    """Only the last row of a file can be so; the reader takes all that follows the mark for its cell."""
+    if not sum(line.count('"') for line in lines) % 2:
+        return False
+    try:
+        list(csv.reader(lines, delimiter=delimiter, strict=True))
+    except csv.Error as error:
+        return "unexpected end" in str(error)
+    return False
 
 
 def _undefined(path: Path) -> bool:

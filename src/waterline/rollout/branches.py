@@ -5,10 +5,9 @@ A spreadsheet has a row for each branch and the same names as columns; what is o
 """
 
 import datetime
+import functools
 import re
-import zipfile
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 from zoneinfo import available_timezones
 
@@ -22,12 +21,15 @@ from waterline.rollout.hours import parse_hours
 from waterline.rollout.keys import BRANCH
 from waterline.rollout.reading import Place, did_you_mean, read_table
 from waterline.rollout.routes import NAME, NAME_RULE
+from waterline.rollout.workbook import odd_cells
 
 FILES = ("branches.toml", "branches.csv", "branches.xlsx")
 KINDS = {"address": "addresses", "fact": "facts", "scope": "scope"}  # of columns -> tables of branches.toml
 CHANNELS = ("whatsapp", "webchat", "email")
 _LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Z]{2})?\Z")
 _MOST = 5_000
+_MOST_TOLD = 200  # rows with mistakes
+_LONGEST_NAME = 200
 _LISTS = ("languages", "closed", "team")
 _DIGITS = 15  # that Excel keeps of a number
 
@@ -52,11 +54,12 @@ def read_branches(folder: Folder, connectors: frozenset[str]) -> tuple[Branch, .
     names = [f.removeprefix("knowledge/").removesuffix(".md") for f in folder.files("knowledge") if f.endswith(".md")]
     known = Known(connectors, frozenset([*names, *(name.partition(".")[0] for name in names)]))
     read = _from_toml if there[0].endswith(".toml") else _from_sheet
+    mistakes = len(folder.mistakes)
     found = read(folder, there[0], known)
-    if not found:
+    if not found and len(folder.mistakes) == mistakes:
         folder.wrong(there[0], 0, "declares no branch", "Write one, or remove the file")
     if len(found) > _MOST:
-        folder.wrong(there[0], 0, f"declares {len(found)} branches; at most {_MOST}", "Split the app")
+        folder.wrong(there[0], 0, f"declares more than {_MOST} branches", "Split the app")
     _unique(folder, there[0], found)
     return tuple(branch for _, branch in found)
 
@@ -126,18 +129,27 @@ def _from_sheet(folder: Folder, file: str, known: Known) -> list[tuple[int, Bran
         names, rows = open_rows(folder.root / file, Layout(columns=("id", "name")))
         if not _columns(folder, file, names):
             return []
-        found = []
-        errors = _errors(folder.root / file) if file.endswith(".xlsx") else {}
+        found: list[tuple[int, Branch]] = []
+        odd = odd_cells(folder.root / file) if file.endswith(".xlsx") else {}
+        spoiled: set[int] = set()
         for row in rows:
+            if len(found) > _MOST:
+                break
+            if len(spoiled) == _MOST_TOLD:
+                folder.wrong(file, row.number, "the rows from here on were not read", "Correct those above first")
+                break
 
             def wrong(column: str, problem: str, remedy: str, at: int = row.number) -> None:
                 folder.wrong(file, at, f"{column}: {problem}" if column else problem, remedy)
+                spoiled.add(at)
 
             if row.wrong:
                 wrong("", row.wrong, "Correct the cell")
                 continue
-            for column, said in errors.get(row.number, {}).items():
-                wrong(names[column] if column < len(names) else "", f"the cell is {said}", "Correct its formula")
+            for at, (problem, remedy) in odd.get(row.number, {}).items():
+                wrong(names[at] if at < len(names) else "", problem, remedy)
+            if row.unnamed:
+                wrong("", f'"{row.unnamed}" stands in no named column', "Name it in the first row, or quote the cell")
             made = _branch(_row(names, row.cells, wrong), wrong, known)
             if made is not None:
                 found.append((row.number, made))
@@ -152,24 +164,6 @@ def _from_sheet(folder: Folder, file: str, known: Known) -> list[tuple[int, Bran
         return []
 
 
-def _errors(path: Path) -> dict[int, dict[int, str]]:
-    """Row -> column from 0 -> #REF! and the like: the fast reader takes them for empty cells."""
-    with zipfile.ZipFile(path) as book:
-        parts = [n for n in book.namelist() if n.startswith("xl/worksheets/")]
-        if not any(b't="e"' in book.read(name) for name in parts):
-            return {}
-    import openpyxl
-
-    made = openpyxl.load_workbook(path, read_only=True, data_only=True)
-    found: dict[int, dict[int, str]] = {}
-    for row in made.worksheets[0].iter_rows():
-        for cell in row:
-            if cell.data_type == "e" and cell.row is not None and cell.column is not None:
-                found.setdefault(cell.row, {})[cell.column - 1] = str(cell.value)
-    made.close()
-    return found
-
-
 def _columns(folder: Folder, file: str, names: list[str]) -> bool:
     good = True
     for name in filter(None, names):
@@ -177,6 +171,10 @@ def _columns(folder: Folder, file: str, names: list[str]) -> bool:
         if not (name in BRANCH or (dot and kind in KINDS and rest)):
             known = {*BRANCH, *(f"{kind}.<name>" for kind in KINDS)}
             folder.wrong(file, 1, f'unknown column "{name}"', did_you_mean(name, known))
+            good = False
+        twice, _, number = name.rpartition(" ")
+        if number.isdecimal() and twice in names:  # so the reader of tables tells them apart
+            folder.wrong(file, 1, f'the column "{twice}" is there twice', "Keep one of them")
             good = False
     return good
 
@@ -226,11 +224,13 @@ def _branch(values: Mapping[str, Any], wrong: Wrong, known: Known) -> Branch | N
     for key in ("id", "name"):
         if not made.get(key):
             bad(key, "is empty", "Every branch has an id and a name")
+    if len(made.get("name") or "") > _LONGEST_NAME or not (made.get("name") or "-").isprintable():
+        bad("name", "is not one short line", f"Write at most {_LONGEST_NAME} characters, without a line break")
     if made.get("id") and not NAME.match(made["id"]):
         bad("id", f'"{made["id"]}" is not a good id for a branch', NAME_RULE)
     zone = made.get("timezone", "UTC")
-    if zone not in available_timezones():
-        bad("timezone", f'there is no time zone "{zone}"', did_you_mean(zone, available_timezones()))
+    if zone not in _zones():
+        bad("timezone", f'there is no time zone "{zone}"', _like_zone(zone))
     for language in made.get("languages", ()):
         if not _LANGUAGE.match(language):
             bad("languages", f'"{language}" is not a language', "Write en, pt or pt-BR, the usual one first")
@@ -268,9 +268,22 @@ def _tables(values: Mapping[str, Any], made: dict[str, Any], bad: Wrong, known: 
         if connector not in known.connectors:
             remedy = did_you_mean(connector, known.connectors) if known.connectors else "Declare [connectors.<name>]"
             bad(f"scope.{connector}", f'app.toml declares no connector "{connector}"', remedy)
-    made["addresses"] = dict(values.get("addresses", {}))
+    made["addresses"] = {
+        channel: tuple(a.lower() for a in addresses) if channel == "email" else addresses  # as letters are received
+        for channel, addresses in values.get("addresses", {}).items()
+    }
     for key in ("facts", "scope"):
         made[key] = {name: " ".join(texts) for name, texts in values.get(key, {}).items()}
+
+
+@functools.cache
+def _zones() -> set[str]:
+    return available_timezones()  # walks through folders
+
+
+@functools.lru_cache(256)
+def _like_zone(zone: str) -> str:
+    return did_you_mean(zone, _zones())
 
 
 def _is_day(text: str) -> bool:

@@ -1,6 +1,7 @@
 """Excel and CSV: read as people leave them, appended once, nobody's work lost."""
 
 import asyncio
+import codecs
 import contextlib
 import csv
 import datetime
@@ -8,6 +9,7 @@ import fcntl
 import multiprocessing
 import os
 import tracemalloc
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -228,6 +230,55 @@ async def test_a_letter_that_the_file_cannot_hold_is_said_and_nothing_is_written
     before = path.read_bytes()
     assert (await fault(made, "append", "k", name="Łukasz")).kind == "data"
     assert path.read_bytes() == before
+
+
+async def test_a_name_never_becomes_a_row_of_its_own(tmp_path: Path) -> None:
+    made, _ = leads(tmp_path, "csv")
+    await made.call("append", {"name": "Ana\rEve;1;c9/1/lead\r\nMallory", "phone": "a\0b"}, "k", PORTO)
+    assert (await made.call("rows", {}, "", PORTO))["total"] == 2
+    assert await look(made, ref="c9/1/lead") == []
+    assert await look(made, ref="k") == [{"name": "Ana\nEve;1;c9/1/lead\nMallory", "phone": "ab", "ref": "k"}]
+
+
+@pytest.mark.parametrize(
+    ("text", "row"),
+    [
+        (codecs.BOM_UTF16_BE + "name;ref\nJoão;a\n".encode("utf-16-be"), 3),
+        (codecs.BOM_UTF16_LE + "name;ref\nJoão;a\n".encode("utf-16-le"), 3),
+        ("\ufeffname;ref\nJoão;a".encode(), 3),
+        (b"name,ref\nAna,a\n,\n,\n", 5),  # the office left empty rows
+        (b"name,ref\r\nAna,a\n", 4),  # and two programs ended the lines
+    ],
+)
+async def test_the_number_of_a_row_is_the_same_at_each_repeat_however_the_file_is_written(
+    tmp_path: Path, text: bytes, row: int
+) -> None:
+    path = tmp_path / "leads.csv"
+    path.write_bytes(text)
+    made = sheet(tmp_path, "leads.csv", key=["ref"], key_column="ref", writes=["name"])
+    assert [await made.call("append", {"name": "Zoë"}, "k", PORTO) for _ in range(3)] == [{"row": row}] * 3
+    assert await look(made, ref="k") == [{"name": "Zoë", "ref": "k"}]
+
+
+async def test_a_quotation_mark_that_is_never_closed_swallows_no_rows(tmp_path: Path) -> None:
+    path = tmp_path / "leads.csv"
+    path.write_text('name,ref\nAna,a\n"Rui,b\nEva,c\n')
+    made = sheet(tmp_path, "leads.csv", key=["ref"], key_column="ref", writes=["name"])
+    for operation, arguments in (("look_up", {"ref": "a"}), ("append", {"name": "x"})):
+        found = await fault(made, operation, "k", **arguments)
+        assert (found.kind, "row 3: a quotation mark" in found.message) == ("data", True)
+    path.write_text('name,ref\nAna,a\n"Rui\nSousa",b\n5" pipe,c\n"x"y"z,d\n')  # odd, and closed
+    assert [row["ref"] for row in (await made.call("rows", {}, "", PORTO))["rows"]] == ["a", "b", "c", "d"]
+
+
+async def test_a_workbook_with_what_we_cannot_write_again_is_left_as_it_is(tmp_path: Path) -> None:
+    path = book(tmp_path / "leads.xlsx", [["name", "ref"], ["Ana", "a"]])
+    with zipfile.ZipFile(path, "a") as parts:
+        parts.writestr("xl/media/image1.png", b"the school's logo")
+    before = path.read_bytes()
+    made = sheet(tmp_path, path.name, key_column="ref", writes=["name"])
+    found = await fault(made, "append", "k", name="x")
+    assert (found.kind, "media" in found.message, path.read_bytes() == before) == ("schema", True, True)
 
 
 # --- five faults -----------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -157,9 +158,61 @@ def test_a_number_longer_than_excel_keeps_is_refused_rather_than_sent_to_a_stran
     assert checked(path).spec.branches[0].addresses == {"whatsapp": ("123456789012345",)}
 
 
+def merged(path: Path, rows: list[list[Any]], cells: str) -> None:
+    made = openpyxl.Workbook()
+    page = made.active
+    assert page is not None
+    for row in rows:
+        page.append(row)
+    page.merge_cells(cells)
+    made.save(path)
+
+
+@pytest.mark.parametrize(
+    ("rows", "cells", "said"),
+    [
+        # Each of these was read as if the cell were empty: a school in the wrong time zone, without its number.
+        ([["id", "name", "timezone"], ["a", "A", '="Europe/"&"Lisbon"']], "E9", "2: timezone: the formula ="),
+        ([["id", "name", "address.whatsapp"], ["a", "A", "=1+1"]], "E9", "2: address.whatsapp: the formula =1+1"),
+        (
+            [["id", "name", "timezone"], ["a", "A", "UTC"], ["b", "B"]],
+            "C2:C3",
+            "2: timezone: the cell is merged",
+        ),
+        ([["id", "name", None, "timezone"], ["a", "A", "Mo", "UTC"]], "E9", '2: "Mo" stands in no named column'),
+    ],
+)
+def test_no_cell_is_passed_over_in_silence(tmp_path: Path, rows: list[list[Any]], cells: str, said: str) -> None:
+    path = folder(tmp_path)
+    merged(path / "branches.xlsx", rows, cells)
+    [found] = mistakes(path)
+    assert said in found
+
+
+def test_a_header_that_is_merged_disturbs_nobody(tmp_path: Path) -> None:
+    path = folder(tmp_path)
+    merged(path / "branches.xlsx", [["id", "name"], ["a", "A"]], "B1:D1")
+    assert [b.id for b in checked(path).spec.branches] == ["a"]
+
+
+def test_ten_thousand_rows_are_read_at_once_and_not_all_their_mistakes_are_told(tmp_path: Path) -> None:
+    good = "".join(f"b{n},B,Europe/Lisbon\n" for n in range(10_000))
+    began = time.process_time()
+    [found] = mistakes(folder(tmp_path / "a", branches__csv=f"id,name,timezone\n{good}"))
+    assert "more than 5000 branches" in found
+    found = mistakes(folder(tmp_path / "b", branches__csv="id,name,timezone\n" + good.replace("Lisbon", "Porto")))[-1]
+    assert "branches.csv:202: the rows from here on were not read" in found
+    assert time.process_time() - began < 15, "the processor's time; it was three minutes"
+
+
 @pytest.mark.parametrize(
     ("files", "said"),
     [
+        ({"branches.csv": 'id,name,timezone\na,"A,UTC\nb,B,UTC\nc,C,UTC\n'}, "branches.csv row 2: a quotation mark"),
+        ({"branches.csv": "id,name,closed\na,A,2027-01-01,2027-04-25\n"}, '2: "2027-04-25" stands in no named column'),
+        ({"branches.csv": "id,name,fact.fee,fact.fee\na,A,1,2\n"}, 'the column "fact.fee" is there twice'),
+        ({"branches.csv": 'id,name\na,"A\nB"\n'}, "name: is not one short line"),
+        ({"branches.csv": "id,name,address.email\na,A,in@x.example\nb,B,In@X.example\n"}, "belongs to the branch"),
         ({"branches.toml": TOML, "branches.csv": "id,name\na,A\n"}, "declared in branches.toml, too"),
         ({"branches.csv": "id,nam\na,A\n"}, 'no column "name"'),
         ({"branches.csv": "id,name,adress.whatsapp\na,A,1\n"}, "unknown column"),
@@ -177,6 +230,13 @@ def test_a_number_longer_than_excel_keeps_is_refused_rather_than_sent_to_a_stran
 def test_a_file_that_cannot_be_meant_is_told(tmp_path: Path, files: dict[str, str], said: str) -> None:
     path = write(tmp_path, GOOD | files)
     assert any(said in m for m in mistakes(path)), mistakes(path)
+
+
+def test_an_address_of_mail_is_found_however_it_is_written(tmp_path: Path) -> None:
+    rows = "id,name,address.email,team\na,A,Info@Porto.Example,\u202aana@x.example\u202c\n"
+    [branch] = checked(folder(tmp_path, branches__csv=rows)).spec.branches
+    assert branch.addresses == {"email": ("info@porto.example",)}, "letters are received for it in small letters"
+    assert branch.team == ("ana@x.example",), "marks that nobody sees come with a copy from a list of contacts"
 
 
 def test_a_handbook_in_several_languages_is_one(tmp_path: Path) -> None:
