@@ -19,6 +19,7 @@ import cost_texts
 from cost_answers import ANSWERS, LARGE, SCHOOL, SMALL, school
 from cost_drawing import waterfall
 from cost_flow import flow_part
+from cost_glance import glance_part
 from cost_month import (
     Assumed,
     Levers,
@@ -111,11 +112,14 @@ def report(trace: Path, data: Path, channel: float | None) -> tuple[str, str]:
     assumed = replace(measured, routed=ASSUMED_ROUTED, escalated=0.0)
     modelled = sent_history(month, assumed_now, Levers(history=HISTORY, answer_cap=ANSWER_CAP), SAMPLE)
     base = world.usd(Levers())
+    glance, bars = glance_part(world, measured, assumed, base, pair, brief)
     steps = cumulative(world, assumed)
     parts = [
+        page.head_part(),
+        glance,
         page.baseline_part(read, written, base, price),
-        page.total_part(world, measured, assumed, base, channel),
         flow_part(world, measured, assumed, base),
+        page.total_part(world, measured, assumed, base, channel),
         page.lever_part(world, assumed, base, steps, repeats, alike[0]),
         page.quality_part(pair, strict, brief, numbers, alike),
         page.ends_part(world, assumed, pair, alike),
@@ -123,10 +127,8 @@ def report(trace: Path, data: Path, channel: float | None) -> tuple[str, str]:
         page.prices_part(world, assumed, base, price),
         page.sources_part(world, kept, repeats, notes, modelled),
     ]
-    bars = [("no lever", base.usd), *steps]
-    bars[1] = (f"routing, {assumed.routed:.0%} assumed", bars[1][1])
-    poor = world.usd(measured).usd
-    return "\n".join(parts), waterfall(bars, TARGET, ("all, routing measured", poor))
+    best = (f"no flow, routing {assumed.routed:.0%} assumed", steps[-1][1])
+    return "\n".join(parts), waterfall(bars, TARGET, best)
 
 
 def history_on_texts(

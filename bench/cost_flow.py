@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from cost_month import LEADS, TURNS, Bill, Levers
-from cost_page import table
+from cost_tables import table
 from cost_world import DEAR, TARGET, World
+from leads_paired import paired_part
 
 from waterline.core.cost_model import Tokens, priced
 from waterline.core.money import NANO
@@ -50,7 +51,8 @@ Each turn that does is billed here as one call of the trace's full size, with th
 {TARGET} USD take {needed} % of the turns without a call, and no other lever. Those calls are in truth much smaller, for they carry
 no history: at the sizes that were measured ({small["read"]:.1f} tokens read and {small["written"]:.1f} written a turn, all turns, by that model's tokenizer) the
 month's {LEADS * TURNS:,} turns are {small["usd"]:,.0f} USD at {DEAR[1]}. Beside it, the quality: LEADS.md says how many people got what they wanted.
-"""
+
+{paired_part(seen["leads"], seen["wanted"])}"""
 
 
 def _own_size(world: World, seen: dict[str, Any]) -> dict[str, float]:

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import cost_texts
 from cost_month import LEADS, TURNS, Bill, Levers
+from cost_tables import interval, table
 from cost_world import (
     ANSWER_CAP,
     BASE,
@@ -29,34 +30,25 @@ from history_page import history_part
 
 from waterline.core.money import NANO, Price
 from waterline.core.savings import History
-from waterline.core.verdict import Estimate
 from waterline.evals.distributions import normal_cdf
 from waterline.rollout.check import built_in_prices
-
-
-def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
-    lines = [" | ".join(head), " | ".join("---" for _ in head), *(" | ".join(r) for r in rows)]
-    return "\n".join(f"| {line} |" for line in lines) + "\n"
 
 
 def per_million(price: Price) -> str:
     return f"{price.input / NANO:g} in, {price.cached_input / NANO:g} cached, {price.output / NANO:g} out"
 
 
-def interval(e: Estimate | None, percent: bool = True) -> str:
-    if e is None:
-        return "unknown"
-    return f"{e.value:+.1%} [{e.low:+.1%}, {e.high:+.1%}]" if percent else f"{e.value:.2f} [{e.low:.2f}, {e.high:.2f}]"
-
-
-def baseline_part(read, written, base: Bill, price: dict[tuple[str, str], Price]) -> str:  # type: ignore[no-untyped-def]
-    mean_usd = LEADS * TURNS * (read.mean() * price[DEAR].input + written.mean() * price[DEAR].output) / 1e6 / NANO
+def head_part() -> str:
     return f"""# What a month of 100,000 leads costs
 
 Written by `python bench/cost.py --write` on {time.strftime("%Y-%m-%d", time.gmtime())}; how: [cost.py](cost.py). Every figure
 is **measured** (M), **computed** from a published price (C) or **assumed** (A, with its range below). Channel fees are apart.
+"""
 
-![The bill, lever by lever](cost.svg)
+
+def baseline_part(read, written, base: Bill, price: dict[tuple[str, str], Price]) -> str:  # type: ignore[no-untyped-def]
+    mean_usd = LEADS * TURNS * (read.mean() * price[DEAR].input + written.mean() * price[DEAR].output) / 1e6 / NANO
+    return f"""![The bill, lever by lever](cost.svg)
 
 ## The baseline
 
@@ -141,7 +133,7 @@ def total_part(world: World, measured: Levers, assumed: Levers, base: Bill, chan
     )
     replies = LEADS * TURNS
     fees = "unknown: no price was given" if channel is None else f"{replies * channel:,.0f} USD at {channel:g} each"
-    return f"""## All together
+    return f"""## Without a flow: all other levers together
 
 What routing saves is most of the bill, and its share could not be measured on the models that are priced. With the share
 measured on two models that could be asked (a poor pair, see Quality) the target is {verdict(measured)}; with

@@ -49,6 +49,14 @@ def history_part() -> str:
 {_lost(kept)}"""
 
 
+def note_loss() -> Estimate | None:
+    """Lost where an early turn is needed, by a note in place of the whole conversation; below 0: gained."""
+    kept = json.loads(ANSWERS.read_text(encoding="utf-8"))
+    pairs = _pairs(kept, "note", "early")
+    scores = [[float(passed(kept, way, case)) for _, case in pairs] for way in ("note", "whole")]
+    return paired_difference(*scores, [talk.id for talk, _ in pairs])
+
+
 def _row(kept: dict[str, Any], arm: str) -> tuple[str, ...]:
     early, recent = (_pairs(kept, arm, which) for which in ("early", "recent"))
     tokens = [kept["answers"][arm][case.id]["tokens_in"] for _, case in (*early, *recent)]

@@ -169,7 +169,7 @@ def _figures(leads: Sequence[Lead]) -> dict[str, Any]:
     for lead in leads:
         for route, counts in lead.routes.items():
             routes[route] = [a + b for a, b in zip(routes.get(route, [0] * 4), counts, strict=True)]
-    quiet = _quiet_share(leads)
+    quiet = quiet_share(leads)
     model_turns = sum(lead.model_turns for lead in leads)
     calls = sum(lead.calls for lead in leads)
     return {
@@ -180,17 +180,18 @@ def _figures(leads: Sequence[Lead]) -> dict[str, Any]:
         "turns_without_a_call": turns - model_turns,
         "calls": calls,
         "routes": routes,  # calls, tokens read, of them from a cache, tokens written
+        "wanted": sum(lead.wanted for lead in leads),
         "people": "simulated, examples/school",
         "model": "qwen2.5-coder-1.5b",
     }
 
 
 def _quiet(leads: Sequence[Lead]) -> str:
-    e = _quiet_share(leads)
+    e = quiet_share(leads)
     return "unknown" if e is None else f"{e.value:.1%} [{e.low:.1%}, {e.high:.1%}]"
 
 
-def _quiet_share(leads: Sequence[Lead]) -> Estimate | None:
+def quiet_share(leads: Sequence[Lead]) -> Estimate | None:
     """Turns that no model was asked in; the interval is over people, because turns of one person are alike."""
     scores, people = [], []
     for lead in leads:
