@@ -18,6 +18,7 @@ import cost_page as page
 import cost_texts
 from cost_answers import ANSWERS, LARGE, SCHOOL, SMALL, school
 from cost_drawing import waterfall
+from cost_fees import fees_part
 from cost_flow import flow_part
 from cost_glance import glance_part
 from cost_month import (
@@ -119,12 +120,13 @@ def report(trace: Path, data: Path, channel: float | None) -> tuple[str, str]:
         glance,
         page.baseline_part(read, written, base, price),
         flow_part(world, measured, assumed, base),
-        page.total_part(world, measured, assumed, base, channel),
+        page.total_part(world, measured, assumed, base),
         page.lever_part(world, assumed, base, steps, repeats, alike[0]),
         page.quality_part(pair, strict, brief, numbers, alike),
         page.ends_part(world, assumed, pair, alike),
         page.caching_part(world, arrival_gaps(trace)),
         page.prices_part(world, assumed, base, price),
+        fees_part(channel),
         page.sources_part(world, kept, repeats, notes, modelled),
     ]
     best = (f"no flow, routing {assumed.routed:.0%} assumed", steps[-1][1])

@@ -105,7 +105,7 @@ def shaping(world: World, levers: Levers) -> str:
     return f"nothing: a prompt of {a.fixed:.0f} tokens is too short to be cached (from {a.cacheable_min:,})"
 
 
-def total_part(world: World, measured: Levers, assumed: Levers, base: Bill, channel: float | None) -> str:
+def total_part(world: World, measured: Levers, assumed: Levers, base: Bill) -> str:
     def verdict(levers: Levers) -> str:
         return "reached" if world.usd(levers).usd <= TARGET else "**not reached**"
 
@@ -131,8 +131,6 @@ def total_part(world: World, measured: Levers, assumed: Levers, base: Bill, chan
         "calls small",
         "turns sent with a note",
     )
-    replies = LEADS * TURNS
-    fees = "unknown: no price was given" if channel is None else f"{replies * channel:,.0f} USD at {channel:g} each"
     return f"""## Without a flow: all other levers together
 
 What routing saves is most of the bill, and its share could not be measured on the models that are priced. With the share
@@ -140,7 +138,7 @@ measured on two models that could be asked (a poor pair, see Quality) the target
 {assumed.routed:.0%}, the share that published calculations take, it is {verdict(assumed)}.
 
 {table(head, rows)}
-{needed(world, assumed)} Channel fees for {replies:,} replies, apart: {fees} (`--channel-usd-per-message`).
+{needed(world, assumed)}
 """
 
 

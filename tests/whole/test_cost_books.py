@@ -129,7 +129,9 @@ def test_the_example_is_forecast_and_planned_without_a_server(tmp_path):
     made = json.loads(run("forecast", "examples/school", "--json"))["forecast"]
     assert made["month"]["low"] < made["month"]["value"] < made["month"]["high"]
     assert len(made["assumptions"]) == 5
-    assert "[objectives]" in run("forecast", "examples/school")
+    told = run("forecast", "examples/school")
+    assert "[objectives]" in told
+    assert "routing is not in it" in told
     plan = json.loads(run("plan", "examples/school", "--json"))
     assert plan["items"][0]["kind"] == "model"
     assert plan["first_year"]["at_least"]

@@ -265,6 +265,8 @@ def _print_forecast(found: dict[str, Any]) -> None:
     for e in made["effects"]:
         _row(table, e["name"], e["low"], f"{e['low_usd']:,.2f}", e["high"], f"{e['high_usd']:,.2f}")
     out.print(table)
+    if made["effects"] and not any(e["name"] == "routing" for e in made["effects"]):
+        out.print("  routing is not in it: there is no other, cheaper model with a price", markup=False)
 
 
 def _print_plan(found: Plan) -> None:

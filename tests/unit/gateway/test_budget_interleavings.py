@@ -302,9 +302,10 @@ class World:
         self.check(excuse=True)
 
 
-def test_no_limit_is_passed_and_nobody_is_blocked_early_in_thousands_of_interleavings(capsys):
+def played(seeds: range) -> tuple[str, dict[str, int]]:
+    """What happened in them, for people and for a test."""
     total: dict[str, int] = {}
-    for seed in range(INTERLEAVINGS):
+    for seed in seeds:
         world = World(seed)
         try:
             for _ in range(STEPS):
@@ -313,11 +314,23 @@ def test_no_limit_is_passed_and_nobody_is_blocked_early_in_thousands_of_interlea
             raise AssertionError(f"seed {seed}: {failure}") from failure
         for what, n in world.counts.items():
             total[what] = total.get(what, 0) + n
+    told = ", ".join(f"{n:,} {what}" for what, n in sorted(total.items(), key=lambda item: -item[1]))
+    return f"\n{len(seeds):,} interleavings of {STEPS} steps: {told}", total
+
+
+def test_no_limit_is_passed_and_nobody_is_blocked_early_in_thousands_of_interleavings(capsys):
+    told, total = played(range(INTERLEAVINGS))
     with capsys.disabled():
-        told = ", ".join(f"{n:,} {what}" for what, n in sorted(total.items(), key=lambda item: -item[1]))
-        print(f"\n{INTERLEAVINGS:,} interleavings of {STEPS} steps: {told}")
+        print(told)
     for what in ("refused", "clamped", "admitted in full", "crashes", "changes of the limits", "settled"):
         assert total[what] > INTERLEAVINGS / 10, what
+
+
+@pytest.mark.slow
+def test_nor_in_twenty_thousand_more(capsys):
+    told, _ = played(range(1_000_000, 1_020_000))
+    with capsys.disabled():
+        print(told)
 
 
 @pytest.mark.parametrize("seed", range(20))
