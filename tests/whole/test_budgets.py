@@ -4,12 +4,13 @@ import json
 import os
 import subprocess
 import sys
+from base64 import b64encode
 
 import pytest
 from whole_app import App, Limits, Retention, Route, Server, eventually
 
 from waterline.core.app_spec import AppSpec, PriceOverride, Spending, encode_spec
-from waterline.providers.simulated_script import Answer, Target
+from waterline.providers.simulated_script import Answer, Fault, Target
 
 GOOD = Target(answer=Answer(text="word " * 30))
 PRICED = {"provider": "openai", "model": "gpt-4o-mini", "max_tokens": 200}
@@ -210,3 +211,16 @@ def test_the_command_line_lists_every_budget(tmp_path, sim):
         assert spent != {0}
     finally:
         server.stop()
+
+
+def test_the_bytes_of_an_image_do_not_use_up_the_tokens_of_a_minute(make_app, sim):
+    """400 kB of base64 were 100,000 tokens; its 512 by 512 pixels are a few hundred."""
+    sim.play(main=Target(faults=(Fault("missing_usage"),)))  # its own books count the base64
+    app = make_app(main={"provider": "openai", "model": "gpt-4o", "max_tokens": 50}, limits=Limits(tpm=20_000))
+    png = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + (512).to_bytes(4, "big") * 2 + b"\x08\x02\0\0\0" + bytes(300_000)
+    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + b64encode(png).decode()}}
+    asked = {"model": "main", "messages": [{"role": "user", "content": [{"type": "text", "text": "what?"}, image]}]}
+    assert [app.post(asked).status for _ in range(3)] == [200, 200, 200]
+    text = {"model": "main", "messages": [{"role": "user", "content": "word " * 20_000}]}
+    refused = app.post(text)
+    assert (refused.status, refused.code) == (429, "rate_limited")

@@ -7,7 +7,6 @@
     │   ├── InvalidApiKey            401  invalid_api_key
     │   │   └── MissingApiKey        401  invalid_api_key
     │   ├── PermissionDenied         403  permission_denied
-    │   ├── BlockedByGuard           403  blocked_by_guard
     │   ├── UnknownModel             404  unknown_model
     │   ├── BudgetExceeded           402  budget_exceeded      a retry cannot help before the period ends
     │   ├── IdempotencyConflict      409  idempotency_conflict   + Retry-After while the first is under way
@@ -82,13 +81,6 @@ class PermissionDenied(RequestError):
 
     status = 403
     code = "permission_denied"
-
-
-class BlockedByGuard(RequestError):
-    """The guard policy of the release refused the text."""
-
-    status = 403
-    code = "blocked_by_guard"
 
 
 class UnknownModel(RequestError):

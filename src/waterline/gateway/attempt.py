@@ -22,10 +22,10 @@ from waterline.core.trace import Attempted, FellBack
 from waterline.gateway.adaptive import Adaptive
 from waterline.gateway.billing import UNHEARD, priced_as, streamed, unheard
 from waterline.gateway.budget import Reservation
-from waterline.gateway.call import BYTES_PER_TOKEN, Call
+from waterline.gateway.call import Call
 from waterline.gateway.faults import AfterContent, Broken, Cooling, OwnPoolFull, as_request_error, fault_of, loudest
 from waterline.gateway.hedge import hedged
-from waterline.gateway.media import TOOLS_TOKENS, media_bound
+from waterline.gateway.media import BYTES_PER_TOKEN, TOOLS_TOKENS, media_bound
 from waterline.gateway.mend import resume, takes
 from waterline.gateway.pressure import priority_of
 from waterline.gateway.relay import relay

@@ -10,8 +10,6 @@ if TYPE_CHECKING:
     from waterline.gateway.hedge import Race
     from waterline.gateway.mend import Resume
 
-BYTES_PER_TOKEN = 4  # for estimates only; bounds use one byte a token
-
 
 class Call:
     resume: "Resume | None" = None  # a broken answer that is being finished

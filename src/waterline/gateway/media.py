@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from waterline.core.release import Route
+from waterline.core.request import Request
 from waterline.gateway.media_formulas import (
     AUDIO_TOKENS,
     AUDIO_TOKENS_PER_S,
@@ -24,6 +25,7 @@ from waterline.gateway.media_formulas import (
 from waterline.gateway.media_sizes import audio_seconds, image_size
 from waterline.providers.base import data_url
 
+BYTES_PER_TOKEN = 4  # for estimates only; bounds use one byte a token
 # A prompt of the provider's own that comes with tools. The longest published has 530 tokens (Anthropic, Claude 3 Opus:
 # https://docs.anthropic.com/en/docs/agents-and-tools/tool-use/overview#pricing).
 TOOLS_TOKENS = 600
@@ -85,6 +87,18 @@ def media_bound(rendered: bytes, messages: Raw | bytes | None, route: Route) -> 
     return bound if found.known is None else min(bound, window)
 
 
+def prompt_tokens(request: Request, route: Route, tpm: int | None) -> int:
+    """What a prompt counts for in a limit of tokens a minute until its usage is known. No bound: text is a quarter of
+    its bytes. Media count by their formula, and where there is none as their bytes, up to the dearest there is."""
+    body, messages = request.body, request.fields.get("messages")
+    if tpm is None or messages is None or body.find(b"[", body.find(b"[") + 1) < 0:
+        return len(body) // BYTES_PER_TOKEN
+    found = _Found(formula(route.provider, route.model, bool(route.base_url)))
+    for said in _decode_messages(messages):
+        found.content(bytes(said.content))
+    return max(0, len(body) - found.bytes) // BYTES_PER_TOKEN + found.likely
+
+
 class _Found:
     """What is beside text in a list of messages."""
 
@@ -94,6 +108,9 @@ class _Found:
         self.tokens = 0
         self.files = 0
         self.inline: dict[str, int] = {}  # base64 whose tokens are counted otherwise -> how often
+        self.likely = 0  # tokens of all of it, no bound
+        self.bytes = 0  # that are no text
+        self._window = known.window if known is not None else FILE_TOKENS
 
     def inline_in(self, rendered: bytes) -> int:
         """Bytes of it in a body."""
@@ -111,7 +128,7 @@ class _Found:
         try:
             read = _decode_part(part)
         except msgspec.MsgspecError:
-            self._file()
+            self._file(part)
             return
         if read.type == "anthropic":
             self._part(bytes(read.anthropic))
@@ -122,20 +139,29 @@ class _Found:
         elif read.type == "input_audio":
             self._audio(bytes(read.input_audio))
         elif read.type not in _BOUNDED_BY_BYTES:
-            self._file()
+            self._file(part)
 
-    def _file(self) -> None:
+    def _file(self, part: bytes) -> None:
         self.any = True
         self.files += 1
+        self._counts(len(part), len(part) // BYTES_PER_TOKEN)
+
+    def _counts(self, length: int, likely: int) -> None:
+        self.bytes += length
+        self.likely += min(likely, self._window)
 
     def _image(self, part: bytes, read: _Part) -> None:
         self.any = True
         low = _low(part, bytes(read.image_url))
+        data = _image_data(read)
         if self.known is None:
+            most = LOW_IMAGE_TOKENS if low or not data else IMAGE_TOKENS
+            self._counts(len(data), min(most, len(data) // BYTES_PER_TOKEN) if data else most)
             self.tokens += LOW_IMAGE_TOKENS if low else IMAGE_TOKENS
             return
-        data = _image_data(read)
-        self.tokens += self.known.image(image_size(data) if data and _plain(part) else None, low)
+        tokens = self.known.image(image_size(data) if data and _plain(part) else None, low)
+        self.tokens += tokens
+        self._counts(len(data), tokens)
         self._not_text(data)
 
     def _audio(self, audio: bytes) -> None:
@@ -147,8 +173,11 @@ class _Found:
         seconds = audio_seconds(read.data, read.format)
         if seconds is None:
             self.files += 1
+            self._counts(len(read.data), len(read.data) // BYTES_PER_TOKEN)
             return
-        self.tokens += AUDIO_TOKENS + ceil(seconds * AUDIO_TOKENS_PER_S)
+        tokens = AUDIO_TOKENS + ceil(seconds * AUDIO_TOKENS_PER_S)
+        self.tokens += tokens
+        self._counts(len(read.data), tokens)
         if self.known is not None:
             self._not_text(read.data)
 

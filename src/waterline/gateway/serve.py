@@ -10,9 +10,10 @@ from waterline.core.trace import TraceOutcome
 from waterline.gateway.alive import kept_alive
 from waterline.gateway.attempt import JSON, first_answer
 from waterline.gateway.betas import check_betas
-from waterline.gateway.call import BYTES_PER_TOKEN, Call
+from waterline.gateway.call import Call
 from waterline.gateway.deps import Deps, Sink
 from waterline.gateway.faults import AfterContent
+from waterline.gateway.media import prompt_tokens
 from waterline.gateway.render import clock_variables, prompt_variables
 from waterline.gateway.route import Served, Target
 from waterline.gateway.savings import NOWHERE, cheaper_answer, route
@@ -32,7 +33,7 @@ async def serve(request: Request, served: Served, principal: Principal, deps: De
         if served.routed:
             plan, better = route(trail, plan)
         clock, variables = _variables(trail, plan + better) if served.varies else (NO_CLOCK, served.nothing)
-        tokens, received_s = len(request.body) // BYTES_PER_TOKEN, request.received_us / 1e6
+        tokens, received_s = prompt_tokens(request, plan[0].route, app.limits.limits.tpm), request.received_us / 1e6
         app.limits.admit(received_s, tokens)
         try:
             trail.admitted(plan[0].name, clock)

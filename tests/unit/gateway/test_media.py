@@ -15,8 +15,9 @@ from waterline.core.app_spec import Limits
 from waterline.core.errors import BudgetExceeded
 from waterline.core.money import NANO, Price, Usage, cost_nano_usd, worst_case_nano_usd
 from waterline.core.release import Route
+from waterline.core.request import Request, decode_request
 from waterline.gateway.budget import Budget
-from waterline.gateway.media import media_bound
+from waterline.gateway.media import media_bound, prompt_tokens
 from waterline.gateway.media_formulas import AUDIO_TOKENS_PER_S, FILE_TOKENS, IMAGE_TOKENS, LOW_IMAGE_TOKENS
 from waterline.gateway.media_sizes import audio_seconds, image_size
 
@@ -338,3 +339,51 @@ def published(route: Route, wide: int, high: int) -> int:
     if route.model == "gpt-5-mini":
         return ceil(1.62 * min(1536, ceil(wide / 32) * ceil(high / 32)))
     return 85 + 170 * tiles(wide, high, up=True)
+
+
+# --- tokens a minute --------------------------------------------------------------------------------------------------
+
+
+def asked(*contents: object, route: Route = GPT, tpm: int | None = 1) -> tuple[int, Request]:
+    body = json.dumps({"model": "main", "messages": json.loads(written(*contents))}).encode()
+    request = decode_request("chat", "/v1/chat/completions", body, 0)
+    return prompt_tokens(request, route, tpm), request
+
+
+def picture(size: int) -> dict[str, object]:
+    return {"type": "image_url", "image_url": {"url": "data:image/png;base64," + base64(png(512, 512) + b"\0" * size)}}
+
+
+def test_an_inline_image_counts_by_its_formula_in_a_limit_of_tokens_a_minute() -> None:
+    small, large = asked([TEXT, picture(3_000)])[0], asked([TEXT, picture(900_000)])[0]
+    assert small == large
+    assert 255 <= small <= 85 + 8 * 170 + 100
+    assert asked([TEXT, picture(900_000)], route=UNKNOWN)[0] <= IMAGE_TOKENS + 100
+    assert asked([TEXT, picture(300)], route=UNKNOWN)[0] < 300, "a small one is not the dearest there is"
+    assert asked([TEXT, IMAGE], route=UNKNOWN)[0] >= LOW_IMAGE_TOKENS, "its bytes are elsewhere"
+
+
+def test_text_alone_and_an_app_without_such_a_limit_count_as_ever() -> None:
+    for contents in (["hello"], ["a [1] of [2]", [TEXT]], [[TEXT, TEXT]]):
+        found, request = asked(*contents)
+        assert found == len(request.body) // 4
+    found, request = asked([picture(9_000)], tpm=None)
+    assert found == len(request.body) // 4
+    embeddings = decode_request("embeddings", "/v1/embeddings", b'{"model":"main","input":["a",["b"]]}', 0)
+    assert prompt_tokens(embeddings, GPT, 1) == len(embeddings.body) // 4
+
+
+PARTS = st.sampled_from(
+    [TEXT, IMAGE, picture(0), picture(50_000), {"type": "file", "file": {"file_data": "JVBERi0" * 2_000}},
+     {"type": "input_audio", "input_audio": {"data": "AAAA" * 900, "format": "mp3"}}, {"type": "new", "x": "y" * 5_000},
+     {"type": "image", "source": {"type": "base64", "data": base64(jpeg(900, 700))}}, {"type": 7}, [], "text", None]
+)  # fmt: skip
+
+
+@given(st.lists(st.lists(PARTS, max_size=5), min_size=1, max_size=4), st.sampled_from([GPT, CLAUDE, GEMINI, UNKNOWN]))
+def test_what_counts_is_never_more_than_what_is_bounded_and_never_negative(
+    contents: list[list[object]], route: Route
+) -> None:
+    found, request = asked(*contents, route=route)
+    bound = media_bound(request.body, request.fields["messages"], route) or len(request.body)
+    assert 0 <= found <= bound
