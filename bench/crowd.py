@@ -150,7 +150,10 @@ def main() -> int:
     table = page(found)
     print(table)
     if given.write:
-        says = "Made by `python bench/crowd.py --write`; not edited by hand. What it is: [crowd.py](crowd.py)."
+        today = time.strftime("%Y-%m-%d", time.gmtime())
+        says = (
+            f"Made by `python bench/crowd.py --write` on {today}; not edited by hand. What it is: [crowd.py](crowd.py)."
+        )
         (HERE / "CROWD.md").write_text(
             f"# A crowd at a rate-limited provider\n\n{says}\n\nMachine: {machine()}\n\n{table}"
         )
