@@ -12,6 +12,7 @@ import hashlib
 import re
 import time
 from collections.abc import Mapping
+from itertools import islice
 from typing import Any, ClassVar
 from urllib.parse import quote, unquote
 from xml.etree import ElementTree
@@ -21,6 +22,7 @@ from zoneinfo import ZoneInfo
 from msgspec import Struct
 
 from waterline.connectors.base import Config, ConnectorFault, Manifest, Operation, Scope
+from waterline.connectors.calendar_times import STAMP, Reader, ours
 from waterline.connectors.http import Reply, Site, judge, send, site_of
 from waterline.connectors.threads import Threads
 from waterline.connectors.visits import MAX_DAYS, RULES, Taken, is_slot, left, places, slots
@@ -113,8 +115,8 @@ _QUERY = (
     '<C:filter><C:comp-filter name="VCALENDAR"><C:comp-filter name="VEVENT">{}</C:comp-filter></C:comp-filter>'
     "</C:filter></C:calendar-query>"
 )
-_OURS = re.compile(r"wl-(\d{8}T\d{6}Z)-(\d{1,3})\.ics\Z")
-_STAMP = "%Y%m%dT%H%M%SZ"
+# Before the first element; later, "<!" begins a CDATA section, in which some servers put the entries.
+_DOCTYPE = re.compile(rb"(?s)(?>(?:\xef\xbb\xbf)?(?:\s+|<\?.*?\?>|<!--.*?-->)*+)<!")
 MARK = "X-WATERLINE-KEY"
 
 
@@ -127,8 +129,7 @@ class Entry(Struct, frozen=True):
 
     @property
     def ours(self) -> tuple[dt.datetime, int] | None:
-        found = _OURS.search(unquote(self.target))
-        return (_instant(found[1]), int(found[2])) if found else None
+        return ours(unquote(self.target))
 
 
 class CalDav:
@@ -143,13 +144,14 @@ class CalDav:
     def __init__(self, config: Config) -> None:
         self._config = config
         self._threads = Threads(config.name)
+        self._reader = Reader()
 
     @staticmethod
     def describe(parameters: Mapping[str, Any], files: Mapping[str, str]) -> Manifest:
         return MANIFEST
 
     async def call(self, operation: str, arguments: Mapping[str, Any], key: str, scope: Scope) -> dict[str, Any]:
-        calendar = Calendar(self._config, self._threads, scope)
+        calendar = Calendar(self._config, self._threads, self._reader, scope)
         match operation:
             case "free_slots":
                 return await calendar.free_slots(arguments)
@@ -172,9 +174,9 @@ class CalDav:
 class Calendar:
     """One branch's calendar."""
 
-    def __init__(self, config: Config, threads: Threads, scope: Scope) -> None:
+    def __init__(self, config: Config, threads: Threads, reader: Reader, scope: Scope) -> None:
         self._site: Site = site_of(config.settings.get("url", ""))
-        self._threads = threads
+        self._threads, self._reader = threads, reader
         self._auth = _basic(config.settings.get("user", ""), config.settings.get("password", ""))
         self._path = _path(scope.place or str(config.parameters.get("calendar", "")))
         self._zone = ZoneInfo(scope.timezone)
@@ -189,8 +191,8 @@ class Calendar:
             return {"slots": [], "more": False, "unreadable": 0}
         length = dt.timedelta(minutes=visits["minutes"])
         taken, unreadable = await self._taken(begins[0], begins[-1] + length)
-        free = [(at, count) for at in begins if (count := left(visits, at, taken))]
         limit = given.get("limit", 100)
+        free = await self._threads.run(_free, visits, begins, taken, limit + 1)
         return {
             "slots": [{"start": self._shown(at), "end": self._shown(at + length), "left": n} for at, n in free[:limit]],
             "more": len(free) > limit,
@@ -242,7 +244,7 @@ class Calendar:
         """Puts the event at the first place of the slot that the server lets us have."""
         taken, _ = await self._taken(start, start + dt.timedelta(minutes=visits["minutes"]))
         for place in range(1, places(visits, start, taken) + 1):
-            name = f"wl-{start.strftime(_STAMP)}-{place}.ics"
+            name = f"wl-{start.strftime(STAMP)}-{place}.ics"
             target = f"{self._path}/{name}"
             text = event.replace("{uid}", name.removesuffix(".ics"))
             headers = {"if-none-match": "*", "content-type": "text/calendar; charset=utf-8"}
@@ -266,16 +268,10 @@ class Calendar:
         """What takes time between two instants, and how many entries could not be read."""
         # A day more on both sides: an all-day entry has no time zone of its own.
         day = dt.timedelta(days=1)
-        filters = f'<C:time-range start="{(start - day).strftime(_STAMP)}" end="{(end + day).strftime(_STAMP)}"/>'
+        filters = f'<C:time-range start="{(start - day).strftime(STAMP)}" end="{(end + day).strftime(STAMP)}"/>'
         entries = await self.query(filters)
-        taken: list[Taken] = []
-        unreadable = 0
-        for entry in entries:
-            try:
-                taken += _times(entry, start - day, end + day, self._zone)
-            except Exception:  # noqa: BLE001  iCalendar as people's programs write it: anything may be in it
-                unreadable += 1
-        return taken, unreadable
+        named = [(unquote(entry.target), entry.text) for entry in entries]
+        return await self._threads.run(self._reader.taken, named, start - day, end + day, self._zone)
 
     async def _by_key(self, key: str) -> list[Entry]:
         """What was booked with the key: one; more only where a caller was cut off. The one that counts is first."""
@@ -338,6 +334,13 @@ class Calendar:
         return at.astimezone(self._zone).isoformat(timespec="minutes")
 
 
+def _free(
+    visits: Mapping[str, Any], begins: list[dt.datetime], taken: list[Taken], most: int
+) -> list[tuple[dt.datetime, int]]:
+    found = ((at, left(visits, at, taken)) for at in begins)
+    return list(islice((slot for slot in found if slot[1]), most))
+
+
 def _basic(user: str, password: str) -> str:
     return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
 
@@ -352,7 +355,7 @@ def _path(place: str) -> str:
 
 def _entries(reply: Reply, site: Site) -> list[Entry]:
     try:
-        if b"<!" in reply.body[:1000].replace(b"<!--", b""):  # a document type: entities, other files
+        if _DOCTYPE.match(reply.body):  # entities, other files
             raise ElementTree.ParseError
         tree = ElementTree.fromstring(reply.body)
     except ElementTree.ParseError:
@@ -367,38 +370,6 @@ def _entries(reply: Reply, site: Site) -> list[Entry]:
             target = path.removeprefix(site.path) if path.startswith(f"{site.path}/") else ""
             found.append(Entry(target, one.findtext(f".//{_D}getetag") or "", text))
     return found
-
-
-def _times(entry: Entry, start: dt.datetime, end: dt.datetime, zone: ZoneInfo) -> list[Taken]:
-    """When an entry takes time, repeated ones included. Raises whatever the reading of dirty iCalendar raises."""
-    ours = entry.ours
-    import icalendar
-    import recurring_ical_events
-
-    found = []
-    calendar = icalendar.Calendar.from_ical(entry.text)
-    for event in recurring_ical_events.of(calendar).between(start, end):
-        if str(event.get("TRANSP", "")).upper() == "TRANSPARENT" or str(event.get("STATUS", "")).upper() == "CANCELLED":
-            continue
-        begin, stop = event.start, event.end
-        all_day = not isinstance(begin, dt.datetime)
-        begin, stop = _utc(begin, zone), _utc(stop, zone)
-        if stop <= begin:  # no time at all; a slot at that instant is meant
-            stop = begin + dt.timedelta(minutes=1)
-        found.append(Taken(begin, stop, all_day, ours[1] if ours and ours[0] == begin else 0))
-    return found
-
-
-def _utc(at: dt.date | dt.datetime, zone: ZoneInfo) -> dt.datetime:
-    if not isinstance(at, dt.datetime):
-        at = dt.datetime.combine(at, dt.time(), zone)
-    elif at.tzinfo is None:  # "floating", or of a time zone that is not known: the branch's
-        at = at.replace(tzinfo=zone)
-    return at.astimezone(dt.UTC)
-
-
-def _instant(stamp: str) -> dt.datetime:
-    return dt.datetime.strptime(stamp, _STAMP).replace(tzinfo=dt.UTC)
 
 
 def _digest(key: str) -> str:
@@ -421,7 +392,7 @@ def _mark(text: str) -> str:
 
 def _sequence(text: str) -> int:
     said = _property(text, "SEQUENCE")
-    return int(said) if said.isdigit() else 0
+    return int(said) if said.isascii() and said.isdigit() and len(said) < 10 else 0
 
 
 def _event(start: dt.datetime, minutes: int, key: str, given: Mapping[str, Any], sequence: int) -> str:
@@ -434,9 +405,9 @@ def _event(start: dt.datetime, minutes: int, key: str, given: Mapping[str, Any],
         "PRODID:-//Waterline//EN",
         "BEGIN:VEVENT",
         "UID:{uid}",
-        f"DTSTAMP:{time.strftime(_STAMP, time.gmtime())}",
-        f"DTSTART:{start.strftime(_STAMP)}",
-        f"DTEND:{(start + dt.timedelta(minutes=minutes)).strftime(_STAMP)}",
+        f"DTSTAMP:{time.strftime(STAMP, time.gmtime())}",
+        f"DTSTART:{start.strftime(STAMP)}",
+        f"DTEND:{(start + dt.timedelta(minutes=minutes)).strftime(STAMP)}",
         f"SEQUENCE:{sequence}",
         f"{MARK}:{_digest(key)}",
         f"SUMMARY:{_escaped(summary)}",
@@ -452,9 +423,9 @@ def _moved(entry: Entry, start: dt.datetime, minutes: int) -> str:
     """The same event, whatever people have added to it, at another time."""
     new = {
         "UID": "{uid}",
-        "DTSTAMP": time.strftime(_STAMP, time.gmtime()),
-        "DTSTART": start.strftime(_STAMP),
-        "DTEND": (start + dt.timedelta(minutes=minutes)).strftime(_STAMP),
+        "DTSTAMP": time.strftime(STAMP, time.gmtime()),
+        "DTSTART": start.strftime(STAMP),
+        "DTEND": (start + dt.timedelta(minutes=minutes)).strftime(STAMP),
         "SEQUENCE": str(_sequence(entry.text) + 1),
     }
     lines, inside = [], False

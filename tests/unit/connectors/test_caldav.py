@@ -2,10 +2,12 @@
 
 import asyncio
 import datetime as dt
+import threading
 from collections.abc import Callable
 from itertools import count
 from typing import Any
 from uuid import uuid4
+from zoneinfo import ZoneInfo
 
 import pytest
 from msgspec.structs import replace
@@ -14,8 +16,11 @@ from realservers.killing import kill_after
 from realservers.patient import patient
 from realservers.radicale import PASSWORD, USER, Radicale
 from realservers.wire import Wire
+from waterline.connectors import caldav, calendar_times
 from waterline.connectors.base import Config, ConnectorFault, Scope
 from waterline.connectors.caldav import Calendar
+from waterline.connectors.calendar_times import Reader
+from waterline.connectors.http import Reply, Site
 from waterline.connectors.run import Ready, perform
 
 # Mondays 09:00-12:00 local: slots of 45 minutes at 09:00, 09:45, 10:30, 11:15
@@ -205,6 +210,86 @@ async def test_an_entry_that_only_we_cannot_read_is_passed_over_and_counted(
     monkeypatch.setattr(Calendar, "query", spoilt)
     found = await office.do("free_slots", visits={**VISITS, "at_once": 2}, **{"from": MONDAY, "days": 1})
     assert (found["slots"][0]["left"], found["unreadable"]) == (1, 1)
+
+
+ENDLESS = [
+    ["DTSTART:20310301T000000Z", "DURATION:PT1S", "RRULE:FREQ=SECONDLY"],
+    ["DTSTART:20310301T000000Z", "DURATION:PT1M", "RRULE:FREQ=MINUTELY;INTERVAL=1"],
+    ["DTSTART:20310301T000000Z", "DURATION:PT1S", "RRULE:FREQ=DAILY;BYHOUR=8,9;BYMINUTE=0,1;BYSECOND="
+     + ",".join(map(str, range(60)))],
+    ["DTSTART:20310301T000000Z", "DURATION:PT1S", "RRULE:FREQ=SECONDLY;COUNT=100000000"],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("lines", ENDLESS, ids=lambda lines: lines[-1][6:40])
+def test_an_entry_that_repeats_without_end_is_passed_over(lines: list[str]) -> None:
+    start = dt.datetime(2031, 3, 30, tzinfo=dt.UTC)
+    named = [("x.ics", event(*lines)), ("y.ics", event("DTSTART:20310331T084500Z", "DTEND:20310331T093000Z"))]
+    found, unreadable = Reader().taken(named, start, start + dt.timedelta(days=14), ZoneInfo(ZONE))
+    assert (len(found), unreadable) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("rule", "times"),
+    [
+        ("FREQ=HOURLY", 14 * 24),
+        ("FREQ=SECONDLY;COUNT=5", 5),
+        ("FREQ=MINUTELY;INTERVAL=30", 14 * 48),
+        ("FREQ=DAILY", 14),
+    ],
+)
+def test_what_people_repeat_often_is_respected(rule: str, times: int) -> None:
+    start = dt.datetime(2031, 3, 30, tzinfo=dt.UTC)
+    text = event("DTSTART:20310330T000000Z", "DURATION:PT1S", f"RRULE:{rule}")
+    found, unreadable = Reader().taken([("x.ics", text)], start, start + dt.timedelta(days=14), ZoneInfo(ZONE))
+    assert (len(found), unreadable) == (times, 0)
+
+
+def test_an_entry_that_took_long_is_worked_out_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    start, reader = dt.datetime(2031, 3, 30, tzinfo=dt.UTC), Reader()
+    named = [("x.ics", event("DTSTART:20310331T084500Z", "DTEND:20310331T093000Z"))]
+    given = (named, start, start + dt.timedelta(days=14), ZoneInfo(ZONE))
+    monkeypatch.setattr(calendar_times, "MOST_CPU_S", -1.0)
+    assert [len(reader.taken(*given)[0]) for _ in range(2)] == [1, 0]
+    monkeypatch.setattr(calendar_times, "MOST_CPU_S", 1.0)
+    assert reader.taken(*given) == ([], 1), "it is remembered"
+    assert Reader().taken(*given)[1] == 0
+
+
+async def test_nothing_of_a_calendar_is_worked_out_on_the_event_loop(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[str] = []
+    times = calendar_times.times
+    noted: Any = lambda *given: threads.append(threading.current_thread().name) or times(*given)  # noqa: E731
+    monkeypatch.setattr(calendar_times, "times", noted)
+    office.put(event("DTSTART:20310331T080000Z", "DTEND:20310331T084500Z", "SUMMARY:good"))
+    assert len(await office.free()) == 3
+    assert threads
+    assert all(name.startswith("connector-") for name in threads)
+
+
+@pytest.mark.parametrize(
+    ("before", "understood"),
+    [
+        ("", True),
+        ("<?xml version='1.0'?>\n<!-- a server's greeting -->\n", True),
+        ("<!DOCTYPE x [<!ENTITY a 'b'>]>", False),
+        ("<!--" + " " * 2000 + "--><!DOCTYPE x>", False),
+    ],
+)
+def test_an_entry_in_a_cdata_section_is_read_and_a_document_type_is_not(before: str, understood: bool) -> None:
+    text = event("DTSTART:20310331T080000Z")
+    body = f"""{before}<D:multistatus xmlns:D="DAV:" xmlns:C="urn:ietf:params:xml:ns:caldav"><D:response>
+    <D:href>/c/x.ics</D:href><D:propstat><D:prop><C:calendar-data><![CDATA[{text}]]></C:calendar-data></D:prop>
+    </D:propstat></D:response></D:multistatus>"""
+    reply, site = Reply(207, {}, body.encode()), Site("http", "calendar.example", 80, "")
+    if understood:
+        [entry] = caldav._entries(reply, site)
+        assert (entry.target, "SUMMARY" in entry.text or "DTSTART" in entry.text) == ("/c/x.ics", True)
+    else:
+        with pytest.raises(ConnectorFault, match="not as a calendar does"):
+            caldav._entries(reply, site)
 
 
 @pytest.mark.parametrize(
