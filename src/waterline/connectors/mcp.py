@@ -9,7 +9,8 @@ import asyncio
 import contextlib
 import importlib
 import json
-from collections.abc import AsyncIterator, Mapping
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, ClassVar, Literal
 
 import msgspec
@@ -232,15 +233,23 @@ async def _session(url: str, token: str, timeout_s: float) -> AsyncIterator[Any]
     from mcp import Client
     from mcp.client.streamable_http import streamable_http_client
 
+    logging.getLogger("mcp.client").setLevel(logging.CRITICAL)  # it logs what was answered, which may be personal
+
     site = site_of(url)
     statuses: list[int] = []
+    over: list[ConnectorFault] = []  # the library makes another error of it
+
+    def too_much() -> ConnectorFault:
+        over.append(ConnectorFault("data", f"{site} answered more than {MAX_BYTES >> 20} MiB."))
+        return over[-1]
 
     async def note(response: Any) -> None:
         statuses.append(response.status_code)
-        if int(response.headers.get("content-length") or 0) > MAX_BYTES:
-            raise ConnectorFault("data", f"{site} answered more than {MAX_BYTES >> 20} MiB.")
+        if response.headers.get("content-encoding", "identity") != "identity":  # which we did not ask for: a bomb
+            raise ConnectorFault("schema", f"{site} packed its answer, though it was not to.")
+        response.stream = _bounded(response.stream, too_much)
 
-    headers = {"authorization": f"Bearer {token}"} if token else {}
+    headers = {"accept-encoding": "identity", **({"authorization": f"Bearer {token}"} if token else {})}
     try:
         async with asyncio.timeout(timeout_s):
             async with httpx2.AsyncClient(
@@ -254,7 +263,26 @@ async def _session(url: str, token: str, timeout_s: float) -> AsyncIterator[Any]
     except ConnectorFault:
         raise
     except Exception as error:  # noqa: BLE001  # groups of anyio's, errors of three libraries: each becomes a fault
-        raise _fault(error, str(site), statuses, timeout_s) from None
+        raise over[0] if over else _fault(error, str(site), statuses, timeout_s) from None
+
+
+def _bounded(stream: Any, too_much: Callable[[], ConnectorFault]) -> Any:
+    """The bytes of an answer; a server that does not end takes no memory but this."""
+    import httpx2
+
+    class Bounded(httpx2.AsyncByteStream):
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            size = 0
+            async for block in stream:
+                size += len(block)
+                if size > MAX_BYTES:
+                    raise too_much()
+                yield block
+
+        async def aclose(self) -> None:
+            await stream.aclose()
+
+    return Bounded()
 
 
 def _slow(site: str, timeout_s: float) -> ConnectorFault:

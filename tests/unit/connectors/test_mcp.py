@@ -1,6 +1,8 @@
 """Tools of an MCP server, against the official server over streamable HTTP."""
 
 import asyncio
+import contextlib
+import gzip
 import json
 import os
 import subprocess
@@ -110,6 +112,45 @@ async def test_a_fault_has_its_name_and_is_over_when_its_cause_is(tools: Tools, 
     tools.how = ""
     well = await calendar(tools)
     assert await well.call("free", {"day": "2027-01-04"}, "", PORTO) == {"times": ["10:00"]}
+
+
+class Endless:
+    """Answers without end, as JSON or as events; or a small answer that unpacks to a large one."""
+
+    def __init__(self, how: str) -> None:
+        self.how, self.sent = how, 0
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+            await reader.readuntil(b"\r\n\r\n")
+            if self.how == "packed":
+                body = gzip.compress(b" " * (16 << 20))
+                writer.write(head + b"content-encoding: gzip\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
+            else:
+                block = b" " * 65536 if self.how == "json" else b"data: {}\n\n" * 6553
+                kind = b"application/json" if self.how == "json" else b"text/event-stream"
+                writer.write(head.replace(b"application/json", kind) + b"transfer-encoding: chunked\r\n\r\n")
+                while self.sent < 256 << 20:
+                    writer.write(b"%x\r\n" % len(block) + block + b"\r\n")
+                    self.sent += len(block)
+                    await writer.drain()
+            await writer.drain()
+        writer.close()
+
+
+@pytest.mark.parametrize(("how", "kind"), [("json", "data"), ("events", "data"), ("packed", "schema")])
+async def test_a_server_that_answers_without_end_takes_no_memory(
+    how: str, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    endless = Endless(how)
+    server = await asyncio.start_server(endless.serve, "127.0.0.1", 0)
+    async with server:
+        with pytest.raises(ConnectorFault) as caught:
+            await tools_of(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/mcp", TOKEN, 60.0)
+    assert caught.value.kind == kind, caught.value.message
+    assert endless.sent < 64 << 20, "the connection is closed after 4 MiB"
+    assert caplog.text == "", "what was answered is in no log"
 
 
 @pytest.mark.parametrize(
