@@ -5,6 +5,7 @@ with a name and no password is not tried: servers answer it with "success", as n
 """
 
 import ssl
+import time
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 from urllib.parse import urlsplit
@@ -75,16 +76,14 @@ class Directory:
     def _base(self, scope: Scope) -> str:
         """The branch's own part of the tree, which is below the declared one."""
         from ldap3.core.exceptions import LDAPException
-        from ldap3.utils.dn import parse_dn
 
         if not scope.place:
             return self.options.base
         try:
-            inner = [(a.lower(), v.lower()) for a, v, _ in parse_dn(scope.place)]
-            outer = [(a.lower(), v.lower()) for a, v, _ in parse_dn(self.options.base)]
+            below = _below(scope.place, self.options.base)
         except LDAPException:
             raise ConnectorFault("invalid", f'The place of the branch "{scope.branch}" is no DN.') from None
-        if inner[-len(outer) :] != outer:
+        if not below:
             raise ConnectorFault(
                 "invalid", f'The place of the branch "{scope.branch}" is not below {self.options.base}.'
             )
@@ -125,9 +124,11 @@ class Directory:
         if not found:
             self._check_schema(connection, [o.member])
             raise ConnectorFault("refused", "There is no such group.")
-        names = [dn for entry in found for dn in _texts(entry, o.member)]
-        people = []
+        names = [dn for entry in found for dn in _texts(entry, o.member) if _below(dn, base)]
+        people, end = [], time.monotonic() + 2 * o.timeout_s
         for dn in names[:_MOST]:
+            if time.monotonic() > end:
+                raise ConnectorFault("slow", f"The directory gave no answer within {2 * o.timeout_s} s.")
             people += self._search(connection, dn, o.people, list(o.attributes.values()), one=True)
         return {"people": [self._shown(connection, entry) for entry in people], "found": len(names)}
 
@@ -270,6 +271,14 @@ def _manifest(options: Options) -> Manifest:
         ),
         branch_scope="DN that the branch's people and groups are below",
     )  # fmt: skip
+
+
+def _below(dn: str, base: str) -> bool:
+    """Whether a name is in a part of the tree. Raises LDAPException for what is no name."""
+    from ldap3.utils.dn import parse_dn
+
+    inner, outer = ([(a.lower(), v.lower()) for a, v, _ in parse_dn(one)] for one in (dn, base))
+    return inner[-len(outer) :] == outer
 
 
 def _is(attribute: str, value: str) -> str:

@@ -75,6 +75,15 @@ async def test_a_star_or_a_bracket_in_a_name_finds_that_name(slapd: Slapd) -> No
 async def test_a_branch_sees_its_own_people_only(slapd: Slapd) -> None:
     made = directory(slapd)
     assert (await made.call("person", {"id": "eva"}, "", PORTO))["people"] == []
+    slapd.change(
+        f"dn: cn=teachers,ou=porto,{BASE}\nchangetype: modify\nadd: member\nmember: uid=eva,ou=lisboa,{BASE}\n"
+    )
+    members = [await made.call("members", {"group": "teachers"}, "", scope) for scope in (PORTO, ALL)]
+    assert [[one["id"] for one in found["people"]] for found in members] == [
+        ["ana", "rui"],
+        ["ana", "rui", "eva", "eva"],
+    ]
+    assert members[0]["found"] < members[1]["found"], "how many there are elsewhere is not told, either"
     for place in ("dc=example", "ou=porto,dc=other,dc=example", "nonsense", f"ou=x,{BASE},dc=evil"):
         assert (await fault(made, scope=Scope("evil", place))).kind == "invalid"
 

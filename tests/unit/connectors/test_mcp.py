@@ -128,7 +128,7 @@ class Endless:
                 body = gzip.compress(b" " * (16 << 20))
                 writer.write(head + b"content-encoding: gzip\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
             else:
-                block = b" " * 65536 if self.how == "json" else b"data: {}\n\n" * 6553
+                block = b" " * 65536 if self.how == "json" else b": still here\n\n" * 4096
                 kind = b"application/json" if self.how == "json" else b"text/event-stream"
                 writer.write(head.replace(b"application/json", kind) + b"transfer-encoding: chunked\r\n\r\n")
                 while self.sent < 256 << 20:
