@@ -76,6 +76,7 @@ async def offer(talk: Talk, intro: str = "offer") -> bool:
     if free is None:
         talk.lookup_down = True
         return False
+    same = [at for at in free if at.isoformat() in {o.start for o in state.offered}]
     wish = state.wish
     fit = [at for at in free if _fits(at, wish)]
     if fit and wish.days and (len(fit) == 1 or (wish.minute is not None and len({a.date() for a in fit}) == 1)):
@@ -85,7 +86,9 @@ async def offer(talk: Talk, intro: str = "offer") -> bool:
         talk.say("no_slots")
         talk.hand_over("rule")
         return True
-    if wish.said and not fit:
+    if same:  # nothing new was wished for since
+        shown = same
+    elif wish.said and not fit:
         intro = "offer_near"
         shown = _spread(_nearest(free, wish), lookup.offer)
         wish.minute, wish.from_min, wish.to_min = None, 0, 1440

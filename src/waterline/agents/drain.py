@@ -312,7 +312,8 @@ def _commit(
         identities.claim(tx, at.app, at.identity, alias, now_us)
     handoffs.close_if_untaken(tx, at.id, "trouble", now_us)
     if turn.handoff is not None:
-        handoff.asked(tx, at, place, turn.handoff, now_us)
+        spoken = msgspec.structs.replace(at, language=turn.language or at.language)
+        handoff.asked(tx, spoken, place, turn.handoff, now_us)
     now = conversations.get(tx, at.id)
     assert now is not None  # it was changed just now
     heads = [head for lane in sorted(lanes) if (head := effects.head(tx, at.id, lane)) is not None]

@@ -83,7 +83,7 @@ async def _respond(talk: Talk, messages: list[Inbound]) -> str:
     if talk.given.with_person:
         return text
     listen = overhear if talk.flow.reading == "model" else hear
-    heard = listen(text, choice, state, talk.flow, talk.context(), talk.book())
+    heard = listen(text, choice, state, talk.flow, talk.context(), talk.book)
     if heard.language and heard.language in talk.flow.languages:
         state.language = heard.language
     if _ends(talk, heard):
@@ -104,7 +104,7 @@ async def _respond(talk: Talk, messages: list[Inbound]) -> str:
 async def _ask_what_it_means(talk: Talk, heard: Heard) -> None:
     state, flow = talk.state, talk.flow
     if flow.reading == "model":
-        calls, traces = await read(heard, state, flow, talk.context(), talk.book(), talk.tools)
+        calls, traces = await read(heard, state, flow, talk.context(), talk.book, talk.tools)
     else:
         calls, traces = await understand(heard, state.pending, flow, talk.context(), talk.tools)
     talk.calls += calls
@@ -195,6 +195,8 @@ async def _act_on(talk: Talk, heard: Heard, first: bool) -> None:
     news = steps.take(talk, heard)
     if "injection" in heard.intents:
         talk.say("off_topic")
+    if "who" in heard.intents:  # honestly, however often it is asked
+        talk.say("handover" if state.handed else "hello")
     await _questions(talk, heard)
     settled = await _settle(talk, heard, pending, news)
     if not settled and talk.handoff is None:
@@ -211,7 +213,7 @@ async def _act_on(talk: Talk, heard: Heard, first: bool) -> None:
             missing
             and "skip" not in heard.intents
             and not first
-            and not heard.intents & {"greeting", "thanks", "injection"}
+            and not heard.intents & {"greeting", "thanks", "injection", "who"}
         ) or ((heard.refused or heard.bad_when) and state.pending == pending and pending):
             steps.missed(talk)
     steps.do_known(talk)
@@ -224,10 +226,12 @@ async def _questions(talk: Talk, heard: Heard) -> None:
         talk.calls += found.calls
         talk.traces += found.traces
         if found.text:
+            said = "\n".join(talk.parts)
+            fresh = "\n".join(line for line in found.text.splitlines() if line.strip() not in said)
             if found.how == "phrased":
                 talk.parts.append(found.text)
-            else:
-                talk.say("quoted", answer=found.text)
+            elif fresh:
+                talk.say("quoted", answer=fresh)
             talk.reach("answered")
         else:
             keep_open(talk.state.memory, question)

@@ -29,6 +29,7 @@ _ASKING_WORDS = """
     nino ninos no nosso nuestra obrigado oferece oferecem offer offers ofrecen oi ok ola onde one our parent
     parents pfv please pls pode podem poderia puede pueden q qnto qto quais qual quando quanta quanto quantos
     queria quero question quiero quisiera r saber said say school schools si sobre some son tarde tell tem temos
+    explain explica explique fica ficaria tenho tengo queda
     tenemos thanks that then there thing things tiene tienen tinha tiver u uds ur ustedes vc vcs voces want was
     were what when where which who why will with wondering would xfa ya year years yes
 """

@@ -1,6 +1,7 @@
 """What code understands of a user's message for sure. Pure."""
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 from msgspec import Struct
@@ -17,12 +18,19 @@ from waterline.agents.state import State
 from waterline.core.conversation import Choice
 from waterline.core.flow import Flow, Slot
 
+Books = Callable[[str], Handbook | None]  # the handbook of a language
 OTHER = "other"
 _SENTENCE = re.compile(r"[^.!?\n]+(?:\.(?=\d)[^.!?\n]+|\.(?=\w)[^.!?\n]+)*[.!?]*")
 _WORD = re.compile(r"[^\W\d_]{2,}")
 _CLOCK = re.compile(r"\b(?:at|till|until|as|ate|a las|hasta|hasta las)\s*$")
 # First and last name, each with its capital: nobody types "yes, that is right" so.
 _BARE_NAME = re.compile(r"\s*[A-ZÀ-Ý][a-zà-ÿ'’-]+(?: (?:d[aeo]s?|del|la|e|y))?(?: [A-ZÀ-Ý][a-zà-ÿ'’-]+){1,3}[.!]?\s*")
+_CLAUSE = re.compile(r"(?:(?!,|;|\band\b|\be\b|\by\b).)+[?]*", re.IGNORECASE | re.DOTALL)
+_NTH = re.compile(
+    r"\W*(?:(?:pode ser|quero|prefiro|fico com|puede ser|quiero|prefiero|i'?ll take|i prefer) )?(?:a|la|o|el|the) "
+    r"(?:primeir|segund|terceir|primer|tercer|second|first|third)[oa]?(?: (?:opc[ao]+n?|hora|horario|one|option))?\W*"
+)
+_OF_VISITS = {"visit", "change", "other", "cancel", "person"}
 _SOCIAL = ("greeting", "thanks", "bye")
 
 
@@ -43,7 +51,8 @@ class Heard(Struct):
     understood: bool = True
 
 
-def hear(text: str, choice: str, state: State, flow: Flow, context: Context, book: Handbook | None) -> Heard:
+def hear(text: str, choice: str, state: State, flow: Flow, context: Context, book: Books) -> Heard:
+    """`book`: of a language; the message may have changed it."""
     heard = Heard(text=text[:2000])
     if choice and pressed(heard, choice, state, flow):
         return heard
@@ -64,7 +73,8 @@ def hear(text: str, choice: str, state: State, flow: Flow, context: Context, boo
     kept, masked = _blank(kept, start, end), _blank(masked, start, end)
     if isinstance(said, Found) and said.end:
         kept, masked = _blank(kept, said.start, said.end), _blank(masked, said.start, said.end)
-    _questions(heard, kept, masked, language, book)
+    spoken = said.start if isinstance(said, Found) and said.end else -1
+    _questions(heard, kept, masked, language, book(language), spoken)
     heard.understood = _is_understood(heard, masked, state, said)
     return heard
 
@@ -115,6 +125,8 @@ def _slots(heard: Heard, text: str, state: State, flow: Flow, context: Context) 
                 kept = _blank(kept, read.start, read.end)
         elif isinstance(read, Refused):
             heard.refused[slot.name] = read
+            if read.reason == "several":
+                masked = _blank(masked, read.start, read.end)
     return kept, masked
 
 
@@ -164,6 +176,8 @@ def _when(heard: Heard, masked: str, state: State, flow: Flow, context: Context)
     slot = flow.appointment()
     if slot is None:
         return masked
+    if state.offered and state.pending == slot.name and _NTH.fullmatch(fold(masked)):
+        return masked  # "a segunda" is the second of those that were offered, and no Monday
     near = state.pending in (slot.name, "confirm") or bool(state.booked_at)
     read = read_when(masked, Context(context.now, context.language, context.region, near))
     if isinstance(read, Refused):
@@ -205,8 +219,9 @@ def _replies(heard: Heard, text: str, state: State, flow: Flow, context: Context
     return 0, 0
 
 
-def _questions(heard: Heard, text: str, masked: str, language: str, book: Handbook | None) -> None:
-    """Sentences that ask for something the handbook may say. A wish for a visit is not one, an answer neither."""
+def _questions(heard: Heard, text: str, masked: str, language: str, book: Handbook | None, spoken: int) -> None:
+    """Sentences that ask for something the handbook may say. A wish for a visit is not one, an answer neither.
+    `spoken`: where a language is asked for."""
     for found in _SENTENCE.finditer(text):
         sentence, bare = found.group(), masked[found.start() : found.end()]
         if not terms(bare) and not words.price_word(bare, language) and "?" not in bare:
@@ -214,8 +229,10 @@ def _questions(heard: Heard, text: str, masked: str, language: str, book: Handbo
         if not terms(sentence) and not words.price_word(sentence, language):
             continue
         intents = words.intents(sentence)
-        if intents & {"injection", "abuse", "opt_out", "person", "cancel"}:
+        if intents & {"injection", "abuse", "opt_out", "person", "cancel", "who"} or words.asks_what_next(sentence):
             continue
+        if found.start() <= spoken < found.end() and not _covered(sentence, book):
+            continue  # "can we speak English?"
         if "visit" in intents and not words.about_visits(sentence):
             folded_rest = sentence
             for start, end in sorted(words.spans(sentence, {"visit", *_SOCIAL}), reverse=True):
@@ -224,10 +241,30 @@ def _questions(heard: Heard, text: str, masked: str, language: str, book: Handbo
                 continue
             sentence = folded_rest
         query = sentence.strip() + words.price_word(sentence, language)
+        if not _covered(query, book):  # "the third grade" stands in no handbook
+            for start, end in words.spans(bare, {*_SOCIAL, "unsure"}):
+                bare = _blank(bare, start, end)
+            shorter = bare.strip() + words.price_word(sentence, language)
+            query = shorter if _covered(shorter, book) else query
         if _holds_when(heard, sentence, text) and not _covered(query, book):
-            continue  # "can we do Thursday instead?" is a wish
+            day = heard.when.start - found.start() if heard.when is not None else -1
+            heard.questions += _beside(sentence, bare, day)  # "can we do Thursday instead?" is a wish
+            continue
         if words.asks(bare) or (_covered(query, book) and not heard.slots and not heard.answer and not heard.start):
             heard.questions.append(query)
+
+
+def _beside(sentence: str, bare: str, day: int) -> list[str]:
+    """Of "at 9:30, and may I bring my husband?" the second half, which asks for more than a time. `day`: where that
+    stands."""
+    found = []
+    for part in _CLAUSE.finditer(sentence):
+        said = bare[part.start() : part.end()]
+        if part.start() <= day < part.end():
+            continue
+        if "?" in said and words.asks(said) and len(terms(said)) > 1 and not words.intents(said) & _OF_VISITS:
+            found.append(part.group().strip())
+    return found
 
 
 def _holds_when(heard: Heard, sentence: str, text: str) -> bool:

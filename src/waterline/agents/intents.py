@@ -47,6 +47,16 @@ _PATTERNS: dict[str, re.Pattern[str]] = {
         r"\b(?:ignore (?:all |your |the |any )*(?:previous |prior |above )*(?:instructions?|rules?|prompts?)|forget (?:all |your |the )*(?:rules|instructions|previous)|system prompt|(?:your|the) (?:instructions|prompt)\b|you are now|act as|pretend (?:to be|you)|jailbreak|developer mode"
         r"|(?:ignor[ae]|esque[cç]a|desconsidere) (?:todas? )?(?:as |suas |tuas )*(?:instru\w+|regras)|(?:ignora|olvida|olvide|ignore) (?:todas )?(?:las |tus |sus )*(?:instrucciones|reglas)|prompt (?:do|del) sistema|tell (?:me )?a joke|write (?:me )?(?:a |some )?(?:poem|code|essay|python|story)|conta(?:r)? uma piada|cuenta(?:me)? un chiste|homework|(?:^|\n)\s*system\s*:)"
     ),
+    "who": re.compile(  # who or what answers here, and whether anybody does
+        r"\b(?:(?:are|r) (?:you|u) (?:(?:really|actually|just|only) )?(?:(?:an? |the )?(?:real |actual |live )?(?:human(?: being)?|person|bot|robot|chatbot|machine|computer|ai|assistant)|real|human|automated|there(?=\s*(?:[?!.,]|$)))"
+        r"|am i (?:speaking|talking|chatting|writing) (?:to|with) (?:an? )?(?:real |actual |live )?(?:human|person|bot|robot|chatbot|machine|computer|ai)|is (?:this|it) (?:an? )?(?:bot|robot|chatbot|machine|ai|automated|real person|human)|(?:anyone|anybody|someone|somebody) there(?=\s*(?:[?!.,]|$))|who (?:are you|am i (?:talking|speaking|writing) (?:to|with)|is this)"
+        r"|(?:voce|vc|tu|o senhor|a senhora) (?:e|es) (?:mesmo )?(?:um[a]? )?(?:robo|robot|bot|maquina|humano|humana|pessoa|ia|real|assistente)|(?:es|e) (?:um[a]? )(?:robo|robot|bot|maquina|humano|humana|pessoa)|(?:estou|to) (?:a )?(?:falar|falando) com (?:um[a]? )(?:robo|robot|bot|maquina|humano|pessoa(?: de verdade| real)?|ia)|isto e (?:um )?(?:robo|robot|bot)|(?:alguem|estao) ai(?=\s*(?:[?!.,]|$))|quem (?:e voce|es tu|fala(?: ai)?)"
+        r"|eres (?:tu )?(?:realmente )?(?:un[a]? )?(?:robot|bot|maquina|human[oa]|persona(?: real)?|ia|real|asistente)|es (?:usted )?un[a]? (?:robot|bot|maquina|human[oa]|persona)|(?:estoy )?hablando con un[a]? (?:robot|bot|maquina|human[oa]|persona(?: real)?)|(?:hay alguien(?: ahi)?|(?:estan|estas) ahi|quien habla)(?=\s*(?:[?!.,]|$))|quien (?:eres|es usted))\b"
+    ),
+    "unsure": re.compile(  # "I do not know yet whether I want to visit"
+        r"\b(?:(?:not|n'?t) (?:sure|decided|know)|nao sei|nao tenho certeza|nao decidi|no se|no estoy segur[oa]|no decidi)(?: (?:yet|ainda|todavia|aun))?"
+        r" (?:if|whether|se|si)\b[^.?!,;]*"
+    ),
     "thanks": re.compile(
         r"\b(?:thanks?|thank you|thx|ty|cheers|obrigad[oa]s?|obg|brigad[oa]|valeu|agradeco|gracias|graci|grax|gracs|mil gracias|agradezco)\b"
     ),
@@ -54,7 +64,7 @@ _PATTERNS: dict[str, re.Pattern[str]] = {
         r"\b(?:bye|goodbye|see you|see u|have a (?:nice|good) (?:day|evening|weekend)|tchau|ate (?:logo|la|mais|terca|quinta|amanha)|adios|hasta (?:luego|pronto|manana|el)|chau|nos vemos)\b"
     ),
     "greeting": re.compile(
-        r"^\W*(?:hi+|hello+|hey+|hiya|good (?:morning|afternoon|evening)|oi+e?|ola+|bom dia|boa (?:tarde|noite)|hola+|buen[oa]s?(?: (?:dias?|tardes?|noches?))?|que tal|tudo bem|alo)\b"
+        r"^\W*(?:hi+|hello+|hey+|hiya|good (?:morning|afternoon|evening)|oi+e*|ola+|bom dia|boa (?:tarde|noite)|hola+|buen[oa]s?(?: (?:dias?|tardes?|noches?))?|que tal|tudo bem|alo)\b"
     ),
     "parent": re.compile(
         r"\b(?:(?:this is|i'?m|i am|it'?s) (?:his|her|the|their|a|my (?:son|daughter|kid)'?s?) ?(?:mother|mom|mum|father|dad|parent|guardian)|mother here|mom here|sou (?:a |o )?(?:mae|pai|responsavel)|aqui e (?:a |o )?(?:mae|pai)|quem fala e (?:a |o )?(?:mae|pai)|soy (?:la |el |su )?(?:madre|mama|padre|papa|tutor[a]?))\b"
@@ -109,7 +119,13 @@ _PUPIL = re.compile(
 def intents(text: str) -> set[str]:
     """The names of what the words surely say."""
     folded = " ".join(fold(text).split())
-    found = {name for name, pattern in _PATTERNS.items() if pattern.search(folded)}
+    rest = _PATTERNS["who"].sub(" ", folded)
+    found = {"who"} if rest != folded else set()
+    folded = rest  # "are you a real person?" asks for none
+    found |= {name for name, pattern in _PATTERNS.items() if pattern.search(folded)}
+    if "unsure" in found and not _PATTERNS["visit"].search(_PATTERNS["unsure"].sub(" ", folded)):
+        found.discard("visit")
+    found.discard("unsure")
     mended = _mended(folded)
     if _is_minor(mended):
         found.add("minor")
@@ -156,9 +172,9 @@ _CHILD_HAS = re.compile(
     r" +(?:ja |ya )?(?:tem|tienen?)\b"
 )
 _ASKS = re.compile(
-    r"\b(?:how (?:much|many|long|old|big|far|late|early|do|does|is|are)|what|whats|which|when|where|who|why|do (?:you|u|they|we|i)|does|is (?:there|the|it|this|lunch)|are (?:there|you|the)|can (?:i|you|we|he|she|my)|could|price|cost|fees?|tuition|have you got|tell me|let me know|know about|wondering|info on|information"
-    r"|quanto|quanta|qto|qnto|quantos|quantas|qual|quais|quando|onde|quem|por que|que horas|que dias?|tem|vcs? tem|voces? tem|ha\b|existe|aceitam?|oferecem?|funciona|custa|preco|valor|mensalidade|propina|saber|me (?:diz|diga|fala)|gostaria de saber|posso|pode(?:m)?"
-    r"|cuant[oa]s?|cual(?:es)?|donde|quien|por que|a que hora|que dias|hay|tienen?|aceptan|ofrecen|precio|costo|cuesta|vale|cuota|mensualidad|quisiera saber|quiero saber|diga(?:me)?|dime|puedo|pueden?)\b"
+    r"\b(?:how (?:much|many|long|old|big|far|late|early|do|does|is|are)|what|whats|which|when|where|who|why|do (?:you|u|they|we|i)|does|is (?:there|the|it|this|lunch)|are (?:there|you|the)|can (?:i|you|we|he|she|my)|could|price|cost|fees?|tuition|have you got|tell me|explain|let me know|know about|wondering|info on|information"
+    r"|quanto|quanta|qto|qnto|quantos|quantas|qual|quais|quando|onde|quem|por que|que horas|que dias?|tem|vcs? tem|voces? tem|ha\b|existe|aceitam?|oferecem?|funciona|custa|preco|valor|mensalidade|propina|saber|me (?:diz|diga|fala|explica|explique|conta)|explica|explique|gostaria de saber|posso|pode(?:m)?"
+    r"|cuant[oa]s?|cual(?:es)?|donde|quien|por que|a que hora|que dias|hay|tienen?|aceptan|ofrecen|precio|costo|cuesta|vale|cuota|mensualidad|quisiera saber|quiero saber|diga(?:me)?|dime|expliqueme|explicame|puedo|pueden?)\b"
 )
 _ABOUT_VISITS = re.compile(
     r"\b(?:how long|who|bring|last|take with|cost|free of charge|pay|parking|quanto tempo|duracao|dura|levar|trazer|paga|gratis|gratuita|quem|cuanto (?:tiempo|dura)|llevar|traer|quien|pagar)\b"
@@ -174,6 +190,17 @@ _PRICE_WORDS = ("price", "custa", "preco", "mensalidade", "cuesta", "precio", "m
 def asks(sentence: str) -> bool:
     folded = fold(sentence)
     return "?" in sentence or bool(_ASKS.search(_CHILD_HAS.sub(" ", folded)))
+
+
+_WHAT_NEXT = re.compile(
+    r"\b(?:what (?:(?:do|else do) (?:you|u) need|now|is next|else|do i (?:have to|need to)? ?do)|what'?s next|how does (?:this|it) work"
+    r"|(?:o )?que (?:mais )?(?:precisam?|falta|faco|tenho (?:de|que) fazer)(?: (?:de mim|saber|agora))?|e agora|que mas|que (?:necesitan?|falta|hago|tengo que hacer)(?: (?:de mi|saber|ahora))?|y ahora)\W*$"
+)
+
+
+def asks_what_next(sentence: str) -> bool:
+    """The next question of ours is the answer."""
+    return bool(_WHAT_NEXT.search(" ".join(fold(sentence).split())))
 
 
 def about_visits(sentence: str) -> bool:

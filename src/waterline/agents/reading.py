@@ -11,8 +11,7 @@ from msgspec import structs
 
 from waterline.agents import intents as words
 from waterline.agents.agent import AskFailed, Tools
-from waterline.agents.handbook import Handbook
-from waterline.agents.hearing import Heard, hear, pressed
+from waterline.agents.hearing import Books, Heard, hear, pressed
 from waterline.agents.slots.base import Context, Found, Refused, fold
 from waterline.agents.slots.contact import read_email, read_phone
 from waterline.agents.slots.people import read_name
@@ -23,7 +22,7 @@ from waterline.core.flow import Flow
 
 MAX_TOKENS = 128
 MAX_SAID = 500  # of the bubble before, its end
-BY_CODE = {"opt_out", "abuse", "minor", "parent", "own_child", "injection", "greeting", "thanks", "bye", "skip"}
+BY_CODE = {"opt_out", "abuse", "minor", "parent", "own_child", "injection", "greeting", "thanks", "bye", "skip", "who"}
 # What the form calls them, for a small model takes "person" for a name; and what the flow does.
 INTENTS = {
     "visit": "visit", "question": "", "staff": "person", "cancel": "cancel", "change": "change", "complaint": "anger",
@@ -58,7 +57,7 @@ class Whole(Form):
     question: str | None = None
 
 
-def overhear(text: str, choice: str, state: State, flow: Flow, context: Context, book: Handbook | None) -> Heard:
+def overhear(text: str, choice: str, state: State, flow: Flow, context: Context, book: Books) -> Heard:
     """What code reads where a model reads the rest. A button says all."""
     heard = Heard(text=text)
     if choice and pressed(heard, choice, state, flow):
@@ -68,7 +67,7 @@ def overhear(text: str, choice: str, state: State, flow: Flow, context: Context,
 
 
 async def read(
-    heard: Heard, state: State, flow: Flow, context: Context, book: Handbook | None, tools: Tools
+    heard: Heard, state: State, flow: Flow, context: Context, book: Books, tools: Tools
 ) -> tuple[int, tuple[str, ...]]:
     """Adds to `heard`; returns how many calls it took and their traces."""
     said = next((line[3:] for line in reversed(state.memory.talk) if line.startswith("B: ")), "")

@@ -50,9 +50,9 @@ class Talk:
         region = self.given.branch.facts.get("region") or _REGIONS.get(self.given.branch.timezone, "US")
         return Context(self.now, self.language, region)
 
-    def book(self) -> Handbook | None:
+    def book(self, language: str = "") -> Handbook | None:
         name = self.given.branch.handbook or self.flow.handbook
-        for known in (f"{name}.{self.language}", name, f"{name}.{self.flow.languages[0]}"):
+        for known in (f"{name}.{language or self.language}", name, f"{name}.{self.flow.languages[0]}"):
             if known in self._handbooks:
                 return read_handbook(self._handbooks[known])
         return None

@@ -63,7 +63,7 @@ def decode_messages(path: str, body: bytes, received_us: int) -> Request:
         fields = _fields(asked, given)
         last = _said(asked.messages[-1].content)
     except (UnicodeDecodeError, RecursionError, msgspec.DecodeError) as error:
-        raise invalid_body(error) from None
+        raise invalid_body(error, body) from None
     return Request(
         kind="chat",
         path=path,

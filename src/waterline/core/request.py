@@ -1,5 +1,6 @@
 """What a caller asked, decoded strictly and once. Unknown fields are kept exactly as they were written."""
 
+import re
 from typing import Any, Literal
 
 import msgspec
@@ -85,6 +86,11 @@ class _Part(Struct):
     text: str = ""
 
 
+# A \\u escape of a surrogate without its other half; one behind an escaped backslash is text.
+_HALF_PAIR = re.compile(
+    rb"(?<!\\)(?:\\\\)*(\\u[dD](?:[89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])"
+    rb"|(?<!\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD])[c-fC-F][0-9a-fA-F]{2}))"
+)
 _decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
 _decode_chat = msgspec.json.Decoder(_ChatEnvelope).decode
 _decode_embeddings = msgspec.json.Decoder(_EmbeddingsEnvelope).decode
@@ -99,7 +105,7 @@ def decode_request(kind: Kind, path: str, body: bytes, received_us: int) -> Requ
         fields = _decode_fields(body)
         envelope: Any = _decode_chat(body) if kind == "chat" else _decode_embeddings(body)
     except (UnicodeDecodeError, RecursionError, msgspec.DecodeError) as error:
-        raise invalid_body(error) from None
+        raise invalid_body(error, body) from None
     last = ""
     if kind == "chat":
         if not envelope.messages:
@@ -121,7 +127,7 @@ def decode_request(kind: Kind, path: str, body: bytes, received_us: int) -> Requ
     )  # fmt: skip
 
 
-def invalid_body(error: UnicodeDecodeError | RecursionError | msgspec.DecodeError) -> InvalidRequest:
+def invalid_body(error: UnicodeDecodeError | RecursionError | msgspec.DecodeError, body: bytes) -> InvalidRequest:
     """What is wrong with a body that could not be decoded."""
     match error:
         case UnicodeDecodeError():
@@ -131,6 +137,12 @@ def invalid_body(error: UnicodeDecodeError | RecursionError | msgspec.DecodeErro
         case msgspec.ValidationError():
             return InvalidRequest(f"The body does not fit: {error}.", param=_param(str(error)))
         case _:
+            half = _HALF_PAIR.search(body)  # what the decoder calls "truncated" where the string ends with it
+            if half is not None:
+                return InvalidRequest(
+                    f"The body is not valid JSON: {half[1].decode()} (byte {half.start(1)}) is one half of a surrogate "
+                    "pair. Send both halves, or the character as UTF-8."
+                )
             return InvalidRequest(f"The body is not valid JSON: {error}.")
 
 

@@ -107,7 +107,7 @@ def decode_responses(path: str, body: bytes, received_us: int) -> Asked:
         fields = _decode_fields(body)
         said = _decode_envelope(body)
     except (UnicodeDecodeError, RecursionError, msgspec.DecodeError) as error:
-        raise invalid_body(error) from None
+        raise invalid_body(error, body) from None
     for name, here in _MOVED.items():
         if name in fields:
             raise InvalidRequest(f"`{name}` is a field of chat completions. In responses it is: {here}.", param=name)

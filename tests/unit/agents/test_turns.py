@@ -2,13 +2,16 @@
 
 import asyncio
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 import msgspec
-from world import World, echo, text
+from msgspec import structs
+from world import LISBON, World, echo, text
 
 from waterline.agents.agent import AskFailed, TurnInput
 from waterline.agents.handoff import give_back, reply, take
-from waterline.core.conversation import Alias, Effect, Outbound, Turn
+from waterline.core.branch import Hours
+from waterline.core.conversation import Alias, Effect, Handoff, Outbound, Turn
 from waterline.core.conversing import Conversing
 from waterline.core.errors import BudgetExceeded
 from waterline.store import conversations, handoffs
@@ -135,6 +138,18 @@ async def test_the_agent_never_answers_over_a_person_who_took_over_while_it_was_
     assert world.phone.sent == []
     assert world.one.state == b"", "the turn never was"
     assert len(world.agent.given) == 1
+
+
+async def test_that_the_office_is_closed_is_said_in_the_language_of_the_same_turn(
+    make_world: Callable[..., World],
+) -> None:
+    in_three_days = (datetime.now(UTC).weekday() + 3) % 7
+    branch = structs.replace(LISBON, office_hours=(Hours(in_three_days, 540, 600),), languages=("en", "pt"))
+    turn = Turn(b"", (), Handoff("asked", "wants a person"), language="pt")
+    world = make_world(lambda given: turn, branches=(branch,))
+    await world.desk.inbound([text("quero falar com uma pessoa")])
+    await world.until(lambda: world.phone.sent)
+    assert world.phone.texts[0].startswith("Neste momento não há ninguém no escritório.")
 
 
 async def test_a_reply_planned_before_the_takeover_and_not_yet_sent_is_dropped(world: World) -> None:

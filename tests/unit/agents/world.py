@@ -153,7 +153,13 @@ class Thought:
 class World:
     """`open` it; `close` stops it as an orderly end does, `drop` as a crash of the process would."""
 
-    def __init__(self, folder: Path, answer: Callable[[TurnInput], Turn] = echo, rules: Conversing = QUICK) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        answer: Callable[[TurnInput], Turn] = echo,
+        rules: Conversing = QUICK,
+        branches: tuple[Branch, ...] = (LISBON, PORTO),
+    ) -> None:
         self.path = folder / "waterline.db"
         self.agent = Scripted(answer)
         self.phone = Phone()
@@ -161,7 +167,7 @@ class World:
         self.rules = rules
         self.counts: dict[str, int] = {}
         self.skip_us = 0
-        self.branches = [LISBON, PORTO]
+        self.branches = branches
 
     def clock_us(self) -> int:
         return time.time_ns() // 1000 + self.skip_us

@@ -27,6 +27,13 @@ _JOINED = re.compile(
 _GRADE_AFTER = re.compile(r"\s*(?:º|°|ª|o|a|st|nd|rd|th)?\s*(?:ano\b(?!s)|grade|grado|serie|grau|year\b(?!s?\s*-?old))")
 
 
+# "2 filhos, um de 3 e outro de 8", however it is typed.
+_TWO = re.compile(
+    rf"\b(?:filh[oa]s|hij[oa]s|kids|children|sons|daughters|boys|girls|criancas|nin[oa]s|menin[oa]s)\b[^.?!\n]{{0,24}}?\b({NUMBER})\b(?!\s*(?:filh|hij|kids))"
+    rf"[^.?!\n]{{0,12}}?\b(?:e|and|y)\b[^.?!\n]{{0,20}}?\b({NUMBER})\b(?!\s*(?:eur|euros|%|h\b|:|am\b|pm\b))"
+)
+
+
 def read_age(text: str, context: Context) -> Read:
     """Whole years, "0" to "25". Refused: "not_an_age", "several" (two children: ask for one at a time)."""
     folded = fold(text)
@@ -55,7 +62,8 @@ def read_age(text: str, context: Context) -> Read:
         if found is None and (minus := re.search(r"-\s?\d+", folded)):
             return Refused("not_an_age", minus.start(), minus.end())
     if found is None:
-        return None
+        two = _TWO.search(folded)
+        return Refused("several", two.start(), two.end()) if two is not None else None
     if folded[max(0, found.start(1) - 1) : found.start(1)] == "-":
         return Refused("not_an_age", found.start(), found.end())
     half = _HALF.match(folded[found.end() :])
@@ -135,7 +143,7 @@ def grade_of_age(age: int, grades: Sequence[Grade]) -> str:
 # ------------------------------------------------------------------------------------------------------------ name
 
 _LEAD = re.compile(
-    r"\b(?:my name is|my name's|my name|name is|name:|nome:|nombre:|i'm called|call me|this is|it is|it's|i am|i'm|im|meu nome e|o meu nome e|me chamo|chamo-me"
+    r"\b(?:my name is|my name's|my name|name is|name:|nome:|nombre:|i'm called|call me|this is|it is|it's|its|i am|i'm|im|meu nome e|o meu nome e|me chamo|chamo-me"
     r"|chamo me|eu sou o|eu sou a|eu sou|sou o|sou a|sou|aqui e o|aqui e a|aqui e|aqui quem fala e|pode me chamar de|mi nombre es"
     r"|me llamo|yo soy|soy|aqui)\s+"
 )
@@ -201,6 +209,11 @@ def read_name(text: str, context: Context) -> Read:
     words: list[tuple[str, int, int]] = []
     for match in _NAME_CHARS.finditer(rest):
         words.append((match.group(), start + match.start(), start + match.end()))
+    if sure:  # "my name is Carla Gomes with an s"
+        stops = (n for n, (w, _, _) in enumerate(words) if n and fold(w) in STOP_WORDS and fold(w) not in _PARTICLES)
+        cut = next(stops, len(words))
+        rest = rest[: words[cut][1] - start] if cut < len(words) else rest
+        words = words[:cut]
     leftover = _NAME_CHARS.sub("", rest).strip(" .\t\"'“”")
     end = words[-1][2] if words else start
     problem = _name_problem([w for w, _, _ in words], leftover)

@@ -52,6 +52,15 @@ _SUFFIXED = re.compile(
 _UNIT = re.compile(
     r"(?<![\d/.:-])\b(?P<h>\d{1,2})\s*(?:o'?\s?clock|horas|hrs|hs|h)\b(?!\s*(?:a day|per|por|de distancia|\d))"
 )
+# "make it 11", "11 is better": an hour of the day, because nothing else was being spoken of.
+_HOUR = r"(?P<h>[8-9]|1[0-8])\b(?![/:.,]?\d|\s*(?:anos|years|months|meses|de |of |filh|hij|kids|children|people|eur|%|min|days|dias|st\b|nd\b|rd\b|th\b|[a-z]+day))"
+_WISHED = re.compile(
+    rf"\b(?:make (?:it|that)|(?:can|could) (?:we|you|i) do|prefer|prefiro|prefiero|better|melhor|mejor|(?:move|change|switch) (?:it |that )?to)\s+{_HOUR}"
+    + _SUFFIX
+)
+_INSTEAD = re.compile(
+    rf"(?<![\d/.:-])\b{_HOUR}(?=\s+(?:instead|(?:is|would be|works|suits (?:me|us)) better|(?:e|seria|fica) melhor|(?:es|seria|queda) mejor))"
+)
 _NOON = re.compile(
     r"\b(?:at |ao |al |a la |as )?(?:noon|midday|mid-day|meio[ -]dia|mediodia|medio dia)(?:\s+e\s+(?P<half>meia))?\b"
 )
@@ -104,7 +113,7 @@ def _between(text: str) -> Clock | None:
 
 
 def _clocks(text: str) -> Clock | None:
-    readers = (_BOUNDED, _COMPACT, _PAST, _HALF, _CLOCK, _SUFFIXED, _NOON, _MIDNIGHT, _PLAIN, _UNIT)
+    readers = (_BOUNDED, _COMPACT, _PAST, _HALF, _CLOCK, _SUFFIXED, _NOON, _MIDNIGHT, _PLAIN, _UNIT, _WISHED, _INSTEAD)
     for pattern in readers:
         found = pattern.search(text)
         if found is None:

@@ -69,7 +69,7 @@ SPELLED = {
     "tomorow": "tomorrow", "amanh": "amanha", "amnha": "amanha", "amanhan": "amanha", "amanhã": "amanha", "hj": "hoje", "dps": "depois", "mñn": "manana",
     "tuseday": "tuesday", "tusday": "tuesday", "wensday": "wednesday", "wenesday": "wednesday", "wednsday": "wednesday", "thrusday": "thursday", "thirsday": "thursday",
     "fryday": "friday", "terça": "terca", "tersa": "terca", "terza": "terca", "martez": "martes", "juebes": "jueves", "jeves": "jueves", "bieres": "viernes", "biernes": "viernes",
-    "miercoes": "miercoles", "mircoles": "miercoles", "miércoles": "miercoles", "savado": "sabado", "qta": "quinta", "nxt": "next", "prox": "proxima", "manna": "manana",
+    "miercoes": "miercoles", "mircoles": "miercoles", "miércoles": "miercoles", "savado": "sabado", "qta": "quinta", "nxt": "next", "prox": "proxima", "manna": "manana", "q": "que",
 }  # fmt: skip
 FIXED_BEFORE = {
     "certa",
