@@ -86,8 +86,16 @@ def _gemini(*parts: dict[str, Any], finish: str = "", **more: Any) -> bytes:
 _COUNTED = {"usageMetadata": {"promptTokenCount": 9, "cachedContentTokenCount": 4, "candidatesTokenCount": 5}}
 _FOUND = {"functionCall": {"name": "f", "args": {"a": [1]}}, "thoughtSignature": "c2ln"}
 _HEARD = _gemini({"text": "Ol\u00e1\r\n"}) + _gemini({"text": "!"}, finish="STOP", **_COUNTED)
+_PROBABLE = {
+    "content": {"parts": [{"text": "Ol\u00e1"}]},
+    "logprobsResult": {
+        "chosenCandidates": [{"token": "Ol\u00e1", "tokenId": 3, "logProbability": -0.5}],
+        "topCandidates": [{"candidates": [{"token": "Oi", "logProbability": -2.5e-7}]}],
+    },
+}
 GEMINI_STREAMS = [
     _HEARD,
+    _event({"candidates": [_PROBABLE]}) + _gemini({"text": "!"}, finish="STOP", **_COUNTED),
     _HEARD.replace(b"\n", b"\r\n"),
     _gemini({"text": "hm", "thought": True}) + _gemini(_FOUND) + _gemini(finish="STOP", **_COUNTED),
     _gemini({"text": "hi"}) + _event({"error": {"code": 503, "status": "UNAVAILABLE", "message": "busy"}}),

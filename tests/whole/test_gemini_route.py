@@ -127,6 +127,27 @@ def test_a_schema_is_kept(gemini, sim, client_of):
     assert read.choices[0].message.parsed == City(name="simulated", people=1)
 
 
+@pytest.mark.parametrize("stream", [False, True], ids=["plain", "streamed"])
+def test_log_probabilities_are_told_in_every_api(gemini, sim, client_of, stream):
+    app = gemini()
+    sim.play(main=Target(answer=Answer(text=SAID)))
+    asked: Any = {"model": "main", "logprobs": True, "top_logprobs": 2, "messages": hello(), "stream": stream}
+    with client_of(app) as client:
+        made = client.chat.completions.create(**asked)
+        chunks = list(made) if stream else [made]
+        tokens = [t for c in chunks for choice in c.choices if choice.logprobs for t in choice.logprobs.content]
+        assert "".join(t.token for t in tokens) == SAID
+        assert all(t.logprob <= 0 and len(t.top_logprobs) == 2 and bytes(t.bytes).decode() == t.token for t in tokens)
+        wanted: Any = {"include": ["message.output_text.logprobs"], "top_logprobs": 2}
+        if stream:
+            with client.responses.stream(model="main", input="hello", **wanted) as events:
+                read = events.get_final_response()
+        else:
+            read = client.responses.create(model="main", input="hello", **wanted)
+        told = read.output[0].content[0].logprobs
+        assert "".join(t.token for t in told) == SAID
+
+
 def test_a_blocked_answer_is_a_content_filter_not_a_success(gemini, sim, client_of):
     app = gemini()
     sim.play(main=Target(answer=Answer(text=SAID), faults=(Fault("content_filter", after=2),)))

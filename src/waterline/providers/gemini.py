@@ -28,6 +28,7 @@ from waterline.providers.base import (
     retry_after_s,
 )
 from waterline.providers.event_stream import EventStream, data_of
+from waterline.providers.gemini_logprobs import LogprobsResult, told_logprobs
 from waterline.providers.gemini_request import embed_request, generate_request
 
 _REFUSED = (
@@ -117,6 +118,7 @@ class _Candidate(_Wire):
     content: _Content | None = None
     finish_reason: str | None = None
     finish_message: str = ""
+    logprobs_result: LogprobsResult | None = None
 
 
 class _Feedback(_Wire):
@@ -335,6 +337,7 @@ class GeminiStream(EventStream):
 
     def _candidate(self, candidate: _Candidate) -> None:
         index, choice = candidate.index, self._open(candidate.index)
+        logprobs = told_logprobs(candidate.logprobs_result)  # of this event; told with its first words
         for part in candidate.content.parts if candidate.content is not None else ():
             _not_media(part, self.usage)
             if part.function_call is not None:
@@ -342,27 +345,35 @@ class GeminiStream(EventStream):
                 self._speak(index, {"tool_calls": [{"index": choice.calls, **call}]})
                 choice.calls += 1
                 continue
-            self._say(index, part.text, "reasoning_content" if part.thought else "content")
+            if part.text and not part.thought:
+                self._say(index, part.text, "content", logprobs)
+                logprobs = None
+            else:
+                self._say(index, part.text, "reasoning_content")
             if part.thought_signature:
                 self._speak(index, _signed(part.thought_signature))
+        if logprobs is not None:
+            self._speak(index, {}, logprobs)
         if candidate.finish_reason:
             choice.finish = self.finish_reason = _finish(candidate, choice.calls > 0, self.usage)
             self.began = True
             ended = sum(1 for one in self._choices.values() if one.finish)
             self.finished = ended == len(self._choices) and ended >= self._expected
 
-    def _say(self, index: int, text: str, name: str) -> None:
+    def _say(self, index: int, text: str, name: str, logprobs: dict[str, Any] | None = None) -> None:
         if text:
             self.text.append(text)
-            self._speak(index, {name: text})
+            self._speak(index, {name: text}, logprobs)
 
-    def _speak(self, index: int, delta: dict[str, Any]) -> None:
+    def _speak(self, index: int, delta: dict[str, Any], logprobs: dict[str, Any] | None = None) -> None:
         self.began = True
         self.chunks += 1
-        self._emit(index, delta)
+        self._emit(index, delta, logprobs=logprobs)
 
-    def _emit(self, index: int, delta: dict[str, Any], finish: str | None = None) -> None:
-        choice = _encode({"index": index, "delta": delta, "logprobs": None, "finish_reason": finish})
+    def _emit(
+        self, index: int, delta: dict[str, Any], finish: str | None = None, logprobs: dict[str, Any] | None = None
+    ) -> None:
+        choice = _encode({"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish})
         self._out.append(self._head + choice + (b'],"usage":null}\n\n' if self._forward_usage else b"]}\n\n"))
 
 
@@ -436,8 +447,9 @@ class Gemini:
                     raise ProviderFault("garbage", "the answer has no finishReason", usage=usage)
                 message, text = _message(candidate, answer_id, usage)
                 finish = _finish(candidate, "tool_calls" in message, usage)
+                logprobs = told_logprobs(candidate.logprobs_result)
                 choices.append(
-                    {"index": candidate.index, "message": message, "logprobs": None, "finish_reason": finish}
+                    {"index": candidate.index, "message": message, "logprobs": logprobs, "finish_reason": finish}
                 )
                 texts.append(text)
         completion: dict[str, Any] = {

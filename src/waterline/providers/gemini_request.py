@@ -16,6 +16,7 @@ from msgspec import Raw, Struct
 
 from waterline.core.release import Route
 from waterline.providers.base import Fields, ProviderFault, data_url
+from waterline.providers.gemini_logprobs import ask_logprobs
 
 # https://ai.google.dev/gemini-api/docs/thought-signatures: what takes the place of a signature for a call that Gemini
 # itself did not make (it came from another provider) or that a client kept without it.
@@ -36,8 +37,6 @@ _DROPPED = (
 )
 # Fields without a counterpart, and the values that ask for nothing and may therefore be left out.
 _INEXPRESSIBLE: dict[str, tuple[Any, ...]] = {
-    "logprobs": (False,),
-    "top_logprobs": (0,),
     "logit_bias": ({},),
     "audio": (),
     "modalities": (["text"],),
@@ -394,6 +393,7 @@ def _generation(given: dict[str, Any], route: Route) -> dict[str, Any]:
     stop = given.pop("stop", None)
     if stop:
         out["stopSequences"] = [stop] if isinstance(stop, str) else stop
+    ask_logprobs(given, out)
     _form(given.pop("response_format", None), out)
     thinking = _thinking(given.pop("reasoning_effort", None), given.pop("thinking", None), route.model)
     if thinking:

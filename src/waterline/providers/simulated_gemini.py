@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct
 
-from waterline.providers.simulated_answers import Ask, Bill, Call, Events, Head, Message, Said, encode
+from waterline.providers.simulated_answers import Ask, Bill, Call, Events, Head, Message, Said, encode, uniform
 
 FINISH: dict[str, str] = {"stop": "STOP", "length": "MAX_TOKENS", "tool_calls": "STOP", "content_filter": "SAFETY"}
 SKIP = "skip_thought_signature_validator"
@@ -36,6 +36,8 @@ class _Config(_Strict, frozen=True):
     response_json_schema: dict[str, Any] | None = None
     response_modalities: list[str] | None = None
     thinking_config: dict[str, Any] | None = None
+    response_logprobs: bool | None = None
+    logprobs: int | None = None
 
 
 class _Calling(_Strict, frozen=True):
@@ -148,6 +150,8 @@ def read_ask(model: str, action: str, body: bytes, *, thinks: bool) -> tuple[Ask
         n=config.candidate_count,
         stop=config.stop_sequences,
         response_format=form,
+        logprobs=config.response_logprobs,
+        top_logprobs=config.logprobs,
     )
     return ask, [_message(content) for content in read.contents]
 
@@ -175,6 +179,8 @@ def _check(read: _Generate, thinks: bool) -> None:
     config = read.generation_config
     if (config.response_schema or config.response_json_schema) and not config.response_mime_type:
         raise Wrong("Function calling or a response schema needs response mime type: 'application/json'")
+    if config.logprobs is not None and not config.response_logprobs:
+        raise Wrong("Logprobs is set but response_logprobs is not.")
     if config.max_output_tokens is not None and config.max_output_tokens < 1:
         raise Wrong("max_output_tokens must be positive.")
     called: list[str] = []
@@ -235,18 +241,30 @@ def _candidate(index: int, parts: list[dict[str, Any]], finish: str = "") -> dic
     return {**out, **({"finishReason": finish} if finish else {}), "index": index}
 
 
-def plain(head: Head, said: list[Said], usage: Bill | None, *, thinks: bool) -> bytes:
+def _logprobs(ask: Ask, one: Said, pieces: tuple[str, ...]) -> dict[str, Any]:
+    if not ask.logprobs or one.call is not None:
+        return {}
+
+    def token(piece: str, less: float = 0.0) -> dict[str, Any]:
+        return {"token": piece, "tokenId": len(piece), "logProbability": -uniform(*piece.encode()) - less}
+
+    tops = [{"candidates": [token(piece, float(i)) for i in range(ask.top_logprobs or 0)]} for piece in pieces]
+    found: dict[str, Any] = {"chosenCandidates": [token(piece) for piece in pieces]}
+    return {"logprobsResult": {**found, "topCandidates": tops} if ask.top_logprobs else found}
+
+
+def plain(head: Head, ask: Ask, said: list[Said], usage: Bill | None, *, thinks: bool) -> bytes:
     candidates = []
     for index, one in enumerate(said):
         text: dict[str, Any] = {"text": one.text}
         if thinks:
             text["thoughtSignature"] = signature(head.id)
         parts = [_call_part(one.call, thinks)] if one.call is not None else [text]
-        candidates.append(_candidate(index, parts, FINISH[one.finish]))
+        candidates.append({**_candidate(index, parts, FINISH[one.finish]), **_logprobs(ask, one, one.pieces)})
     return encode(_response(head, candidates, _usage(usage) if usage is not None else None))
 
 
-def events(head: Head, said: list[Said], usage: Bill | None, *, thinks: bool) -> Events:
+def events(head: Head, ask: Ask, said: list[Said], usage: Bill | None, *, thinks: bool) -> Events:
     """One event a piece, a call whole in one; the last event has the finish reasons and the usage, and there is no
     [DONE]. (A stream that misses its `done` lacks that last event.)"""
 
@@ -257,7 +275,11 @@ def events(head: Head, said: list[Said], usage: Bill | None, *, thinks: bool) ->
     content = []
     for index, one in enumerate(said):
         parts = [_call_part(one.call, thinks)] if one.call is not None else [{"text": piece} for piece in one.pieces]
-        content += [event(_response(head, [_candidate(index, [part])], so_far)) for part in parts]
+        told = [_logprobs(ask, one, (piece,)) for piece in one.pieces] if one.call is None else [{}]
+        content += [
+            event(_response(head, [{**_candidate(index, [part]), **more}], so_far))
+            for part, more in zip(parts, told, strict=True)
+        ]
     last: dict[str, Any] = {"text": "", "thoughtSignature": signature(head.id)} if thinks else {"text": ""}
     ends = [
         _candidate(index, [] if one.call is not None else [last], FINISH[one.finish]) for index, one in enumerate(said)

@@ -114,7 +114,7 @@ async def answer(call: Call, ask: Ask, said: list[Said], bill: Bill) -> None:
             case "anthropic":
                 events = simulated_messages.events(head, said[0], usage)
             case "gemini":
-                events = gemini.events(head, said, usage, thinks=call.thinks)
+                events = gemini.events(head, ask, said, usage, thinks=call.thinks)
             case "openai":
                 events = simulated_openai.events(head, ask, said, usage)
         await _stream(call, events)
@@ -128,7 +128,7 @@ async def answer(call: Call, ask: Ask, said: list[Said], bill: Bill) -> None:
         case "anthropic":
             body = simulated_messages.plain(head, said[0], usage)
         case "gemini":
-            body = gemini.plain(head, said, usage, thinks=call.thinks)
+            body = gemini.plain(head, ask, said, usage, thinks=call.thinks)
         case "openai":
             body = simulated_openai.plain(head, ask, said, usage)
     await _deliver(call, body)

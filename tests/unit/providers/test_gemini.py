@@ -241,7 +241,10 @@ def test_effort_is_a_budget_where_the_model_thinks_by_budget() -> None:
     ("fields", "named"),
     [
         ({"logit_bias": {"1": 2}}, "logit_bias"),
-        ({"logprobs": True}, "logprobs"),
+        ({"logprobs": 1}, "logprobs"),
+        ({"top_logprobs": 2}, "logprobs = true"),
+        ({"logprobs": True, "top_logprobs": 21}, "top_logprobs"),
+        ({"logprobs": True, "top_logprobs": True}, "top_logprobs"),
         ({"audio": {"voice": "x"}}, "audio"),
         ({"parallel_tool_calls": False}, "parallel_tool_calls"),
         ({"functions": [{"name": "f"}]}, "functions"),
@@ -653,3 +656,50 @@ def test_embeddings_are_asked_in_one_batch_and_answered_in_openai_s_form() -> No
         PROVIDER.request({"input": Raw(b"[1,2]")}, ROUTE)
     with pytest.raises(ProviderFault, match="list of embeddings"):
         PROVIDER.embeddings(b"{}", raw, ROUTE)
+
+
+# --- log-probabilities ------------------------------------------------------------------------------------------------
+
+PROBABLE = {
+    "chosenCandidates": [{"token": "Tue", "tokenId": 7, "logProbability": -0.25}, {"token": "s☂", "tokenId": 8}],
+    "topCandidates": [{"candidates": [{"token": "Wed", "tokenId": 9, "logProbability": -1.5}]}],
+}
+AS_OPENAI = [
+    {"token": "Tue", "logprob": -0.25, "bytes": [84, 117, 101],
+     "top_logprobs": [{"token": "Wed", "logprob": -1.5, "bytes": [87, 101, 100]}]},
+    {"token": "s☂", "logprob": 0.0, "bytes": [115, 226, 152, 130], "top_logprobs": []},
+]  # fmt: skip
+
+
+def test_logprobs_are_asked_for_in_geminis_words() -> None:
+    def asked(**fields: Any) -> Any:
+        return sent(**fields).get("generationConfig", {})
+
+    assert asked(logprobs=True, top_logprobs=3) == {"responseLogprobs": True, "logprobs": 3}
+    assert asked(logprobs=True, top_logprobs=0) == asked(logprobs=True) == {"responseLogprobs": True}
+    assert asked(logprobs=False) == asked(top_logprobs=0) == {}
+
+
+def test_logprobs_of_a_plain_answer_are_told_as_openai_tells_them() -> None:
+    candidate = {"content": {"parts": [{"text": "Tues☂"}]}, "finishReason": "STOP", "logprobsResult": PROBABLE}
+    choice = json.loads(PROVIDER.answer(json.dumps({"candidates": [candidate]}).encode()).body)["choices"][0]
+    assert choice["logprobs"] == {"content": AS_OPENAI, "refusal": None}
+
+
+@pytest.mark.parametrize(
+    ("parts", "told"),
+    [
+        ([{"text": "Tues☂"}], [{"content": "Tues☂"}]),
+        ([{"text": "hm", "thought": True}, {"text": "Tues☂"}, {"text": "!"}], [{"content": "Tues☂"}]),
+        ([], [{}]),
+    ],
+)
+def test_logprobs_of_a_stream_come_once_with_the_words_of_their_event(parts: list[Any], told: list[Any]) -> None:
+    first = {"candidates": [{"content": {"parts": parts}, "logprobsResult": PROBABLE}]}
+    last = {"candidates": [{"content": {"parts": [{"text": "."}]}, "finishReason": "STOP"}]}
+    data = b"".join(b"data: " + json.dumps(one).encode() + b"\r\n\r\n" for one in (first, last))
+    _, out = read_all(data, usage=False)
+    chunks = [json.loads(e.removeprefix(b"data: "))["choices"][0] for e in out.split(b"\n\n") if e]
+    with_them = [chunk for chunk in chunks if chunk["logprobs"] is not None]
+    assert [chunk["logprobs"]["content"] for chunk in with_them] == [AS_OPENAI]
+    assert [chunk["delta"] for chunk in with_them] == told
