@@ -29,7 +29,9 @@ from waterline.api.feedback import EVENTS, LARGEST, Feedback, FeedbackDoor, Feed
 from waterline.api.http import Patience, Server
 from waterline.api.mcp import Mcp
 from waterline.api.messages import Messages, MessagesSink
-from waterline.api.ops import MetricsPage, ModelList, Readyz, healthz
+from waterline.api.models import TREE as MODELS
+from waterline.api.models import Models
+from waterline.api.ops import MetricsPage, Readyz, healthz
 from waterline.api.responses import TREE, Responses, ResponsesSink, ResponseTree
 from waterline.console.pages import console_app
 from waterline.control.budgets import Alerts
@@ -196,7 +198,7 @@ class Waterline:
         plane.add("POST", "/v1/messages", Action.DATA_CALL, messages, MessagesSink)
         counting = CountTokens(self.find, self.deps, settings.max_body_bytes)
         plane.add("POST", "/v1/messages/count_tokens", Action.DATA_CALL, counting, MessagesSink)
-        plane.add("GET", "/v1/models", Action.DATA_CALL, ModelList(self.find))
+        plane.add_tree(MODELS, Action.DATA_CALL, Models(self.find))
         self._add_feedback(plane)
         mcp = Mcp(
             systems=self._systems, apps=self.deps.apps, store=self.store, clock_us=clock_us,

@@ -4,6 +4,7 @@ back; a trace is replayed to the byte."""
 import json
 import time
 
+import anthropic
 import msgspec
 import openai
 import pytest
@@ -81,6 +82,39 @@ def test_embeddings_models_and_feedback(make_app, sim):
     assert (verdict["name"], verdict["judge"]["name"], verdict["outcome"]) == ("feedback.edited", "user", "fail")
     assert app.post({"trace": "f" * 24, "kind": "accepted"}, "/v1/feedback").status == 404
     assert app.post({"trace": trace, "kind": "loved"}, "/v1/feedback").status == 400
+
+
+def test_a_model_is_found_by_its_name_in_the_words_of_each_sdk(make_app, sim):
+    sim.play(main=GOOD)
+    app = make_app(main={"answers_to": ("vendor/model-1",)})
+    ours, theirs = sdk(app), anthropic.Anthropic(base_url=app.server.url, api_key=app.key, max_retries=0)
+    for name in ("main", "vendor/model-1"):
+        found = ours.models.retrieve(name)
+        assert (found.id, found.object, found.owned_by) == (name, "model", "simulated")
+        as_anthropic = theirs.models.retrieve(name)
+        assert (as_anthropic.id, as_anthropic.type, as_anthropic.display_name) == (name, "model", name)
+    listed = theirs.models.list()
+    assert [(m.id, m.type, m.created_at.year) for m in listed] == [("main", "model", 1970),
+                                                                  ("vendor/model-1", "model", 1970)]  # fmt: skip
+    assert (listed.has_more, listed.first_id, listed.last_id) == (False, "main", "vendor/model-1")
+    with pytest.raises(openai.NotFoundError) as unknown:
+        ours.models.retrieve("nope")
+    assert unknown.value.code == "unknown_model"
+    with pytest.raises(anthropic.NotFoundError) as unknown_too:
+        theirs.models.retrieve("nope")
+    assert unknown_too.value.body["error"]["type"] == "not_found_error"
+    for method, path, status in (("DELETE", "/v1/models/main", 405), ("GET", "/v1/models/", 404),
+                                 ("GET", "/v1/modelsx", 404), ("POST", "/v1/models", 405)):  # fmt: skip
+        assert send(app.server.url, method, path, headers={"authorization": f"Bearer {app.key}"}).status == status
+    assert send(app.server.url, "GET", "/v1/models/main").status == 401
+
+
+def test_an_unchanged_openai_program_says_no_length_and_an_anthropic_route_answers_it(make_app, sim):
+    sim.play(main=GOOD)
+    app = make_app(main={"provider": "anthropic", "model": "claude-haiku-4-5"})
+    made = sdk(app).chat.completions.create(model="main", messages=[{"role": "user", "content": "hello"}])
+    assert made.choices[0].finish_reason == "stop"
+    assert sdk(app).responses.create(model="main", input="hello").status == "completed"
 
 
 def test_health_metrics_and_readiness(make_app, sim, server):

@@ -75,7 +75,7 @@ class DataPlane:
         elif path in self.open_routes:
             exchange.handle = self._probe
         elif path.startswith("/v1/"):
-            exchange.sink_type = self._sink_below(path)
+            exchange.sink_type = self._sink_below(exchange)
             raise InvalidRequest(f"There is no {path[:200]} here.", status=404)
         elif not self.doors.admits(exchange):
             exchange.handle = self._pass_on
@@ -122,10 +122,11 @@ class DataPlane:
         path, method = exchange.path, exchange.method
         for prefix, (action, handler) in self.trees.items():
             if path.startswith(prefix):
-                return method, action, partial(handler, method=method, query=exchange.query), self._sink_below(path)
+                return method, action, partial(handler, method=method, query=exchange.query), self._sink_below(exchange)
         return None
 
-    def _sink_below(self, path: str) -> type[HttpSink]:
+    def _sink_below(self, exchange: Exchange) -> type[HttpSink]:
+        path = "/v1/messages" if b"anthropic-version" in exchange.named else exchange.path
         return next((sink for prefix, sink in self._sinks.items() if path.startswith(prefix)), HttpSink)
 
 

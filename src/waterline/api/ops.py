@@ -1,4 +1,4 @@
-"""Small data-plane routes: liveness, readiness, metrics, the list of routes."""
+"""Small data-plane routes: liveness, readiness, metrics."""
 
 from collections.abc import Awaitable, Callable
 
@@ -8,7 +8,6 @@ from waterline.access.roles import Principal
 from waterline.api.http import Exchange
 from waterline.api.sink import HttpSink
 from waterline.core.errors import Overloaded
-from waterline.gateway.route import Served
 
 JSON = b"application/json"
 TEXT = b"text/plain; version=0.0.4; charset=utf-8"
@@ -45,24 +44,3 @@ class MetricsPage:
 
     async def __call__(self, exchange: Exchange, principal: Principal) -> None:
         await reply(exchange.sink, (await self._text()).encode(), TEXT)
-
-
-class ModelList:
-    """GET /v1/models: the routes of the app's live release, and the names they answer to."""
-
-    def __init__(self, find: Callable[[Principal, str, str], Served]) -> None:
-        self._find = find
-
-    async def __call__(self, exchange: Exchange, principal: Principal) -> None:
-        served = self._find(principal, "", "models")
-        rows = [
-            {
-                "id": name,
-                "object": "model",
-                "created": 0,
-                "owned_by": plan[0].route.provider,
-                "waterline": {"route": plan[0].name, "model": plan[0].route.model, "release": served.id},
-            }
-            for name, plan in sorted(served.plans.items())
-        ]
-        await reply(exchange.sink, _encode({"object": "list", "data": rows}))

@@ -19,6 +19,7 @@ IMAGE_TYPES = ("image/jpeg", "image/png", "image/gif", "image/webp")
 EFFORTS = ("low", "medium", "high", "xhigh", "max")
 _DROPPED = ("stream_options", "prompt_cache_key", "prompt_cache_retention", "prompt_cache_options")
 # What is decided elsewhere (the length by a budget) is never taken from the key `anthropic`.
+UNDECLARED_TOKENS = 4096  # the most that the smallest Claude takes
 _OURS = ("model", "max_tokens", "messages", "system", "stream", "tools", "tool_choice", "stop_sequences")
 # Fields without a counterpart, and the values that ask for nothing and may therefore be left out.
 _INEXPRESSIBLE: dict[str, tuple[Any, ...]] = {
@@ -93,7 +94,7 @@ def messages_request(fields: Fields, route: Route) -> dict[str, Any]:
         raise _invalid("max_tokens is not a whole number.")
     out: dict[str, Any] = {
         "model": given.pop("model", None) or route.model,
-        "max_tokens": min(bounds, default=route.max_tokens),
+        "max_tokens": min(bounds, default=route.max_tokens or _length(given.get("thinking"))),
     }
     system, out["messages"] = _messages(said)
     if system:
@@ -102,6 +103,12 @@ def messages_request(fields: Fields, route: Route) -> dict[str, Any]:
     _sampling(given, out)
     _output(given, out)
     return {**given, **out}
+
+
+def _length(thinking: Any) -> int:
+    """Anthropic insists on a length where OpenAI has none: what every Claude can say, and what it may think before."""
+    budget = thinking.get("budget_tokens") if isinstance(thinking, dict) else None
+    return UNDECLARED_TOKENS + (budget if isinstance(budget, int) and budget > 0 else 0)
 
 
 def _messages(said: list[_Said]) -> tuple[list[dict[str, Any]] | str, list[dict[str, Any]]]:

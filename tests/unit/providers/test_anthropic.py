@@ -76,6 +76,19 @@ def test_max_tokens_is_always_sent_and_never_above_what_was_asked(fields: dict[s
     assert "max_completion_tokens" not in out
 
 
+@pytest.mark.parametrize(
+    ("fields", "length"),
+    [({}, 4096), ({"max_tokens": 7}, 7), ({"thinking": {"type": "enabled", "budget_tokens": 2_000}}, 6_096),
+     ({"thinking": {"type": "adaptive"}}, 4096), ({"thinking": {"budget_tokens": "y"}}, 4096)],
+)  # fmt: skip
+def test_where_nobody_says_a_length_every_claude_can_give_the_one_that_is_sent(
+    fields: dict[str, Any], length: int
+) -> None:
+    """An unchanged OpenAI program says none, and Anthropic insists on one, above what it may think."""
+    raw = {name: Raw(json.dumps(value).encode()) for name, value in {"messages": HI, **fields}.items()}
+    assert json.loads(PROVIDER.request(raw, Route(provider="anthropic", model="c")))["max_tokens"] == length
+
+
 def test_a_tool_loop_becomes_tool_use_and_one_turn_of_results() -> None:
     call = {"type": "function", "function": {"name": "find", "arguments": '{"q": "x"}'}}
     messages = [
