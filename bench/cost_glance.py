@@ -26,7 +26,7 @@ def glance_part(
     share = seen["share"]
     flowing = replace(measured, flow=share["value"])
     unrouted = replace(flowing, routed=0.0, escalated=0.0)
-    flow_loss, rest = _flow_loss(seen), "the flow's, and those of the levers below"
+    flow_loss, rest = _flow_loss(seen), "the flow's, and those of the levers used, below"
     rows: list[tuple[str, ...]] = []
 
     def row(name: str, levers: Levers, lost: str, figures: str) -> None:
@@ -72,7 +72,7 @@ def glance_part(
 
 {table(head, rows)}
 {_needed(world, unrouted)} The flow's share is of the school's simulated leads, not of the trace's conversations;
-what it loses is measured in pairs by a real model ([below](#what-that-loses-in-pairs); below 0: gained), and at most what the flow misses at all.
+what it loses is measured in pairs by a real model ([below](#what-that-loses-in-pairs); below 0: gained);\nbeside a reader that never errs it loses what it misses at all.
 
 ### Each lever's share
 
@@ -88,8 +88,11 @@ def _needed(world: World, unrouted: Levers) -> str:
 
 
 def _flow_loss(seen: dict[str, Any]) -> str:
-    most = wilson(seen["leads"] - seen["wanted"], seen["leads"])
-    return f"{interval(leads_paired.loss(leads_paired.kept_leads()))}, in pairs; at most {most.value:.1%} [{most.low:.1%}, {most.high:.1%}]"
+    arms = leads_paired.kept_leads()
+    found, most = leads_paired.loss(arms), wilson(seen["leads"] - seen["wanted"], seen["leads"])
+    gained = " (gained)" if found is not None and found.value < 0 else ""
+    paired = f"{interval(found)} of leads{gained} in {found.n} pairs" if found is not None else "unknown"
+    return f"{paired}; beside a reader that never errs {most.value:.1%} [{most.low:.1%}, {most.high:.1%}]"
 
 
 def _steps(world: World, levers: Levers, base: Bill) -> list[tuple[str, float]]:

@@ -110,7 +110,11 @@ def _verdict(arms: dict[str, list[Lead]]) -> str:
         if found is None:
             continue
         wide = (found.high - found.low) / 2 > WIDE
-        shown = "nothing is lost" if found.high <= 0 else f"a loss of up to {max(0.0, found.high):.1%} is not excluded"
+        shown = (
+            "nothing is lost (the whole interval is a gain)"
+            if found.high <= 0
+            else f"a loss of up to {max(0.0, found.high):.1%} is not excluded"
+        )
         said.append(
             f"Against {NAMES[name].partition(':')[0]}: {shown}"
             + ("; the interval is wide, more leads narrow it." if wide else ".")

@@ -57,7 +57,7 @@ async def understand(
 def _believe(heard: Heard, form: Form, pending: str, flow: Flow, context: Context) -> None:
     folded = fold(heard.text)
     if form.intent == "question":
-        heard.questions.append(heard.text)
+        heard.questions = heard.questions or [heard.text]
     elif form.intent == "complaint":
         heard.intents.add("anger")
     elif form.intent in INTENTS and form.intent != "other":

@@ -103,3 +103,10 @@ async def test_both_ask_the_model_in_turns_that_code_can_read() -> None:
 )
 def test_words_stand_in_a_message_apart_from_accents_and_signs(said: str, text: str, stands: bool) -> None:
     assert _stands(said, text) is stands
+
+
+async def test_a_question_that_code_has_found_is_not_answered_twice() -> None:
+    one = school("both", {"intent": "question"})
+    said = await one.says("my daughter is 5, how much is the bus?")
+    assert said.count("120") == 1
+    assert "handbook" not in said
