@@ -1,19 +1,27 @@
 """One secret of each kind is planted and used in requests that succeed and that fail in every way we know; then
 everything that is written or shown is searched for it."""
 
+import hmac
 import json
 import sqlite3
+import time
 from pathlib import Path
 
 import pytest
 from whole_app import App, Route, Server, eventually, send
 
+from waterline.core.branch import Branch
+from waterline.core.channels import Channels, EmailPolicy, WhatsAppPolicy
 from waterline.providers.simulated_script import Answer, Fault, Target
 
 PROVIDER = "sk-planted-0123456789abcdefghijABCDEFGHIJ"
 OTHER = "sk-ant-planted-ZYXWVUTSRQponmlkjihgfedcba"
 MASTER = "c0ffee" + "5eed" * 14 + "ab"
 GUESS = "wl-deadbeef" + "Qz7" * 14 + "Q"
+SETTINGS = {name: f"planted-{number}-of-the-settings-QzQzQz" for number, name in enumerate((
+    "whatsapp_token", "whatsapp_app_secret", "whatsapp_verify_token", "connector_crm_password", "connector_hook_secret",
+    "email_password",
+))}  # fmt: skip
 GOOD = Target(answer=Answer(text="ok"))
 
 
@@ -27,6 +35,10 @@ def used(tmp_path, sim):
     """A server that was used: (server, secrets, everything a caller was told)."""
     assert len(MASTER) == 64
     environ = {"OPENAI_API_KEY": PROVIDER, "ANTHROPIC_API_KEY": OTHER, "WATERLINE_MASTER_KEY": MASTER}
+    environ |= {f"WATERLINE_{name.upper()}": secret for name, secret in SETTINGS.items()}
+    environ |= {"WATERLINE_WHATSAPP_URL": "http://127.0.0.1:1", "WATERLINE_WHATSAPP_ACCOUNTS": "200",
+                "WATERLINE_EMAIL_ADDRESS": "office@school.example", "WATERLINE_EMAIL_IMAP": "imap://127.0.0.1:1",
+                "WATERLINE_EMAIL_SMTP": "smtp://127.0.0.1:1", "WATERLINE_EMAIL_EVERY_S": "1"}  # fmt: skip
     server = Server(tmp_path / "d", **environ, WATERLINE_LOG_LEVEL="debug")
     here, there = f"{sim.address}/main/v1", f"{sim.address}/other/v1"
     heard: list[bytes] = []
@@ -69,6 +81,7 @@ def used(tmp_path, sim):
             for path in ("/v1/models", "/api/traces", "/metrics", f"/v1/models?api_key={wrong}", f"/?key={wrong}"):
                 reply = send(server.url, "GET", path.replace(" ", "%20"), headers=headers)
                 heard.append(reply.body + repr(reply.headers).encode())
+    heard += on_channels(server, routes(99)["dead"])
     form = f"key={GUESS}&next=/".encode()
     urlencoded = {"content-type": "application/x-www-form-urlencoded"}
     heard.append(send(server.url, "POST", "/login", form, urlencoded).body)
@@ -77,10 +90,35 @@ def used(tmp_path, sim):
     ask(app, "main")
     app.key = kept
     secrets = {"provider": PROVIDER, "other provider": OTHER, "master": MASTER, "app key": app.key,
-               "revoked key": extra["key"], "operator's key": server.key, "guess": GUESS}  # fmt: skip
+               "revoked key": extra["key"], "operator's key": server.key, "guess": GUESS, **SETTINGS}  # fmt: skip
     assert eventually(lambda: server.ask("GET", "/api/status")["waiting"] == 0)
     yield server, {name: secret.encode() for name, secret in secrets.items()}, heard
     server.stop()
+
+
+def on_channels(server: Server, route: Route) -> list[bytes]:
+    """Web hooks that are let in and that are not; a message whose answer cannot leave."""
+    lines = {"whatsapp": ("111",), "email": ("office@school.example",)}
+    branches = (Branch("lisbon", "Lisbon", addresses=lines),)
+    channels = Channels(whatsapp=WhatsAppPolicy(), email=EmailPolicy())
+    App(server, "lines", {"main": route}, branches=branches, channels=channels)
+    message = {"from": "351900000001", "id": "wamid.1", "timestamp": str(int(time.time())), "type": "text",
+               "text": {"body": "hello"}}  # fmt: skip
+    value = {"messaging_product": "whatsapp", "metadata": {"phone_number_id": "111"}, "messages": [message],
+             "contacts": [{"wa_id": "351900000001", "profile": {"name": "Ana"}}]}  # fmt: skip
+    entry = {"id": "1", "changes": [{"field": "messages", "value": value}]}
+    body = json.dumps({"object": "whatsapp_business_account", "entry": [entry]}).encode()
+    secret = SETTINGS["whatsapp_app_secret"]
+    right = hmac.new(secret.encode(), body, "sha256").hexdigest()
+    replies = [
+        send(server.url, "POST", "/webhooks/whatsapp", body, {"x-hub-signature-256": f"sha256={signature}"})
+        for signature in (secret, right)
+    ]
+    assert [reply.status for reply in replies] == [401, 200], [reply.body for reply in replies]
+    asked = f"hub.mode=subscribe&hub.challenge=1&hub.verify_token={SETTINGS['whatsapp_verify_token'][:-1]}"
+    replies.append(send(server.url, "GET", f"/webhooks/whatsapp?{asked}"))
+    assert eventually(lambda: "127.0.0.1:1" in server.log())  # the answer, or what is asked of the account, failed
+    return [reply.body for reply in replies]
 
 
 def found_in(data: bytes, secrets: dict[str, bytes]) -> set[str]:

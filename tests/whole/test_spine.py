@@ -109,6 +109,15 @@ def test_a_model_is_found_by_its_name_in_the_words_of_each_sdk(make_app, sim):
     assert send(app.server.url, "GET", "/v1/models/main").status == 401
 
 
+def test_an_error_that_the_openai_sdk_raises_names_the_trace(make_app, sim):
+    sim.play(main=Target(faults=(Fault("http", status=400),)))
+    app = make_app()
+    with pytest.raises(openai.BadRequestError) as refused:
+        sdk(app).chat.completions.create(model="main", messages=[{"role": "user", "content": "hello"}])
+    assert refused.value.request_id
+    assert app.server.trace(refused.value.request_id)["row"]["outcome"] == "failed"
+
+
 def test_an_unchanged_openai_program_says_no_length_and_an_anthropic_route_answers_it(make_app, sim):
     sim.play(main=GOOD)
     app = make_app(main={"provider": "anthropic", "model": "claude-haiku-4-5"})

@@ -117,7 +117,11 @@ class HttpSink:
             await self.end(self.error_event(error))
             return
         body = self.error_body(error)
+        headers = [
+            *headers,
+            *((b"x-request-id", v) for n, v in headers if n == b"x-waterline-trace"),
+        ]  # the SDKs show it
         if error.retry_after_s is not None:
-            headers = [*headers, (b"retry-after", b"%d" % error.retry_after_s)]
+            headers.append((b"retry-after", b"%d" % error.retry_after_s))
         await self.begin(error.status, b"application/json", headers)
         await self.end(body)

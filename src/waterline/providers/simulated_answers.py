@@ -381,6 +381,7 @@ class Events(Struct):
     content: list[bytes]
     end: list[bytes]  # finish, usage
     done: bytes
+    beyond: int = 0  # tokens of the content beyond one an event
 
 
 def embedding(text: str, dimensions: int) -> list[float]:

@@ -285,7 +285,7 @@ def events(head: Head, ask: Ask, said: list[Said], usage: Bill | None, *, thinks
         _candidate(index, [] if one.call is not None else [last], FINISH[one.finish]) for index, one in enumerate(said)
     ]
     done = event(_response(head, ends, _usage(usage) if usage is not None else None))
-    return Events(b"", content, [], done)
+    return Events(b"", content, [], done, sum(len(one.pieces) - 1 for one in said if one.call is not None))
 
 
 def embeddings(vectors: list[list[float]], action: str, usage: Bill | None) -> bytes:

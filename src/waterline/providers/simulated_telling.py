@@ -211,7 +211,7 @@ async def _end(call: Call, events: Events, out: bytes, sent: int) -> None:
             await call.write(out + tail + events.done, more=True)
             await call.connection.close(reset=False)
         case _:
-            call.tally.output_tokens += call.play.target.reasoning_tokens
+            call.tally.output_tokens += call.play.target.reasoning_tokens + events.beyond
             await call.write(out + tail + events.done, more=False)
 
 
