@@ -6,6 +6,7 @@ A new provider is one file with a class of this shape and one line in `providers
 """
 
 from collections.abc import Mapping, Sequence
+from email.utils import mktime_tz, parsedate_tz
 from typing import Literal, Protocol
 
 from msgspec import Raw, Struct
@@ -145,7 +146,8 @@ def data_url(url: str) -> tuple[str, str] | None:
 
 
 def retry_after_s(headers: Headers) -> float | None:
-    """Seconds from `retry-after-ms` or `retry-after` (RFC 9110 10.2.3, delta form), else None. At most an hour."""
+    """Seconds from `retry-after-ms` or `retry-after` (RFC 9110 10.2.3), else None. At most an hour. A date is taken
+    against the answer's own `date`: whether our clock is right does not matter."""
     found: Mapping[bytes, bytes] = dict(headers)
     for name, scale in ((b"retry-after-ms", 0.001), (b"retry-after", 1.0)):
         raw = found.get(name)
@@ -153,11 +155,25 @@ def retry_after_s(headers: Headers) -> float | None:
             try:
                 value = float(raw) * scale
             except ValueError:
-                continue
+                until, now = _unix_s(raw), _unix_s(found.get(b"date", b""))
+                if until is None or now is None:
+                    continue
+                value = max(0.0, until - now)
             if 0 <= value <= 3600:
                 return value
             return 3600.0 if value > 3600 else None
     return None
+
+
+def _unix_s(date: bytes) -> float | None:
+    """Of an HTTP date, any of its three forms (RFC 9110 5.6.7); None: it is none."""
+    found = parsedate_tz(date.decode("latin-1"))
+    if found is None:
+        return None
+    try:
+        return float(mktime_tz(found))
+    except (ValueError, OverflowError):
+        return None
 
 
 def fault_kind(status: int) -> FaultKind:
