@@ -4,6 +4,7 @@ import re
 from functools import lru_cache
 
 from waterline.agents.slots.base import NUMBER, distance_is_one, fold, number
+from waterline.agents.wanting import ANGER, PERSON, angry
 
 _PATTERNS: dict[str, re.Pattern[str]] = {
     "opt_out": re.compile(
@@ -17,17 +18,8 @@ _PATTERNS: dict[str, re.Pattern[str]] = {
         r"|vai se (?:foder|fuder)|vsf|vai tomar no|vtnc|filh[oa] d[ae] puta|fdp|seu (?:burro|idiota|merda|lixo)|idiotas?|imbeci[ls]+|otari[oa]s?|cala a boca|bot (?:burro|de merda|idiota)|arrombad[oa]|babaca"
         r"|hij[oa]s? de puta|hdp|gilipollas|pendej[oa]s?|cabron(?:es)?|vete a la mierda|callate|eres (?:un )?(?:idiota|estupid[oa]|imbecil)|bot (?:estupido|de mierda|tonto|idiota)|imbecil)\b"
     ),
-    "anger": re.compile(
-        r"\b(?:ridiculous|unacceptable|outrageous|disgrace(?:ful)?|terrible service|worst (?:school|service)|fed up|i'?m (?:so |very |really )?(?:angry|furious|mad)|(?:file|make|have|want) a complaint|complain|scam|lawyer|waste of (?:my )?time"
-        r"|(?:no ?one|nobody) (?:ever )?(?:answers|answered|calls|called|replies|replied|picks)|sick of (?:this|waiting)|been waiting (?:for )?(?:days|weeks|hours|a week|\d+ days)"
-        r"|absurdo|inaceitavel|palhacada|pessim[oa]|reclamacao|reclamar|ninguem (?:me )?(?:responde|respondeu|atende|atendeu|liga|ligou|retorna|retornou)|cansad[oa] de esperar|que vergonha|falta de respeito|procon|advogad[oa]|furios[oa]|estou (?:muito )?(?:irritad[oa]|indignad[oa]|chatead[oa])"
-        r"|inaceptable|pesim[oa]|indignante|indignad[oa]|enojad[oa]|una queja|quejarme|nadie (?:me )?(?:contesta|contesto|responde|respondio|llama|llamo|atiende|atendio)|hart[oa] de|estafa|abogad[oa]|denunciar|que verguenza|una verguenza|falta de respeto)\b"
-    ),
-    "person": re.compile(
-        r"\b(?:(?:speak|talk|chat) (?:to|with) (?:a |an |some|the |your )?(?:real |actual |live )?(?:human|person|one|body|someone|somebody|agent|staff|office|secretary|principal|director|admissions?|teacher|people)|(?:a |any )?(?:real|actual|live) (?:person|human)|human (?:please|pls|agent|being)|^human$|(?:can|could) (?:someone|somebody|you) (?:please )?(?:call|phone|ring) me|call me(?: back)?|give me a call"
-        r"|(?:falar|conversar) com (?:um[a]? |a |o |algum[a]? |uma? )?(?:alguem|pessoa|humano|atendente|secretaria|responsavel|diretora?|gente|funcionari[oa]|coordenador[a]?|equipe)|pessoa de verdade|pessoa real|atendente|ser humano|(?:me )?(?:liguem|ligue|ligar) (?:para|pra) mim|me (?:liga|liguem|ligue|telefonem)|podem? (?:me )?ligar"
-        r"|(?:hablar|conversar|comunicarme) con (?:un[a]? |el |la |alg[uú]n[a]? )?(?:alguien|persona|humano|asesor[a]?|agente|secretari[oa]|director[a]?|encargad[oa]|responsable|operador[a]?)|persona (?:real|de verdad)|(?:me )?(?:llamen|llamenme|llame|llamar) (?:por favor|por telefono|porfa)|(?:pueden|puede|podrian) llamarme|me (?:pueden|puede|podrian) llamar|me llaman)\b"
-    ),
+    "anger": ANGER,
+    "person": PERSON,
     "not_interested": re.compile(
         r"\b(?:not interested|no longer interested|changed (?:my|our) mind|forget (?:it|about it)|never ?mind|found another school|nao (?:tenho|temos) (?:mais )?interesse|nao quero mais|ja nao quero|desisti|deixa (?:pra la|quieto|para la)|esquece|encontrei outra escola"
         r"|no me interesa|ya no (?:quiero|me interesa|nos interesa)|no (?:estoy|estamos) interesad[oa]s?|olvidal[oa]|dejalo|encontramos otr[oa])\b"
@@ -106,6 +98,9 @@ _SAID_OTHERWISE = {
     "person",
     "persona",
     "persons",
+    "personas",
+    "pessoas",
+    "talks",
 }
 _FIRST_PERSON = re.compile(
     rf"\b(?:i'?m|i am|im) (?:only |just )?({NUMBER})(?: ?(?:years? old|yrs? old|yo|y/o))?\b(?!\s*(?:weeks|months|minutes|km|min|from|and a half hours))"
@@ -130,6 +125,8 @@ def intents(text: str) -> set[str]:
     if _is_minor(mended):
         found.add("minor")
     # To be passed on by mistake harms less than to be kept from people by a slip of the keyboard.
+    if angry(text, folded):
+        found.add("anger")
     return found | {name for name in ("person", "anger") if _PATTERNS[name].search(mended)}
 
 

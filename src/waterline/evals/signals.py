@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from waterline.agents.intents import says
 from waterline.agents.slots.base import MAX_CHARS, distance_is_one, fold
+from waterline.agents.wanting import shouts
 from waterline.core.language import STOP_WORDS, identify
 from waterline.core.signal import Signal
 from waterline.evals import signal_words as known
@@ -142,14 +143,9 @@ def _angry(text: str, folded: str, before: Sequence[str]) -> bool:
     if felt or known.STRONG.search(folded) or says("abuse", folded):
         return True
     loud = bool(known.LOUD.search(text))
-    shouts = _shouts(text) and not any(_shouts(one) for one in before)
+    in_capitals = shouts(text) and not any(shouts(one) for one in before)
     vexed = bool(known.MILD.search(folded))
-    return loud + shouts + vexed + (text.count("!") >= 2 and not loud) >= 2
-
-
-def _shouts(text: str) -> bool:
-    letters = [c for c in text if c.isalpha()]
-    return len(letters) >= 8 and sum(c.isupper() for c in letters) >= 0.7 * len(letters)
+    return loud + in_capitals + vexed + (text.count("!") >= 2 and not loud) >= 2
 
 
 # --- a person --------------------------------------------------------------------------------------------------------
