@@ -129,7 +129,7 @@ def report(trace: Path, data: Path, channel: float | None) -> tuple[str, str]:
         fees_part(channel),
         page.sources_part(world, kept, repeats, notes, modelled),
     ]
-    best = (f"no flow, routing {assumed.routed:.0%} assumed", steps[-1][1])
+    best = (f"no flow, {assumed.routed:.0%} routed (A)", steps[-1][1])
     return "\n".join(parts), waterfall(bars, TARGET, best)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from html import escape
 
+_HALO = 'fill="#1a2733" stroke="#ffffff" stroke-width="4" paint-order="stroke"'
 WIDTH, ROW, LEFT, RIGHT, TOP = 760, 34, 190, 120, 46
 
 
@@ -16,6 +17,10 @@ def waterfall(steps: Sequence[tuple[str, float]], target: float, beside: tuple[s
         f'font-size="13"><rect width="{WIDTH}" height="{height}" fill="#ffffff"/>',
         '<text x="12" y="24" font-size="15" fill="#1a2733">USD a month, each lever added to those above it</text>',
     ]
+    x = LEFT + target * scale
+    parts.append(
+        f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{TOP - 8}" y2="{height - 24}" stroke="#b4432f" stroke-dasharray="4 3"/>'
+    )
     before = 0.0
     for number, (name, usd) in enumerate(steps):
         y = TOP + ROW * number
@@ -24,18 +29,14 @@ def waterfall(steps: Sequence[tuple[str, float]], target: float, beside: tuple[s
         if number and before > usd:
             parts.append(_bar(LEFT + usd * scale, y, (before - usd) * scale, "#cfe3ea"))
         said = f"{usd:,.0f}" + (f"  ({usd / before - 1:+.0%})" if number and before else "")
-        parts.append(f'<text x="{LEFT + max(usd, before) * scale + 8:.1f}" y="{y + 18}" fill="#1a2733">{said}</text>')
+        parts.append(f'<text x="{LEFT + max(usd, before) * scale + 8:.1f}" y="{y + 18}" {_HALO}>{said}</text>')
         before = usd
     y = TOP + ROW * len(steps) + 8
     name, usd = beside
     parts.append(f'<text x="{LEFT - 10}" y="{y + 18}" text-anchor="end" fill="#1a2733">{escape(name)}</text>')
     parts.append(_bar(LEFT, y, usd * scale, "#8a6d3b"))
-    parts.append(f'<text x="{LEFT + usd * scale + 8:.1f}" y="{y + 18}" fill="#1a2733">{usd:,.0f}</text>')
-    x = LEFT + target * scale
-    parts.append(
-        f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{TOP - 8}" y2="{height - 24}" stroke="#b4432f" stroke-dasharray="4 3"/>'
-        f'<text x="{x + 4:.1f}" y="{height - 10}" fill="#b4432f">target {target:,.0f}</text></svg>\n'
-    )
+    parts.append(f'<text x="{LEFT + usd * scale + 8:.1f}" y="{y + 18}" {_HALO}>{usd:,.0f}</text>')
+    parts.append(f'<text x="{x + 4:.1f}" y="{height - 10}" fill="#b4432f">target {target:,.0f}</text></svg>\n')
     return "\n".join(parts)
 
 

@@ -101,6 +101,10 @@ class Ledger:
             self.default, self.named = default, named
             for cell in self.window.cells.values():
                 cell.put_limit(self.limit_of(cell.name))
+            if not self.limited:  # nor are those bound by it that came in a period before and are still under way
+                for window in self._left.values():
+                    for cell in window.cells.values():
+                        cell.put_limit(None)
 
     def cell(self, name: str) -> Cell:
         window = self.window

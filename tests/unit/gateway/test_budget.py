@@ -107,6 +107,14 @@ def test_a_new_day_begins_with_nothing_spent_and_old_reservations_settle_where_t
     assert b.of_app("day").spent == 7
 
 
+def test_a_limit_that_was_taken_away_after_midnight_binds_no_request_that_came_before_it():
+    b = budget(1)
+    tab = b.open("before midnight", NOW, "", "wl-1", "")
+    b.open("after it", NOW + 24 * 3600 * 1_000_000, "", "wl-1", "").close()
+    b.configure(Limits())
+    assert b.reserve(tab, PRICE, "m", 100, 100, 1, 64).clamped_from is None
+
+
 def test_raised_limit_keeps_what_was_spent():
     b = budget(10**9)
     reserve(b, NOW, PRICE, "m", 100, 10, 1, 64).settle(123)
