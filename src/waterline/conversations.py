@@ -5,17 +5,17 @@ from collections.abc import Callable
 from msgspec import Struct
 
 from waterline.access.roles import Principal
-from waterline.agents.agent import Agent, MakeAgent, Tools
+from waterline.agents.agent import Agent, AskFailed, MakeAgent, Tools
 from waterline.agents.drain import Drain
 from waterline.agents.effects import Entry, NotSent, Performer, Sends
 from waterline.agents.flow import flow_agent
 from waterline.agents.inbox import Desk
 from waterline.agents.places import KnownPlaces, Place
 from waterline.agents.plain import PlainAgent
-from waterline.agents.tools import Systems, TurnTools
-from waterline.channels.base import Channel, KeepsBook, SendFault, Withheld
+from waterline.agents.tools import Fetch, Systems, TurnTools
+from waterline.channels.base import Channel, KeepsBook, KeepsFiles, SendFault, Withheld
 from waterline.core.app_spec import AppSpec
-from waterline.core.conversation import Outbound
+from waterline.core.conversation import Inbound, Outbound
 from waterline.core.ids import keyed_digest
 from waterline.core.release import Release
 from waterline.gateway.deps import Deps
@@ -57,6 +57,7 @@ class Conversations:
         self._make_agent = make_agent or agent_of
         self._agents: dict[str, Agent] = {}  # by release
         self._channels: dict[str, Sends] = {}
+        self._files: dict[str, Fetch] = {}
         self._specs: tuple[AppSpec, ...] = ()
         self._places = KnownPlaces()
         self.performer = Performer(
@@ -83,6 +84,8 @@ class Conversations:
 
     def add(self, channel: Channel) -> None:
         """From now on replies leave through it."""
+        if isinstance(channel, KeepsFiles):
+            self._files[channel.kind] = fetcher(channel)
         self._channels[channel.kind] = BookedSender(channel) if isinstance(channel, KeepsBook) else Sender(channel)
 
     def start(self) -> None:
@@ -127,6 +130,7 @@ class Conversations:
             branch=place.branch,
             systems=self._systems(at.app),
             deadline_ms=int(place.rules.turn_s * 1000),
+            fetch=self._files.get(at.channel),
         )
         return Thought(agent, tools, served.id, subject, tools.traces)
 
@@ -158,6 +162,17 @@ class BookedSender(Sender):
             pass
         except SendFault as fault:
             raise NotSent(fault.kind, fault.message, fault.retry_after_s, fault.code) from fault
+
+
+def fetcher(channel: KeepsFiles) -> Fetch:
+    async def fetch(message: Inbound, most: int) -> bytes:
+        assert message.media is not None
+        try:
+            return await channel.fetch(message.media, most)
+        except SendFault as fault:
+            raise AskFailed(fault.message, code="no_recording", again=fault.kind == "later") from fault
+
+    return fetch
 
 
 def agent_of(release: Release) -> Agent:

@@ -56,6 +56,11 @@ class Tools(Protocol):
         Raises AskFailed: let it pass, and the turn is tried again later."""
         ...
 
+    async def hear(self, route: str, message: Inbound, longest_s: int, language: str = "") -> Asked:
+        """What is said in a voice note, written down by a route; the recording is not kept. `language`: ISO 639-1,
+        where only one is spoken. Raises AskFailed, also for one that is too long or no voice note."""
+        ...
+
     async def look(self, connector: str, operation: str, arguments: dict[str, Any]) -> dict[str, Any]:
         """A read of a connected system, within the branch's part of it. Raises ConnectorFault."""
         ...

@@ -296,6 +296,8 @@ def _commit(
     if left is None:
         return None
     traces = tuple(turn.traces or thinking.traces)
+    if turn.heard:
+        conversations.put_heard(tx, at.id, waiting, turn.heard)
     calls = turn.model_calls or len(thinking.traces)
     conversations.add_turn(tx, at.id, TurnRow(number, began_us, now_us, thinking.release, turn.stage, calls, traces))
     lanes = {effects.REPLY}

@@ -14,6 +14,7 @@ from waterline.agents.reading import overhear, read
 from waterline.agents.state import read_state, write_state
 from waterline.agents.talk import Talk
 from waterline.agents.understand import understand
+from waterline.agents.voice import listened, show
 from waterline.core.conversation import Effect, Inbound, Outbound, Template, Turn
 from waterline.core.flow import Flow
 from waterline.core.release import Release
@@ -75,6 +76,8 @@ async def _respond(talk: Talk, messages: list[Inbound]) -> str:
     """All that the user sent since the turn before, as one message. Returns its text."""
     state = talk.state
     _who(talk, messages)
+    if not talk.given.with_person:
+        messages = await listened(talk, messages)
     text = "\n".join(m.text for m in messages if m.text.strip())
     choice = next((m.choice for m in reversed(messages) if m.choice), "")
     back = bool(state.last_us) and talk.given.now_us - state.last_us > AWAY_US
@@ -90,6 +93,7 @@ async def _respond(talk: Talk, messages: list[Inbound]) -> str:
         return text
     first = not state.greeted
     _greet(talk, heard, back)
+    show(talk)
     if _media(talk, messages) and not text and not choice:
         await steps.next_step(talk, repeat=True)
         return text
@@ -371,6 +375,7 @@ def _turn(talk: Talk, users: list[Inbound], said: str) -> Turn:
         aliases=tuple(dict.fromkeys(talk.aliases)),
         model_calls=talk.calls,
         traces=tuple(talk.traces),
+        heard=talk.heard,
     )
 
 

@@ -33,6 +33,7 @@ class Talk:
         self.handoff: Handoff | None = None
         self.calls = 0
         self.traces: list[str] = []
+        self.heard: dict[str, str] = {}  # voice notes
         self.template = ""  # of the flow, for a closed window
         self.lookup_down = False
         self.asked = False  # the turn's question was put already

@@ -1,5 +1,6 @@
 """What an agent may ask for during a turn, done: a model through the gateway, a read of a connected system."""
 
+from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 import msgspec
@@ -9,14 +10,19 @@ from waterline.agents.agent import Asked, AskFailed
 from waterline.connectors.base import ConnectorFault, Scope
 from waterline.core.branch import Branch
 from waterline.core.completion import UNREADABLE, decode_completion
+from waterline.core.conversation import Inbound
 from waterline.core.errors import RequestError
 from waterline.core.money import NANO
-from waterline.core.request import decode_request
+from waterline.core.ogg import opus_seconds
+from waterline.core.request import Request, decode_request
 from waterline.gateway.deps import Deps
+from waterline.gateway.recording import transcription_request
 from waterline.gateway.route import Served
 from waterline.gateway.serve import serve
 
 PATH = "/v1/chat/completions"
+VOICE_BYTES_PER_S = 16_000  # 128 kbit/s: several times what a telephone records with
+Fetch = Callable[[Inbound, int], Awaitable[bytes]]  # a message's file, of so many bytes at most; raises AskFailed
 
 
 class Systems(Protocol):
@@ -75,6 +81,7 @@ class TurnTools:
         branch: Branch,
         systems: Systems | None,
         deadline_ms: int,
+        fetch: Fetch | None = None,
     ) -> None:
         self._deps = deps
         self._served = served
@@ -84,6 +91,7 @@ class TurnTools:
         self._branch = branch
         self._systems = systems
         self._deadline_ms = deadline_ms
+        self._fetch = fetch
         self.traces: list[str] = []
 
     async def ask(
@@ -97,21 +105,12 @@ class TurnTools:
             }
         if max_tokens:
             body["max_tokens"] = max_tokens
-        sink, trace = Collected(), self._deps.next_id()
         try:
             request = decode_request("chat", PATH, msgspec.json.encode(body), self._deps.clock_us())
-            request.trace_id = trace
-            request.session, request.subject = self._conversation, self._subject
-            request.deadline_ms = self._deadline_ms
-            self.traces.append(trace)
-            await serve(request, self._served, self._principal, self._deps, sink)
         except RequestError as error:
-            sink.error = error
-        if sink.error is not None:
-            failed = sink.error
-            raise AskFailed(
-                failed.message, code=failed.code, again=failed.retryable, retry_after_s=failed.retry_after_s
-            ) from failed
+            raise _failed(error) from error
+        sink = await self._serve(request, self._deadline_ms)
+        trace = request.trace_id
         try:
             said = decode_completion(bytes(sink.body)).choices[0]
         except (*UNREADABLE, IndexError) as error:
@@ -120,11 +119,52 @@ class TurnTools:
             raise AskFailed("the model's answer was cut off before its end", code="cut_off")
         return Asked(said.message.content or "", trace, cost_of(sink.headers))
 
+    async def hear(self, route: str, message: Inbound, longest_s: int, language: str = "") -> Asked:
+        if self._fetch is None or message.media is None:
+            raise AskFailed("this channel keeps no recordings", code="no_recording", again=False)
+        data = await self._fetch(message, longest_s * VOICE_BYTES_PER_S)
+        seconds = opus_seconds(data)
+        if seconds is None:
+            raise AskFailed("it is no voice note (Ogg with Opus)", code="no_recording", again=False)
+        if seconds > longest_s:
+            raise AskFailed(f"it has {seconds:.0f} s; at most {longest_s} are heard", code="too_long", again=False)
+        deps = self._deps
+        request = transcription_request(route, data, "audio/ogg", seconds, language, deps.digest_key, deps.clock_us())
+        sink = await self._serve(request, self._deadline_ms // 2)  # there is more to do in the turn
+        try:
+            text = msgspec.json.decode(sink.body, type=_Heard).text
+        except msgspec.DecodeError as error:
+            raise AskFailed(f"the transcription cannot be read: {error}") from error
+        return Asked(text, request.trace_id, cost_of(sink.headers))
+
+    async def _serve(self, request: Request, deadline_ms: int) -> Collected:
+        """Raises AskFailed."""
+        request.trace_id = self._deps.next_id()
+        request.session, request.subject = self._conversation, self._subject
+        request.deadline_ms = deadline_ms
+        self.traces.append(request.trace_id)
+        sink = Collected()
+        try:
+            await serve(request, self._served, self._principal, self._deps, sink)
+        except RequestError as error:
+            sink.error = error
+        if sink.error is not None:
+            raise _failed(sink.error) from sink.error
+        return sink
+
     async def look(self, connector: str, operation: str, arguments: dict[str, Any]) -> dict[str, Any]:
         if self._systems is None:
             raise ConnectorFault("invalid", f'There is no connector "{connector}": app.toml declares none.')
         scope = scope_of(self._branch, connector)
         return await self._systems.call(connector, operation, arguments, "", scope, reads_only=True)
+
+
+class _Heard(msgspec.Struct):
+    text: str
+
+
+def _failed(error: RequestError) -> AskFailed:
+    return AskFailed(error.message, code=error.code, again=error.retryable, retry_after_s=error.retry_after_s)
 
 
 def scope_of(branch: Branch, connector: str) -> Scope:

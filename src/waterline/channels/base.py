@@ -4,7 +4,7 @@ from typing import Literal, Protocol, runtime_checkable
 
 from msgspec import Struct
 
-from waterline.core.conversation import ChannelKind, Outbound
+from waterline.core.conversation import ChannelKind, Media, Outbound
 from waterline.store.db import Tx
 
 FaultKind = Literal[
@@ -61,6 +61,17 @@ class Channel(Protocol):
     async def send(self, address: str, to: str, message: Outbound, key: str, window_open: bool) -> Sent:
         """Sends one bubble from our `address` to `to`. `key` names the effect: the same key, the same message.
         Raises SendFault."""
+        ...
+
+
+@runtime_checkable
+class KeepsFiles(Protocol):
+    """A channel that keeps what users send beside text, for a while."""
+
+    kind: ChannelKind
+
+    async def fetch(self, media: Media, most: int) -> bytes:
+        """A file of `most` bytes at most. Raises SendFault."""
         ...
 
 

@@ -13,14 +13,14 @@ from msgspec.structs import replace
 
 from waterline.channels.base import Entry, SendFault, Sent
 from waterline.channels.fees import Fees, Wanted
-from waterline.channels.graph import Graph, Unsure
+from waterline.channels.graph import MEDIA_BYTES, Graph, Unsure
 from waterline.channels.numbers import PATIENCE_S, Numbers, Told
 from waterline.channels.templates import Templates
 from waterline.channels.whatsapp_errors import fault
 from waterline.channels.whatsapp_parse import AccountEvent, Preference
 from waterline.channels.whatsapp_render import payloads
 from waterline.core.channels import WhatsAppPolicy, wish
-from waterline.core.conversation import Alias, ChannelKind, Inbound, Outbound, Status
+from waterline.core.conversation import Alias, ChannelKind, Inbound, Media, Outbound, Status
 from waterline.store import channels as rows
 from waterline.store.channels import EventRow
 from waterline.store.db import Store, Tx
@@ -189,6 +189,9 @@ class WhatsApp:
             raise SendFault("opted_out", "The user has stopped marketing messages.", code=131050)
         if marketing and policy.marketing_needs_opt_in and not (wishes.get("marketing") or wishes.get("all")):
             raise SendFault("opted_out", "The user has not asked for marketing messages.")
+
+    async def fetch(self, media: Media, most: int) -> bytes:
+        return (await self.graph.download(media, min(most, MEDIA_BYTES["audio"])))[0]
 
     # --- what comes in (the web hook calls these) ----------------------------------------------------------------
 

@@ -134,6 +134,7 @@ class PriceOverride(Struct, frozen=True, omit_defaults=True):
     valid_from: str = ""
     tier: str = ""  # the service tier that it is the price of; "": the standard one
     cache_write_1h: int | None = None
+    audio_minute: int | None = None  # nano-USD a minute of a recording; then the others are 0
     aborted: str = ""  # "whole": an aborted stream is billed to its end; else for what was made until then
 
 

@@ -133,6 +133,7 @@ class Turn(Struct, frozen=True, omit_defaults=True):
     aliases: tuple[Alias, ...] = ()  # what was learned of who this is: phone, e-mail, CRM record
     model_calls: int = 0
     traces: tuple[str, ...] = ()
+    heard: dict[str, str] = {}  # what voice notes say, by their `message_id`
 
 
 class Status(Struct, frozen=True, omit_defaults=True):

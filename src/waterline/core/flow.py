@@ -72,6 +72,13 @@ class Reminder(Struct, frozen=True, omit_defaults=True):
     after_min: int = 180  # of silence after a question; 0: never
 
 
+class Voice(Struct, frozen=True, omit_defaults=True):
+    """Voice notes are written down by a route, and read like what is typed."""
+
+    route: str
+    longest_s: int = 120  # a longer one is politely declined
+
+
 class Flow(Struct, frozen=True, omit_defaults=True):
     name: str
     languages: tuple[str, ...]
@@ -90,6 +97,7 @@ class Flow(Struct, frozen=True, omit_defaults=True):
     warnings: int = 2  # for abuse, before a person takes over
     templates: dict[str, str] = {}  # booked, cancelled, failed -> the channel's approved template, for a closed window
     memory_chars: int = 1200  # of what is kept of the talk, word by word
+    voice: Voice | None = None  # None: voice notes are politely declined
 
     def slot(self, name: str) -> Slot | None:
         return next((slot for slot in self.slots if slot.name == name), None)

@@ -66,6 +66,7 @@ class Price(Struct, frozen=True):
     version: str
     whole_if_aborted: bool = False  # an answer that nobody waits for any more is made, and billed, to its end
     cache_write_1h: int | None = None  # None: as `hour_write` says
+    by_second: bool = False  # a model that writes down recordings: `audio_input` counts their seconds, no tokens
 
     @property
     def hour_write(self) -> int:

@@ -42,9 +42,21 @@ BUCKETS = (
     "audio_output",
     "cache_write_1h",
 )
+AUDIO_MINUTE = "audio_minute"  # USD of a minute of a recording; then nothing else is billed
 CACHED_1H = "+cached_1h"  # after a model's name: asked to keep its prompt for an hour
 ENTRY_KEYS = frozenset(
-    {"provider", "model", "aliases", "valid_from", "source", "long_above", "long_input_x", "long_output_x", *BUCKETS}
+    {
+        "provider",
+        "model",
+        "aliases",
+        "valid_from",
+        "source",
+        "long_above",
+        "long_input_x",
+        "long_output_x",
+        AUDIO_MINUTE,
+        *BUCKETS,
+    }
 )
 
 
@@ -179,6 +191,11 @@ def nano_per_million(value: object) -> int:
     return int(amount)
 
 
+def by_minute(nano_usd: int, version: str) -> Price:
+    """Of a model that is billed by the minute of a recording: nano-USD per million seconds, rounded up."""
+    return Price(0, 0, 0, 0, 0, -(-nano_usd * 1_000_000 // 60), 0, version, by_second=True)
+
+
 def price_of(amounts: Mapping[str, int], version: str, whole_if_aborted: bool = False) -> Price:
     """Fill in the buckets that a provider does not name: an unnamed discount is no discount."""
     text_in, text_out = amounts["input"], amounts["output"]
@@ -222,7 +239,12 @@ def _entry(row: dict[str, Any], table_version: str) -> PriceEntry:
     if unknown:
         raise ValueError(f"unknown keys in a price: {', '.join(sorted(unknown))}")
     amounts = {bucket: nano_per_million(row[bucket]) for bucket in BUCKETS if bucket in row}
-    price = price_of(amounts, f"{table_version}@{row['valid_from']}")
+    version = f"{table_version}@{row['valid_from']}"
+    price = (
+        price_of(amounts, version)
+        if AUDIO_MINUTE not in row
+        else by_minute(nano_per_million(row[AUDIO_MINUTE]), version)
+    )
     long_above = row.get("long_above")
     long_price = None
     if long_above is not None:
@@ -241,12 +263,18 @@ def _entry(row: dict[str, Any], table_version: str) -> PriceEntry:
 
 def _own_entry(override: PriceOverride, mark: str) -> PriceEntry:
     amounts = {b: value for b in BUCKETS if (value := getattr(override, b)) is not None}
+    version = f"{mark}@{override.valid_from or 'always'}"
+    price = (
+        price_of(amounts, version, override.aborted == "whole")
+        if override.audio_minute is None
+        else by_minute(override.audio_minute, version)
+    )
     return PriceEntry(
         provider=override.provider,
         model=tiered(override.model, override.tier),
         aliases=(),
         first_us=first_us(override.valid_from),
-        price=price_of(amounts, f"{mark}@{override.valid_from or 'always'}", override.aborted == "whole"),
+        price=price,
         long_above=None,
         long_price=None,
         source="prices.toml of the app",

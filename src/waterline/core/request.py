@@ -9,11 +9,21 @@ from msgspec import Raw, Struct
 from waterline.core.app_spec import Priority
 from waterline.core.errors import InvalidRequest
 
-Kind = Literal["chat", "embeddings"]
+Kind = Literal["chat", "embeddings", "transcription"]
 Delivery = Literal["live", "whole", "restartable"]  # whole: held back until complete; restartable: see gateway/mend.py
 CacheWish = Literal["", "bypass", "refresh"]  # bypass: neither read nor keep; refresh: ask anew and keep
 MAX_CHOICES = 16
 MAX_TOKENS = 10_000_000
+
+
+class Recording(Struct, frozen=True):
+    """Speech that is to be written down. Only its digest is kept."""
+
+    data: bytes
+    mime: str
+    seconds: float  # at most
+    boundary: str  # between the parts of the upstream body: nobody who speaks may guess it
+    language: str = ""  # ISO 639-1, where it is known beforehand
 
 
 class Request(Struct):
@@ -45,6 +55,7 @@ class Request(Struct):
     betas: tuple[str, ...] = ()  # of the header anthropic-beta
     trace_id: str = ""  # empty: the trace makes its own
     extended: bool = False  # `fields` hold what chat completions has no name for, under the key `anthropic`
+    recording: Recording | None = None  # of kind "transcription"
 
 
 class _Envelope(Struct):

@@ -140,5 +140,8 @@ class _Tools:
             raise AskFailed("no model in this talk")
         return found
 
+    async def hear(self, route: str, message: Inbound, longest_s: int, language: str = "") -> Asked:
+        raise AskFailed("nobody speaks in this talk")
+
     async def look(self, connector: str, operation: str, arguments: dict[str, Any]) -> dict[str, Any]:
         return await self._systems.call(connector, operation, arguments, "")

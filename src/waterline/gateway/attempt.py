@@ -17,7 +17,6 @@ from waterline.core.errors import (
 )
 from waterline.core.ids import keyed_digest
 from waterline.core.money import Usage
-from waterline.core.request import Request
 from waterline.core.trace import Attempted, FellBack
 from waterline.gateway.adaptive import Adaptive
 from waterline.gateway.billing import UNHEARD, priced_as, streamed, unheard
@@ -28,6 +27,7 @@ from waterline.gateway.hedge import hedged
 from waterline.gateway.media import BYTES_PER_TOKEN, TOOLS_TOKENS, media_bound
 from waterline.gateway.mend import resume, takes
 from waterline.gateway.pressure import priority_of
+from waterline.gateway.recording import content_type, reserve_recording, written_down
 from waterline.gateway.relay import relay
 from waterline.gateway.render import RENDERER, render
 from waterline.gateway.route import Target
@@ -211,7 +211,7 @@ async def _attempt(call: Call, target: Target) -> bytes:
                     trail.text = [call.resume.seen.text, *reader.text]
                     trail.chunks += call.resume.seen.chunks
         else:
-            answer = await _read(response, target, request)
+            answer = await _read(response, target, trail)
             if call.race is not None:
                 call.race.claim(target)
             usage = answer.usage or Usage(
@@ -262,6 +262,8 @@ def _prepare(call: Call, target: Target, choices: int, priced: str) -> tuple[Res
     """Render once to know the prompt's size, reserve, and render again if the budget clamped the length."""
     trail, request = call.trail, call.trail.request
     route, app = target.route, trail.app
+    if request.recording is not None:
+        return reserve_recording(trail, target, request.recording, priced)
     if request.kind == "embeddings" and not target.provider.embeddings_path:
         raise ProviderFault("invalid", "it offers no embeddings; use a route of another provider")
     wanted = request.max_tokens if request.max_tokens is not None else route.max_tokens or None
@@ -304,6 +306,8 @@ async def _send(call: Call, target: Target, body: bytes) -> Response:
     head = link.head(call.trail.request.kind, stream)
     if call.trail.request.betas:
         head += target.betas(call.trail.request.betas)
+    if call.trail.request.recording is not None:
+        head += content_type(call.trail.request.recording)
     if route.forward_deadline:
         head += b"x-waterline-deadline-ms: %d\r\n" % max(1, left_s * 1000)
     return await link.pool.send(
@@ -316,8 +320,10 @@ async def _send(call: Call, target: Target, body: bytes) -> Response:
     )
 
 
-async def _read(response: Response, target: Target, request: Request) -> Answer:
-    body = await response.read(MAX_ANSWER_BYTES)
+async def _read(response: Response, target: Target, trail: Trail) -> Answer:
+    request, body = trail.request, await response.read(MAX_ANSWER_BYTES)
+    if request.recording is not None:
+        return written_down(trail, target, request.recording, body)
     if request.kind == "embeddings":
         return target.provider.embeddings(body, request.fields, target.route)
     return target.provider.answer(body)

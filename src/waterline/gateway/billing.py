@@ -47,6 +47,8 @@ def unheard(request: Request, body: bytes, hold: Reservation, choices: int, leng
     """Of an attempt that was sent, and of which nothing has been read: a plain answer may have been made in full, a
     stream as far as thinking goes."""
     made = 0
+    if request.recording is not None:
+        return Usage(audio_input=hold.media, output=hold.max_tokens or 0, estimated=True)
     if request.kind == "chat":
         most = (hold.max_tokens or lengths.p99) * choices
         whole = not request.stream or hold.whole_if_aborted

@@ -12,6 +12,7 @@ from waterline.core.request import Request, decode_request
 from waterline.core.responses import complete, decode_responses
 from waterline.core.trace import Admitted, Attempted, CacheHit, Event, Received, TraceRow
 from waterline.gateway.mend import delivered
+from waterline.gateway.recording import TRANSCRIPTIONS
 from waterline.gateway.render import RENDERER, prompt_variables, render
 from waterline.providers.base import Provider, ProviderFault
 
@@ -67,6 +68,8 @@ def rerender(
     if received is None or admitted is None or not attempts:
         why = "it died before its outcome was written" if row.outcome == "interrupted" else "nothing was sent upstream"
         raise NotReplayable(f"NOT REPLAYABLE: trace {row.id} has no attempt: {why} (outcome {row.outcome}).")
+    if received.path == TRANSCRIPTIONS:
+        raise NotReplayable(f"NOT REPLAYABLE: the recording of trace {row.id} is not kept, only its digest.")
     request = _decode(received.path, body, row.started_us, history)
     request.summary = summary
     out = []

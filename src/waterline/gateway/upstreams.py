@@ -4,7 +4,7 @@ import os
 from collections.abc import Awaitable, Callable, Mapping
 from urllib.parse import quote, urlsplit
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from waterline.core.egress import EVERYWHERE, Egress
 from waterline.core.release import ProviderKind, Route
@@ -22,10 +22,13 @@ class Link(Struct, frozen=True):
     stream: bytes
     embeddings: bytes
     count: bytes = b""
+    transcription: bytes = b""  # without its content type, which names a boundary
 
     def head(self, kind: Kind, stream: bool) -> bytes:
         if stream:
             return self.stream
+        if kind == "transcription":
+            return self.transcription
         return self.chat if kind == "chat" else self.embeddings
 
 
@@ -93,7 +96,11 @@ def link_to(base_url: str, provider: Provider, secret: str, model: str) -> Link:
         return pool.head("POST", path + wanted.replace("{model}", quote(model, safe="")), headers) if wanted else b""
 
     paths = (provider.chat_path, provider.stream_path, provider.embeddings_path, provider.count_path)
-    return Link(pool, *map(head, paths))
+    link = Link(pool, *map(head, paths))
+    if provider.transcriptions_path:
+        headers = [(name, value) for name, value in headers if name != b"content-type"]
+        link = structs.replace(link, transcription=head(provider.transcriptions_path))
+    return link
 
 
 class Upstreams:

@@ -453,7 +453,7 @@ class Anthropic:
     default_base_url = "https://api.anthropic.com/v1"
     default_key_env = "ANTHROPIC_API_KEY"
     chat_path = stream_path = "/messages"
-    embeddings_path = ""
+    embeddings_path = transcriptions_path = ""
     count_path = "/messages/count_tokens"
 
     def __init__(self, clock: Callable[[], int]) -> None:

@@ -94,6 +94,7 @@ class Provider(Protocol):
     chat_path: str  # appended to the path of the base URL; in each path, {model} is the route's model
     stream_path: str  # for a streamed answer
     embeddings_path: str  # empty: not offered
+    transcriptions_path: str  # OpenAI's; empty: not offered
     count_path: str  # says {"input_tokens": n} of a prompt; empty: not offered
 
     def headers(self, secret: str) -> list[tuple[bytes, bytes]]:

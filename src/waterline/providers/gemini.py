@@ -410,6 +410,7 @@ class Gemini:
     chat_path = "/models/{model}:generateContent"
     stream_path = "/models/{model}:streamGenerateContent?alt=sse"
     embeddings_path = "/models/{model}:batchEmbedContents"
+    transcriptions_path = ""
     count_path = ""
 
     def __init__(self, clock: Callable[[], int]) -> None:

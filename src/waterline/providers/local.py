@@ -20,6 +20,7 @@ class Local(OpenAIWire):
     kind: ProviderKind = "local"
     default_base_url = ""
     default_key_env = ""
+    transcriptions_path = ""
     count_path = "/chat/completions/input_tokens"  # llama.cpp's: its own template and tokenizer
 
 

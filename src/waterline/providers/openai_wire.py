@@ -203,6 +203,7 @@ class OpenAIWire:
 
     chat_path = stream_path = "/chat/completions"
     embeddings_path = "/embeddings"
+    transcriptions_path = "/audio/transcriptions"
     count_path = ""
 
     def headers(self, secret: str) -> list[tuple[bytes, bytes]]:

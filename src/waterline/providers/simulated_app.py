@@ -1,6 +1,7 @@
 """The simulated provider as an ASGI application: who is asked, what is refused, who answers.
 
     POST /<target>/v1/chat/completions, /v1/embeddings, /v1/messages     GET /<target>/v1/models
+    POST /<target>/v1/audio/transcriptions     (a recording's words are those of its comment: simulated_voice.py)
     POST /<target>/v1beta/models/<model>:generateContent, :streamGenerateContent, :batchEmbedContents, :embedContent
     GET /sim/stats, GET /sim/health, POST /sim/script (TOML or JSON)
 
@@ -24,11 +25,13 @@ from waterline.providers.simulated_answers import Ask, Bill, Message, Said
 from waterline.providers.simulated_connection import Left
 from waterline.providers.simulated_play import Call, Dialect, Play, Send, TargetStats
 from waterline.providers.simulated_script import Script, ScriptError, parse_script
-from waterline.providers.simulated_telling import answer, embed, fail, say_all, too_long
+from waterline.providers.simulated_telling import answer, embed, fail, say_all, too_long, write_down
+from waterline.providers.simulated_voice import read_form
 
 MAX_BODY_BYTES = 64 << 20
 MAX_TARGETS = 256  # prefixes that are told apart; more count as "default"
 GEMINI_ACTIONS = ("generateContent", "streamGenerateContent", "batchEmbedContents", "embedContent")
+TRANSCRIPTIONS = "/audio/transcriptions"
 COUNTS = ("/messages/count_tokens", "/chat/completions/input_tokens")  # Anthropic's; llama.cpp's
 KEPT_BODIES = 1000
 KEPT_SECONDS = 3600
@@ -127,6 +130,9 @@ class SimulatedApp:
             if call.dialect == "gemini":
                 model, _, action = suffix.removeprefix("/models/").rpartition(":")
                 ask, messages = gemini.read_ask(unquote(model), action, body, thinks=call.thinks)
+            elif suffix == TRANSCRIPTIONS:
+                spoken = read_form(dict(scope["headers"]).get(b"content-type", b""), body)
+                ask, messages = Ask(spoken.model, input=msgspec.Raw(answers.encode(spoken))), []
             else:
                 ask = answers.decode_ask(body)
                 messages = answers.decode_messages(ask.messages) if bytes(ask.messages) else []
@@ -154,7 +160,7 @@ class SimulatedApp:
         if suffix in COUNTS:
             await reply(call.send, 200, answers.encode({"input_tokens": prompt}))
             return
-        said = [] if embeds(suffix) else say_all(call, ask, messages)
+        said = [] if embeds(suffix) or suffix == TRANSCRIPTIONS else say_all(call, ask, messages)
         bill = answers.bill(prompt, target, said)
         wait_s = call.play.refusal_s(bill.prompt + bill.output, now)
         if wait_s is not None:
@@ -177,6 +183,8 @@ class SimulatedApp:
             try:
                 if said:
                     await answer(call, ask, said, bill)
+                elif suffix == TRANSCRIPTIONS:
+                    await write_down(call, ask)
                 else:
                     await embed(call, ask, bill, suffix.rpartition(":")[2])
             finally:
@@ -210,7 +218,7 @@ class SimulatedApp:
 
 def _place(path: str) -> tuple[str, str] | None:
     """The target's prefix, and what is asked of it: a path's end, or "/models/<model>:<action>"."""
-    for suffix in ("/chat/completions", *COUNTS, "/messages", "/embeddings", "/models"):
+    for suffix in ("/chat/completions", *COUNTS, "/messages", "/embeddings", TRANSCRIPTIONS, "/models"):
         if path.endswith(suffix):
             return path.removesuffix(suffix).removesuffix("/v1").strip("/"), suffix
     head, models, rest = path.rpartition("/models/")
@@ -261,6 +269,8 @@ def invalid(
         return 400, "you must provide a model parameter", "missing_required_parameter"
     if target.only_models and ask.model not in target.models:
         return 404, f"The model `{ask.model}` does not exist or you do not have access to it."
+    if suffix == TRANSCRIPTIONS:
+        return None if b'"seconds":null' not in bytes(ask.input) else (400, "The audio file could not be decoded.")
     if embeds(suffix):
         return None if bytes(ask.input) else (400, "Missing required parameter: 'input'.")
     if not messages:

@@ -14,6 +14,7 @@ from waterline.providers import simulated_messages, simulated_openai
 from waterline.providers.simulated_answers import Ask, Bill, Events, Head, Message, Said
 from waterline.providers.simulated_play import Call, Dialect
 from waterline.providers.simulated_script import Fault
+from waterline.providers.simulated_voice import Spoken
 
 
 async def too_long(call: Call, prompt: int, most: int) -> None:
@@ -94,6 +95,15 @@ async def embed(call: Call, ask: Ask, bill: Bill, action: str) -> None:
     body: dict[str, Any] = {"object": "list", "data": data, "model": ask.model}
     if call.fault_kind != "missing_usage":
         body["usage"] = {"prompt_tokens": bill.prompt, "total_tokens": bill.prompt}
+    await call.connection.pause(_first_token_s(call))
+    await _deliver(call, answers.encode(body))
+
+
+async def write_down(call: Call, ask: Ask) -> None:
+    spoken = msgspec.json.decode(bytes(ask.input), type=Spoken)
+    body: dict[str, Any] = {"text": spoken.words}
+    if call.fault_kind != "missing_usage":
+        body["usage"] = {"type": "duration", "seconds": spoken.seconds}
     await call.connection.pause(_first_token_s(call))
     await _deliver(call, answers.encode(body))
 

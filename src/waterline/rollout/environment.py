@@ -19,7 +19,7 @@ from waterline.core.app_spec import (
 )
 from waterline.core.conversing import Conversing
 from waterline.core.gates import Gates
-from waterline.core.prices import first_us
+from waterline.core.prices import BUCKETS, first_us
 from waterline.rollout import keys
 from waterline.rollout.folder import Folder
 from waterline.rollout.gates import read_gates
@@ -228,12 +228,19 @@ def _price(folder: Folder, row: Any, number: int, lines: TomlLines) -> PriceOver
     if not isinstance(row, dict):
         place.wrong("", "a price is not a table", "Write [[price]]")
         return None
-    values = read_table(place, row, keys.PRICE)
+    values = read_table(place, row, keys.PRICE_BY_MINUTE if "audio_minute" in row else keys.PRICE)
     try:
         first_us(values.get("valid_from", ""))
     except ValueError:
         place.wrong("valid_from", f'"{values["valid_from"]}" is not a day or a time', 'Write valid_from = "2026-11-30"')
         return None
+    by_token = sorted(set(values) & set(BUCKETS))
+    if "audio_minute" in values:
+        if by_token:
+            remedy = "Remove one of them: a model is billed by the minute of a recording, or by the token"
+            place.wrong(by_token[0], f"{by_token[0]} stands beside audio_minute", remedy)
+            return None
+        values |= {"input": 0, "output": 0}
     if not {"provider", "model", "input", "output"} <= set(values):
         return None
     return PriceOverride(**values)

@@ -16,6 +16,7 @@ from waterline.core.flow import (
     Lookup,
     Reminder,
     Slot,
+    Voice,
 )
 from waterline.core.release import Route
 from waterline.rollout.flow_systems import check_systems
@@ -77,10 +78,12 @@ ACTION: Keys = {
     "quiet": Key("yes_no"),
 }
 REMINDER: Keys = {"after_min": Key("whole", low=0, high=1440)}
-_SUB = ("slot", "grade", "lookup", "action", "reminder", "texts", "templates")
+VOICE: Keys = {"route": Key("text", required=True), "longest_s": Key("whole", low=1, high=600)}
+_SUB = ("slot", "grade", "lookup", "action", "reminder", "voice", "texts", "templates")
 TEMPLATES: Keys = {"booked": Key("text"), "cancelled": Key("text"), "failed": Key("text")}
 TABLES: Mapping[str, Keys] = {
     "": FLOW, "[[slot]]": SLOT, "[[grade]]": GRADE, "[lookup]": LOOKUP, "[[action]]": ACTION, "[reminder]": REMINDER,
+    "[voice]": VOICE,
     "[templates]": TEMPLATES,
 }  # fmt: skip
 
@@ -163,6 +166,9 @@ class _Reader:
             self.wrong(("reading",), "no route is named that reads", 'Write understand = "..." beside it')
         slots = [Slot(**v) for v in self._rows("slot", SLOT)]
         grades = self._grades()
+        voice = self._one("voice", VOICE, Voice)
+        if voice is not None:
+            self._voice(voice, routes)
         flow_values = {
             **top,
             "slots": tuple(slots),
@@ -170,6 +176,7 @@ class _Reader:
             "lookup": self._one("lookup", LOOKUP, Lookup),
             "actions": tuple(Action(**v) for v in self._rows("action", ACTION)),
             "reminder": self._one("reminder", REMINDER, Reminder) or Reminder(),
+            "voice": voice,
             "templates": self._one("templates", TEMPLATES, dict) or {},
             "texts": self._texts(top.get("languages", ()), slots),
         }
@@ -178,6 +185,19 @@ class _Reader:
         flow = Flow(name=name, **flow_values)
         self._check(flow)
         return flow if len(self.folder.mistakes) == self.mistakes else None
+
+    def _voice(self, voice: Voice, routes: Mapping[str, Route]) -> None:
+        route = routes.get(voice.route)
+        if route is None:
+            remedy = did_you_mean(voice.route, routes)
+            self.wrong(("voice", "route"), f"there is no route [models.{voice.route}]", remedy)
+        elif route.provider not in ("openai", "simulated"):
+            problem = f'[models.{voice.route}] is of provider "{route.provider}", which writes down no recordings'
+            remedy = 'Write provider = "openai", with base_url for another server that answers /audio/transcriptions'
+            self.wrong(("voice", "route"), problem, remedy)
+        elif route.prompt or route.embeddings:
+            problem = f"[models.{voice.route}] is for texts: it has a prompt, or embeddings"
+            self.wrong(("voice", "route"), problem, "Write a route of its own for voice notes")
 
     def _rows(self, table: str, keys: Keys) -> list[dict[str, Any]]:
         rows = self.table.get(table, [])

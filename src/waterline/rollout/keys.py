@@ -290,10 +290,12 @@ PRICE: Keys = {
     "reasoning": Key("usd", low=0, high=LARGEST_USD),
     "audio_input": Key("usd", low=0, high=LARGEST_USD),
     "audio_output": Key("usd", low=0, high=LARGEST_USD),
+    "audio_minute": Key("usd", low=0, high=LARGEST_USD),
     "valid_from": TEXT,
     "tier": TEXT,
     "aborted": Key("text", choices=("generated", "whole")),
 }
+PRICE_BY_MINUTE: Keys = {**PRICE, **{key: Key("usd", low=0, high=LARGEST_USD) for key in ("input", "output")}}
 BRANCH: Keys = {
     "id": Key("text", required=True),
     "name": Key("text", required=True),

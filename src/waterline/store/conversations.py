@@ -205,6 +205,14 @@ def messages(tx: Tx, conversation: str, after: int = 0, limit: int = 500) -> lis
     return [Message(row["sequence"], row["received_us"], row["turn"], _decode(row["body"])) for row in rows]
 
 
+def put_heard(tx: Tx, conversation: str, waiting: list[Waiting], said: dict[str, str]) -> None:
+    """What voice notes say, by their message ids: people who look read it, and no recording is kept."""
+    for one in waiting:
+        if (text := said.get(one.message.message_id)) is not None:
+            body = msgspec.json.encode(msgspec.structs.replace(one.message, text=text))
+            tx.run("conversations.put_heard", conversation=conversation, sequence=one.sequence, body=body)
+
+
 def turns(tx: Tx, conversation: str, limit: int = 500) -> list[TurnRow]:
     """Newest first."""
     rows = tx.all("conversations.turns", conversation=conversation, limit=limit)

@@ -137,6 +137,9 @@ class NoTools(Tools):
     async def ask(self, *_: Any, **__: Any) -> Any:
         raise AssertionError("no model here")
 
+    async def hear(self, *_: Any, **__: Any) -> Any:
+        raise AssertionError("no recordings here")
+
     async def look(self, *_: Any, **__: Any) -> Any:
         raise AssertionError("no systems here")
 

@@ -428,6 +428,7 @@ SPOILT = [
     price("price_provider", ROW.replace("openai", "acme") + "output = 1", 2, "one of openai", "Known"),
     price("price_day", ROW + 'output = 1\nvalid_from = "soon"', 6, '"soon" is not a day', "2026-11-30"),
     price("price_second", ROW + "output = 1\n" + ROW + "outptu = 2", 10, 'unknown key "[[price]] outptu"', "output"),
+    price("price_minute", ROW + "audio_minute = 0.006", 4, "input stands beside audio_minute", "Remove one"),
     price("price_top", "[prices]", 1, 'unknown key "prices"', "[[price]]"),
     price("price_fine", ROW + "output = 0.00000000001", 5, "finer than a nano-USD", "nine decimals"),
 ]

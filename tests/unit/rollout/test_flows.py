@@ -86,6 +86,27 @@ kind = "tryton"
 """
 
 
+HEAR = '[models.hear]\nprovider = "openai"\nmodel = "whisper-1"\n'
+
+
+@pytest.mark.parametrize(
+    ("route", "table", "said"),
+    [
+        (HEAR, '[voice]\nroute = "hear"\n', ""),
+        (HEAR, '[voice]\nroute = "hera"\n', "there is no route [models.hera]"),
+        (HEAR, "[voice]\nlongest_s = 60\n", "route"),
+        (HEAR, '[voice]\nroute = "hear"\nlongest_s = 601\n', "longest_s"),
+        (HEAR, '[voice]\nroute = "hear"\nmodel = "x"\n', "model"),
+        (HEAR.replace("openai", "anthropic"), '[voice]\nroute = "hear"\n', "which writes down no recordings"),
+        (HEAR + "embeddings = true\n", '[voice]\nroute = "hear"\n', "it has a prompt, or embeddings"),
+    ],
+)
+def test_a_route_for_voice_notes_is_one_that_hears(tmp_path: Path, route: str, table: str, said: str) -> None:
+    flow = f"{FLOW}\n{table}"
+    found = mistakes(folder(tmp_path, flow, **{"app.toml": f"{APP}\n{route}"}))
+    assert any(said in m.problem and m.remedy and m.line for m in found) if said else not found, found
+
+
 def test_the_example_s_flow_fits_the_systems_that_it_names(tmp_path: Path) -> None:
     warnings = checked(folder(tmp_path, **{"app.toml": SYSTEMS})).warnings
     assert not [warning for warning in warnings if "flows" in warning or "knowledge" in warning]

@@ -8,14 +8,21 @@ import msgspec
 from app_folders import checked, write
 
 from waterline.agents.answers import QUOTE_CHARS
-from waterline.core.flow import FILLED, TEXTS, Action, Flow, Lookup, Reminder, Slot
+from waterline.core.flow import FILLED, TEXTS, Action, Flow, Lookup, Reminder, Slot, Voice
 from waterline.rollout import flows
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs/reference/flows.md").read_text("utf-8")
 HOWTO = (ROOT / "docs/howto/flows.md").read_text("utf-8")
 HEADINGS = {"Top of the file": "", **{f"`{name}`": name for name in flows.TABLES if name}}
-DEFAULTS = {"": Flow, "[[slot]]": Slot, "[lookup]": Lookup, "[[action]]": Action, "[reminder]": Reminder}
+DEFAULTS = {
+    "": Flow,
+    "[[slot]]": Slot,
+    "[lookup]": Lookup,
+    "[[action]]": Action,
+    "[reminder]": Reminder,
+    "[voice]": Voice,
+}
 
 
 def sections() -> dict[str, str]:

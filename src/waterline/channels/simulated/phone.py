@@ -57,6 +57,8 @@ padding:.4rem 0}.more button{background:#fff;color:var(--ink);border:1px solid #
 padding:.3rem 0}
 """
 
+SPEAK = 'aria-label="Send as a voice note" title="Send as a voice note: what you typed is what is heard"'
+SPOKEN = "Hello, my son is seven. Can we come and visit on Thursday?"
 SCRIPT = """
 const chat=document.querySelector('main');let last=chat.innerHTML;
 const bottom=()=>{chat.scrollTop=chat.scrollHeight};bottom();
@@ -106,7 +108,7 @@ def page(cloud: Cloud, found: Phone, number: str, now: float) -> str:
     )
     left = max(0.0, chat.last_in_s + WINDOW_S - now) if chat.last_in_s else 0.0
     window = f"window open for {left / 3600:.1f} h" if left else "window closed"
-    acts = [("do", "picture", "Send a picture"), ("do", "voice", "Send a voice note"), ("jump", "3600", "+1 hour"),
+    acts = [("do", "picture", "Send a picture"), ("jump", "3600", "+1 hour"),
             ("jump", "86400", "+24 hours"), ("do", "on", "Turn on") if found.off else ("do", "off", "Turn off"),
             ("do", "stop", "Stop marketing"), ("do", "block", "Block")]  # fmt: skip
     buttons = "".join(f'<button name="{n}" value="{v}">{t}</button>' for n, v, t in acts)
@@ -121,7 +123,9 @@ def page(cloud: Cloud, found: Phone, number: str, now: float) -> str:
         f'<main aria-live="polite">{bubbles(chat, now)}</main>'
         f'<details class="more"><summary>More</summary><form method="post" action="{here}" data-plain="1">{buttons}'
         f'</form></details><form class="write" method="post" action="{here}"><input name="text" autocomplete="off" '
-        f'aria-label="Message" placeholder="Message"><button>Send</button></form></div><script>{SCRIPT}</script>',
+        f'aria-label="Message" placeholder="Message"><button>Send</button>'
+        f'<button name="do" value="voice" {SPEAK}>🎤</button></form></div>'
+        f"<script>{SCRIPT}</script>",
     )
 
 

@@ -33,6 +33,7 @@ from waterline.channels.simulated import phone
 from waterline.channels.simulated.cloud import Cloud, GraphError, Hook
 from waterline.channels.simulated.script import Script, TemplateScript, parse_script, read_script
 from waterline.core.errors import WaterlineError
+from waterline.providers.simulated_voice import voice_note
 from waterline.providers.upstream import Origin, Pool, UpstreamError
 
 IDLE_S = 0.02
@@ -220,7 +221,7 @@ class Simulator:
         return JSONResponse({"ok": True, "now": self.clock()})
 
     async def sim_phone(self, request: Request) -> Response:
-        """GET: what the telephone shows. POST: {"do": "say" | "choose" | "block" | "off" | "on" | "stop" ...}."""
+        """GET: what the telephone shows. POST: {"do": "say" | "voice" | "choose" | "block" ...}."""
         cloud, wa_id = self.cloud, request.path_params["wa_id"]
         number = request.query_params.get("number") or next(iter(cloud.numbers))
         if request.method == "GET":
@@ -237,6 +238,10 @@ class Simulator:
         match told.get("do", "say"):
             case "say":
                 return cloud.say(wa_id, number, told.get("message") or _text(told.get("text", ""))).id
+            case "voice":
+                note = voice_note(told.get("text", ""), float(told.get("seconds", 0)))
+                media = cloud.keep(note, "audio/ogg; codecs=opus")
+                return cloud.say(wa_id, number, phone.media_message("audio", media, "audio/ogg; codecs=opus")).id
             case "choose":
                 return cloud.say(wa_id, number, phone.choice(cloud.chat(number, wa_id), told["id"])).id
             case "block":
@@ -281,8 +286,7 @@ class Simulator:
             media = self.cloud.keep(phone.PICTURE, "image/png")
             self.act(wa_id, number, {"do": "say", "message": phone.media_message("image", media, "image/png")})
         elif form.get("do") == "voice":
-            media = self.cloud.keep(b"OggS simulated voice", "audio/ogg")
-            self.act(wa_id, number, {"do": "say", "message": phone.media_message("audio", media, "audio/ogg")})
+            self.act(wa_id, number, {"do": "voice", "text": form.get("text", "").strip() or phone.SPOKEN})
         elif form.get("do"):
             self.act(wa_id, number, {"do": form["do"]})
         elif form.get("text", "").strip():

@@ -218,6 +218,9 @@ ON CONFLICT (channel, address, digest) DO NOTHING
 -- name: forget_erased
 DELETE FROM erased_messages WHERE at_us < :before_us
 
+-- name: put_heard
+UPDATE inbox SET body = :body WHERE conversation = :conversation AND sequence = :sequence
+
 -- name: erase_inbox
 DELETE FROM inbox WHERE conversation = :conversation
 
