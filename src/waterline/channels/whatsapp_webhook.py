@@ -9,11 +9,14 @@ from typing import Protocol
 from msgspec.structs import replace
 
 from waterline.channels.whatsapp_parse import AccountEvent, Delivery, NotAWebhook, Preference, parse
+from waterline.connectors.fair import Fair
 from waterline.core.conversation import Alias, Inbound, Status
 from waterline.core.errors import WaterlineError
 from waterline.core.web import Page, Visit
 
 log = logging.getLogger("waterline.whatsapp")
+AT_ONCE = 64  # deliveries that are being stored: as many as share a transaction, and far fewer than may queue for one
+MOST_WAITING = 1000  # of one number; a flood is delivered again later, and nobody else's message waits behind it
 MOST_BODY = 4 << 20  # a batch; WhatsApp's own limit is 3 MB
 
 
@@ -44,6 +47,8 @@ class Webhook:
         self._takes = takes
         self._clock_us = clock_us
         self._count = count
+        self._fair = Fair(AT_ONCE)
+        self._waiting: dict[str, int] = {}  # deliveries, by number
         self._address_of = address_of  # a number that moved to another provider keeps the address it had
 
     async def __call__(self, visit: Visit) -> Page:
@@ -59,12 +64,22 @@ class Webhook:
         except NotAWebhook as error:
             log.warning("a signed web hook was not understood: %s", error)
             return Page(400, b"This is no web hook of WhatsApp's.\n")
+        number = _number(delivery)
+        if self._waiting.get(number, 0) >= MOST_WAITING:
+            self._count("whatsapp_not_stored")
+            return Page(503, b"Too much at once from this number; deliver it again.\n", headers=(("retry-after", "5"),))
+        self._waiting[number] = self._waiting.get(number, 0) + 1
         try:
-            await self._store(delivery)
+            async with self._fair.place(number):
+                await self._store(delivery)
         except WaterlineError as error:
             log.error("a web hook could not be stored; WhatsApp will deliver it again: %s", error)
             self._count("whatsapp_not_stored")
             return Page(503, b"Not stored; deliver it again.\n", headers=(("retry-after", "5"),))
+        finally:
+            self._waiting[number] -= 1
+            if not self._waiting[number]:
+                del self._waiting[number]
         return Page(200, b"ok")
 
     def signed(self, body: bytes, signature: bytes) -> bool:
@@ -105,3 +120,9 @@ class Webhook:
             delivery.joined,
             tuple(replace(p, address=of(p.address)) for p in delivery.preferences),
         )
+
+
+def _number(delivery: Delivery) -> str:
+    """Whose delivery it is; a batch counts as its first one's."""
+    addresses = [m.address for m in delivery.inbound[:1]] + [s.address for s in delivery.statuses[:1]]
+    return next(iter(addresses + [p.address for p in delivery.preferences[:1]]), "")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from waterline.channels.whatsapp_parse import AccountEvent, Delivery, NotAWebhook, Preference, parse
-from waterline.channels.whatsapp_webhook import Webhook
+from waterline.channels.whatsapp_webhook import AT_ONCE, MOST_WAITING, Webhook
 from waterline.core.conversation import Alias, Inbound, Status
 from waterline.core.errors import WaterlineError
 from waterline.core.web import Page, Visit
@@ -263,3 +263,52 @@ def test_account_events_and_the_users_choice_are_told_apart() -> None:
 def test_a_time_in_the_future_is_now() -> None:
     [got] = parsed(message("text", {"body": "x"}, at=9_999_999_999)).inbound
     assert got.at_us == NOW_US
+
+
+# --- a branch that is flooded ------------------------------------------------------------------------------------
+
+
+class Slow:
+    """Stores when it is let."""
+
+    def __init__(self) -> None:
+        self.begun: list[str] = []
+        self.go = asyncio.Semaphore(0)
+
+    async def inbound(self, messages: Sequence[Inbound]) -> None:
+        self.begun.append(messages[0].address)
+        await self.go.acquire()
+
+    async def statuses(self, statuses: Sequence[Any]) -> None:
+        self.begun.append(statuses[0].address)
+        await self.go.acquire()
+
+    async def joined(self, people: Any) -> None: ...
+    async def events(self, events: Any) -> None: ...
+    async def preferences(self, preferences: Any) -> None: ...
+
+
+def _to(number: str, n: int, *, status: bool = False) -> Visit:
+    told = {"id": f"m{n}", "timestamp": "1", "status": "delivered"}
+    value = {"statuses": [told]} if status else {"messages": [message("text", {"body": "hi"}, id_=f"m{n}")]}
+    body = hook(change(value, number))
+    return visit("POST", body, x_hub_signature_256=sign(body))
+
+
+async def test_a_flood_at_one_number_delays_no_message_and_no_status_of_another() -> None:
+    slow = Slow()
+    door = Webhook("verify me", [SECRET], slow, lambda: NOW_US)
+    flood = [asyncio.create_task(door(_to("hostile", n))) for n in range(MOST_WAITING)]
+    await asyncio.sleep(0)
+    others = [asyncio.create_task(door(_to("lisbon", n, status=n % 2 == 1))) for n in range(10)]
+    await asyncio.sleep(0)
+    assert slow.begun.count("hostile") < AT_ONCE
+    assert slow.begun.count("lisbon") == 10  # at once, behind a thousand that wait
+    refused = await door(_to("hostile", MOST_WAITING))
+    assert (refused.status, dict(refused.headers)["retry-after"]) == (503, "5")
+    for _ in range(MOST_WAITING + len(others)):
+        slow.go.release()
+    assert {page.status for page in await asyncio.gather(*flood, *others)} == {200}
+    assert slow.begun.count("hostile") == MOST_WAITING
+    slow.go.release()
+    assert (await door(_to("hostile", 0))).status == 200  # nothing is left of the flood
