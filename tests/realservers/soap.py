@@ -1,14 +1,39 @@
 """An enrolment system that speaks SOAP, made with spyne; it can be made slow, broken, changed or dirty."""
 
 import base64
+import importlib.util
+import sys
 import threading
 import time
 import warnings
+from email.message import EmailMessage
+from pathlib import Path
 from socketserver import ThreadingMixIn
+from types import ModuleType
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 warnings.filterwarnings("ignore", module="spyne")
+
+if sys.version_info >= (3, 12):  # what spyne needs and newer Pythons have no more
+    spec = importlib.util.spec_from_file_location(
+        "spyne.util.six",
+        Path(str(importlib.util.find_spec("spyne").origin)).parent / "util" / "six.py",  # type: ignore
+    )
+    six = importlib.util.module_from_spec(spec)
+    sys.modules["spyne.util.six"] = six
+    spec.loader.exec_module(six)
+    type(six._importer).find_spec = lambda self, name, path, target=None: (
+        importlib.util.spec_from_loader(name, self) if name in self.known_modules else None
+    )
+
+    def parse_header(line: str) -> tuple[str, dict[str, str]]:
+        message = EmailMessage()
+        message["content-type"] = line
+        return message.get_content_type(), dict(message["content-type"].params)
+
+    sys.modules["cgi"] = ModuleType("cgi")
+    vars(sys.modules["cgi"])["parse_header"] = parse_header
 
 from spyne import (  # noqa: E402
     Application,

@@ -199,7 +199,7 @@ def run(grade):
         ("import os\nfor fd in range(3, 32):\n    try:\n        while True: os.write(fd, b'x' * 65536)\n"
          "    except OSError: pass\ndef run(grade): return {}", "more than 64 KiB"),
         ("import ctypes\ndef run(grade): return ctypes.string_at(0)", "crashed (SIGSEGV)"),
-        ("import os\nos.write(3, b'[' * 9000 + b']' * 9000)\nos._exit(0)", "no JSON"),
+        ("import os\nos.write(3, b'[' * 32_000 + b']' * 32_000)\nos._exit(0)", "no JSON"),
         ("import os\nos.write(3, b'{\"result\": \"\\xff\"}')\nos._exit(0)", "no JSON"),
         ("def run(grade): return {'x': '\\ud800'}", "no JSON"),
         ("import os\ndef run(grade): os._exit(3)", "crashed (status 3)"),
