@@ -29,8 +29,9 @@ def answered(app, **more):
     return client(app).messages.create(**asked).usage.input_tokens
 
 
-def test_anthropic_counts_what_the_answer_will_be_billed_for(make_app, sim):
-    app = make_app(main={"provider": "anthropic"})
+@pytest.mark.parametrize("kind", ["anthropic", "gemini"])
+def test_the_provider_counts_what_the_answer_will_be_billed_for(make_app, sim, kind):
+    app = make_app(main={"provider": kind, "model": "models-of/odd name" if kind == "gemini" else "small"})
     sim.play()
     assert counted(app) == answered(app)
     assert counted(app, system="You are brief.", tools=[TOOL]) == answered(app, system="You are brief.", tools=[TOOL])
@@ -62,7 +63,7 @@ def test_the_local_model_counts_exactly(tmp_path):
 def test_where_nobody_can_count_it_is_a_404_that_says_who_could(make_app, sim):
     app = make_app()
     sim.play()
-    with pytest.raises(anthropic.NotFoundError, match="route of Anthropic or a local model"):
+    with pytest.raises(anthropic.NotFoundError, match="route of Anthropic, Gemini or a local model"):
         counted(app)
     assert sim.asked("main") == 0
 

@@ -25,7 +25,10 @@ MAX_ANSWER_BYTES = 1 << 20
 
 
 class _Counted(Struct):
-    input_tokens: int
+    """In Anthropic's word, or in Gemini's."""
+
+    input_tokens: int | None = None
+    total: int | None = msgspec.field(name="totalTokens", default=None)
 
 
 _decode = msgspec.json.Decoder(_Counted).decode
@@ -37,7 +40,7 @@ async def count_tokens(request: Request, served: Served, principal: Principal, d
     if not target.provider.count_path:
         raise InvalidRequest(
             f'The provider "{target.route.provider}" of route "{target.name}" counts no tokens before a request: only '
-            "the model's own tokenizer could. Use a route of Anthropic or a local model, or the `usage` of an answer.",
+            "the model's own tokenizer could. Use a route of Anthropic, Gemini or a local model, or read `usage`.",
             status=404,
         )
     app.limits.admit(request.received_us / 1e6, 0)
@@ -55,7 +58,7 @@ async def _ask(request: Request, served: Served, target: Target, deps: Deps, clo
     route, provider = target.route, target.provider
     prompt = served.release.prompts.get(route.prompt) if route.prompt else None
     variables = prompt_variables(prompt, request.variables, clock) if prompt is not None else {}
-    body = provider.countable(render(request, served.release, route, provider, variables, 1))
+    body = provider.countable(render(request, served.release, route, provider, variables, 1), route.model)
     health = target.health
     wait_s = health.wait_s(deps.tick_s())
     if wait_s:
@@ -70,7 +73,7 @@ async def _ask(request: Request, served: Served, target: Target, deps: Deps, clo
         said = await response.read(MAX_ANSWER_BYTES)
         if response.status != 200:
             raise provider.fault(response.status, response.headers, said)
-        counted = _decode(said).input_tokens
+        counted = _tokens(_decode(said))
     except (UpstreamError, ProviderFault, msgspec.DecodeError, UnicodeDecodeError) as error:
         fault = _fault(error)
         _told(health, fault, began_s, deps.tick_s())
@@ -79,6 +82,13 @@ async def _ask(request: Request, served: Served, target: Target, deps: Deps, clo
         health.neutral(began_s)
         raise
     health.neutral(began_s)  # that it counts does not say that it answers
+    return counted
+
+
+def _tokens(said: _Counted) -> int:
+    counted = said.input_tokens if said.input_tokens is not None else said.total
+    if counted is None or counted < 0:
+        raise ProviderFault("garbage", "it did not say how many tokens")
     return counted
 
 

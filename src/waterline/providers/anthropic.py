@@ -472,7 +472,7 @@ class Anthropic:
     def request(self, fields: Fields, route: Route) -> bytes:
         return _encode(messages_request(fields, route))
 
-    def countable(self, body: bytes) -> bytes:
+    def countable(self, body: bytes, model: str) -> bytes:
         asked = _decode_fields(body)
         return _encode({name: asked[name] for name in _COUNTED if name in asked})
 

@@ -95,7 +95,7 @@ class Provider(Protocol):
     stream_path: str  # for a streamed answer
     embeddings_path: str  # empty: not offered
     transcriptions_path: str  # OpenAI's; empty: not offered
-    count_path: str  # says {"input_tokens": n} of a prompt; empty: not offered
+    count_path: str  # says {"input_tokens": n} or {"totalTokens": n} of a prompt; empty: not offered
 
     def headers(self, secret: str) -> list[tuple[bytes, bytes]]:
         """Headers of every request, the secret among them; prebuilt once per address."""
@@ -107,8 +107,8 @@ class Provider(Protocol):
         Raises ProviderFault("invalid") for what this provider cannot express."""
         ...
 
-    def countable(self, body: bytes) -> bytes:
-        """What `request` made, as `count_path` wants it."""
+    def countable(self, body: bytes, model: str) -> bytes:
+        """What `request` made for the model, as `count_path` wants it."""
         ...
 
     def answer(self, body: bytes) -> Answer:

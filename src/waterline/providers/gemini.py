@@ -411,7 +411,7 @@ class Gemini:
     stream_path = "/models/{model}:streamGenerateContent?alt=sse"
     embeddings_path = "/models/{model}:batchEmbedContents"
     transcriptions_path = ""
-    count_path = ""
+    count_path = "/models/{model}:countTokens"
 
     def __init__(self, clock: Callable[[], int]) -> None:
         self._clock = clock
@@ -425,8 +425,9 @@ class Gemini:
     def request(self, fields: Fields, route: Route) -> bytes:
         return _encode(generate_request(fields, route) if "messages" in fields else embed_request(fields, route))
 
-    def countable(self, body: bytes) -> bytes:
-        return body
+    def countable(self, body: bytes, model: str) -> bytes:
+        """The whole request, so that its system instruction and functions count (https://ai.google.dev/api/tokens)."""
+        return b'{"generateContentRequest":{"model":%b,%b}' % (_encode(f"models/{model}"), body[1:])
 
     def answer(self, body: bytes) -> Answer:
         try:

@@ -215,7 +215,7 @@ class OpenAIWire:
     def request(self, fields: Fields, route: Route) -> bytes:
         return _encode(fields)
 
-    def countable(self, body: bytes) -> bytes:
+    def countable(self, body: bytes, model: str) -> bytes:
         return body
 
     def answer(self, body: bytes) -> Answer:

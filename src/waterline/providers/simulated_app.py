@@ -2,7 +2,8 @@
 
     POST /<target>/v1/chat/completions, /v1/embeddings, /v1/messages     GET /<target>/v1/models
     POST /<target>/v1/audio/transcriptions     (a recording's words are those of its comment: simulated_voice.py)
-    POST /<target>/v1beta/models/<model>:generateContent, :streamGenerateContent, :batchEmbedContents, :embedContent
+    POST /<target>/v1beta/models/<model>:generateContent, :streamGenerateContent, :batchEmbedContents, :embedContent,
+        :countTokens
     GET /sim/stats, GET /sim/health, POST /sim/script (TOML or JSON)
 
 The `/v1` or `/v1beta` may be left out. The prefix names the target; without one it is "default".
@@ -30,7 +31,7 @@ from waterline.providers.simulated_voice import read_form
 
 MAX_BODY_BYTES = 64 << 20
 MAX_TARGETS = 256  # prefixes that are told apart; more count as "default"
-GEMINI_ACTIONS = ("generateContent", "streamGenerateContent", "batchEmbedContents", "embedContent")
+GEMINI_ACTIONS = ("generateContent", "streamGenerateContent", "batchEmbedContents", "embedContent", "countTokens")
 TRANSCRIPTIONS = "/audio/transcriptions"
 COUNTS = ("/messages/count_tokens", "/chat/completions/input_tokens")  # Anthropic's; llama.cpp's
 KEPT_BODIES = 1000
@@ -159,6 +160,9 @@ class SimulatedApp:
             return
         if suffix in COUNTS:
             await reply(call.send, 200, answers.encode({"input_tokens": prompt}))
+            return
+        if suffix.endswith(":countTokens"):
+            await reply(call.send, 200, answers.encode({"totalTokens": prompt}))
             return
         said = [] if embeds(suffix) or suffix == TRANSCRIPTIONS else say_all(call, ask, messages)
         bill = answers.bill(prompt, target, said)

@@ -113,6 +113,7 @@ class _Sizes(Struct, rename="camel"):
 
 
 _decode = msgspec.json.Decoder(_Generate).decode
+_decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
 _decode_sizes = msgspec.json.Decoder(_Sizes).decode
 _decode_embed = msgspec.json.Decoder(_Embed).decode
 _decode_batch = msgspec.json.Decoder(_EmbedBatch).decode
@@ -129,6 +130,8 @@ def read_ask(model: str, action: str, body: bytes, *, thinks: bool) -> tuple[Ask
         texts = ["".join(part.text or "" for part in one.content.parts) for one in wanted]
         size = wanted[0].output_dimensionality if wanted else None
         return Ask(model=model, input=Raw(encode(texts)) if texts else Raw(), dimensions=size), []
+    if action == "countTokens":
+        body = _to_count(body, model)
     read, sizes, config = _decode(body), _decode_sizes(body), _decode(body).generation_config
     _check(read, thinks)
     choice: Any = _MODES.get(read.tool_config.function_calling_config.mode)
@@ -154,6 +157,15 @@ def read_ask(model: str, action: str, body: bytes, *, thinks: bool) -> tuple[Ask
         top_logprobs=config.logprobs,
     )
     return ask, [_message(content) for content in read.contents]
+
+
+def _to_count(body: bytes, model: str) -> bytes:
+    """The request that is to be counted; it names its model again."""
+    asked = _decode_fields(_decode_fields(body).get("generateContentRequest", Raw(b"{}")))
+    named = msgspec.json.decode(asked.pop("model", Raw(b"null")))
+    if named != f"models/{model}":
+        raise Wrong("* CountTokensRequest.generate_content_request.model: it is not the model of the address")
+    return encode(asked)
 
 
 def in_lower_case(schema: Any) -> Any:
