@@ -26,6 +26,14 @@ small { color: #888 }
 """
 PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>{title}</title><style>{style}</style>{body}</html>"""
+HINT = (
+    "Write as a parent would, in English, Portuguese or Spanish: <i>Hello, my son is 4, can we see the school on "
+    "Tuesday?</i> What is agreed appears here, in a real calendar and a real CRM."
+)
+LINKS = (  # whoever asks for a person has to be somebody there
+    'You are the school, too: <a href="{0}/conversations" target="_blank">conversations</a>, '
+    '<a href="{0}/handoffs" target="_blank">who waits for a person</a> (with the admin key of the start).'
+)
 QUERY = (
     '<?xml version="1.0" encoding="utf-8"?><C:calendar-query xmlns:D="DAV:" xmlns:C="urn:ietf:params:xml:ns:caldav">'
     "<D:prop><C:calendar-data/></D:prop>"
@@ -80,9 +88,18 @@ def office_page(given: argparse.Namespace) -> str:
         people.append(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>")
     head = "<tr><th>Who</th><th>About</th><th>How to reach them</th><th>State</th></tr>"
     crm = f"<table>{head}{''.join(people)}</table>" if people else '<p class="none">No lead yet.</p>'
-    refresh = '<meta http-equiv="refresh" content="3">'
-    body = f"{refresh}<section><h1>The office</h1><h2>Calendar: visits</h2>{calendar}<h2>CRM: leads</h2>{crm}</section>"
-    return PAGE.format(title="The office", style=STYLE, body=body)
+    hint = f"<p><small>{HINT}</small></p>" + (f"<p>{LINKS.format(escape(given.console))}</p>" if given.console else "")
+    return f"<h1>The office</h1>{hint}<h2>Calendar: visits</h2>{calendar}<h2>CRM: leads</h2>{crm}"
+
+
+def office(given: argparse.Namespace) -> tuple[int, str]:
+    """Status and page. It looks again in any case: a calendar that is being restarted is there a moment later."""
+    try:
+        status, body = 200, office_page(given)
+    except (OSError, sqlite3.Error) as error:
+        status, body = 503, f"<h1>The office</h1><p>It cannot be read at this moment: {escape(str(error))}</p>"
+    body = f'<meta http-equiv="refresh" content="3"><section>{body}</section>'
+    return status, PAGE.format(title="The office", style=STYLE, body=body)
 
 
 def main() -> None:
@@ -91,6 +108,7 @@ def main() -> None:
     parser.add_argument("--phone", required=True)
     parser.add_argument("--calendar", required=True)
     parser.add_argument("--crm", required=True)
+    parser.add_argument("--console", default="", help="the address of Waterline, to link to")
     parser.add_argument("--timezone", default="Europe/Lisbon")
     given = parser.parse_args()
 
@@ -98,10 +116,7 @@ def main() -> None:
         def do_GET(self) -> None:
             status = 200
             if self.path == "/office":
-                try:
-                    text = office_page(given)
-                except (OSError, sqlite3.Error) as error:
-                    status, text = 503, f"The office cannot be read: {escape(str(error))}"
+                status, text = office(given)
             elif self.path == "/":
                 phone = f'<iframe title="telephone" src="{escape(given.phone)}"></iframe>'
                 body = f'<main>{phone}<iframe title="office" src="/office"></iframe></main>'

@@ -85,7 +85,8 @@ class Office:
             "--calendar",
             f"{self.calendar_url}/{CALENDAR}/",
         ]
-        self._run("board", [*board, "--crm", str(self._crm_file)])
+        console = self.webhook.removesuffix("/webhooks/whatsapp")
+        self._run("board", [*board, "--crm", str(self._crm_file), "--console", console])
         for url in (self.calendar_url, self.crm_url, self.phone_url, self.board_url):
             self._wait(url)
 

@@ -90,7 +90,9 @@ async def offer(talk: Talk, intro: str = "offer") -> bool:
         shown = same
     elif wish.said and not fit:
         intro = "offer_near"
-        shown = _spread(_nearest(free, wish), lookup.offer)
+        near = _nearest(free, wish)
+        on_day = [at for at in near if at.date().isoformat() in wish.days]
+        shown = sorted(on_day[: lookup.offer]) if on_day else _spread(near, lookup.offer)
         wish.minute, wish.from_min, wish.to_min = None, 0, 1440
     else:
         shown = _spread(fit or free, lookup.offer)

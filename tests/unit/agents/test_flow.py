@@ -79,6 +79,16 @@ async def test_a_correction_keeps_what_was_not_corrected() -> None:
     assert school.visits == ["2026-11-26T10:15+00:00"]
 
 
+async def test_who_names_a_day_and_an_hour_hears_the_other_hours_of_that_day() -> None:
+    school = School()
+    await school.all("hi, can we visit? he is 4")
+    said = await school.says("tuesday at 10")
+    assert "nearest" in said
+    assert [offer.start[:16] for offer in school.state.offered] == [
+        f"2026-11-24T{at}" for at in ("09:30", "10:15", "11:00")
+    ]
+
+
 async def test_a_time_that_was_just_taken_leads_to_others() -> None:
     school = School()
     await school.all(*TO_CONFIRM)
