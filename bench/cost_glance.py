@@ -12,6 +12,7 @@ from cost_month import LEADS, TURNS, Bill, Levers
 from cost_tables import interval, table
 from cost_world import LEVERS, TARGET, Routed, Shorter, World, only
 
+from waterline.evals.leads import Lead
 from waterline.evals.statistics import wilson
 
 ORDER = (("the flow decides", ("flow",)), *(lever for lever in LEVERS if lever[0] != "routing, small first"), LEVERS[0])
@@ -43,7 +44,7 @@ def glance_part(
         flow_loss,
         "M on simulated leads",
     )
-    row(f"... the low end of that interval, {share['low']:.1%}", Levers(flow=share["low"]), flow_loss, "M")
+    row(f"... the low end of that interval, {share['low']:.1%}", Levers(flow=share["low"]), "the same", "M")
     row("the flow, and all levers but routing", unrouted, rest, "M; answers' length declared")
     row(
         "the flow, and all levers, routing as measured",
@@ -76,7 +77,7 @@ what it loses is measured in pairs by a real model ([below](#what-that-loses-in-
 
 ### Each lever's share
 
-{_shares(world, flowing, assumed, base, flow_loss, pair, brief)}"""
+{_shares(world, flowing, assumed, base, pair, brief)}"""
     return text, _steps(world, flowing, base)
 
 
@@ -89,10 +90,20 @@ def _needed(world: World, unrouted: Levers) -> str:
 
 def _flow_loss(seen: dict[str, Any]) -> str:
     arms = leads_paired.kept_leads()
-    found, most = leads_paired.loss(arms), wilson(seen["leads"] - seen["wanted"], seen["leads"])
+    most = wilson(seen["leads"] - seen["wanted"], seen["leads"])
+    said = [
+        _paired(arms, "model", "the model alone in each turn"),
+        _paired(arms, "both", "code and the model in each turn"),
+    ]
+    return f"{'; '.join(said)}; beside a reader that never errs {most.value:.1%} [{most.low:.1%}, {most.high:.1%}]"
+
+
+def _paired(arms: dict[str, list[Lead]], than: str, name: str) -> str:
+    found = leads_paired.loss(arms, than)
     gained = " (gained)" if found is not None and found.value < 0 else ""
-    paired = f"{interval(found)} of leads{gained} in {found.n} pairs" if found is not None else "unknown"
-    return f"{paired}; beside a reader that never errs {most.value:.1%} [{most.low:.1%}, {most.high:.1%}]"
+    return (
+        f"beside {name} {interval(found)}{gained}, {found.n} pairs" if found is not None else f"beside {name} unknown"
+    )
 
 
 def _steps(world: World, levers: Levers, base: Bill) -> list[tuple[str, float]]:
@@ -104,11 +115,9 @@ def _steps(world: World, levers: Levers, base: Bill) -> list[tuple[str, float]]:
     return found
 
 
-def _shares(
-    world: World, levers: Levers, assumed: Levers, base: Bill, flow_loss: str, pair: Routed, brief: Shorter
-) -> str:
+def _shares(world: World, levers: Levers, assumed: Levers, base: Bill, pair: Routed, brief: Shorter) -> str:
     lost = {
-        "the flow decides": flow_loss,
+        "the flow decides": "see above",
         "routing, small first": f"{interval(pair.loss)} ({pair.who})",
         "shorter answers": _gained(brief),
         "history shortened": f"{interval(history_page.note_loss())} where an early turn is needed",
