@@ -354,7 +354,10 @@ def _social(talk: Talk, heard: Heard, first: bool) -> None:
 def _turn(talk: Talk, users: list[Inbound], said: str) -> Turn:
     """One bubble, then what is done."""
     state, given = talk.state, talk.given
-    text = "\n\n".join(part for part in talk.parts if part)[:MAX_TEXT]
+    parts = [part for part in talk.parts if part]
+    if all(part in talk.shown for part in parts):
+        parts.clear()  # what was heard, and nothing to say to it: no bubble for that
+    text = "\n\n".join(parts)[:MAX_TEXT]
     effects = list(talk.effects)
     if text and not given.with_person:
         message = Outbound(text, choices=tuple(talk.choices), template=_template(talk))
@@ -375,7 +378,7 @@ def _turn(talk: Talk, users: list[Inbound], said: str) -> Turn:
         aliases=tuple(dict.fromkeys(talk.aliases)),
         model_calls=talk.calls,
         traces=tuple(talk.traces),
-        heard=talk.heard,
+        heard={} if state.minor else talk.heard,
     )
 
 

@@ -246,12 +246,24 @@ def _questions(heard: Heard, text: str, masked: str, language: str, book: Handbo
                 bare = _blank(bare, start, end)
             shorter = bare.strip() + words.price_word(sentence, language)
             query = shorter if _covered(shorter, book) else query
+        if heard.other and not _covered(query, book):
+            continue  # "or the week after?" is a wish
         if _holds_when(heard, sentence, text) and not _covered(query, book):
             day = heard.when.start - found.start() if heard.when is not None else -1
             heard.questions += _beside(sentence, bare, day)  # "can we do Thursday instead?" is a wish
             continue
         if words.asks(bare) or (_covered(query, book) and not heard.slots and not heard.answer and not heard.start):
-            heard.questions.append(query)
+            heard.questions += [query] if _covered(query, book) else _by_clause(bare, language, book) or [query]
+
+
+def _by_clause(sentence: str, language: str, book: Handbook | None) -> list[str]:
+    """The parts that the handbook speaks of, of a sentence that asks for several things: nobody speaks commas."""
+    found = []
+    for part in _CLAUSE.finditer(sentence):
+        query = part.group().strip() + words.price_word(part.group(), language)
+        if words.asks(part.group()) and _covered(query, book):
+            found.append(query)
+    return found
 
 
 def _beside(sentence: str, bare: str, day: int) -> list[str]:

@@ -65,7 +65,7 @@ _PATTERNS: dict[str, re.Pattern[str]] = {
         r"\b(?:(?:my|our) (?:son|daughter|kid|child|boy|girl)|(?:o |a |do |da )?(?:meu|minha|nosso|nossa) (?:filh[oa]|menin[oa]|miud[oa])|(?:mi|nuestr[oa]) (?:hij[oa]|nin[oa]|nen[ea]))\b"
     ),
     "other": re.compile(
-        r"\b(?:(?:an)?other|none of (?:these|those|them)|neither|something else|any other|outr[oa]s?|nenhum[a]?(?: (?:desses|deles|dos))?|otr[oa]s?|ningun[oa]?(?: de)?|different)\b"
+        r"\b(?:(?:an)?other|none of (?:these|those|them)|neither|something else|any other|(?:the )?(?:week|day) after(?: that)?(?=\s*(?:[?!.,]|$))|semana seguinte|semana siguiente|outr[oa]s?|nenhum[a]?(?: (?:desses|deles|dos))?|otr[oa]s?|ningun[oa]?(?: de)?|different)\b"
     ),
     "skip": re.compile(
         r"\b(?:skip|pass|rather not|prefer not|don'?t have (?:one|an?|any|email)|no e-?mail|without|pular|pula|passo|prefiro nao|nao tenho|sem e-?mail|saltar|omitir|prefiero no|no tengo|sin (?:correo|e-?mail))\b"

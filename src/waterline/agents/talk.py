@@ -34,6 +34,7 @@ class Talk:
         self.calls = 0
         self.traces: list[str] = []
         self.heard: dict[str, str] = {}  # voice notes
+        self.shown: list[str] = []  # parts that only say what was heard
         self.template = ""  # of the flow, for a closed window
         self.lookup_down = False
         self.asked = False  # the turn's question was put already

@@ -45,4 +45,5 @@ async def _heard(talk: Talk, message: Inbound) -> str:
 def show(talk: Talk) -> None:
     """What was heard stands above the answer, so that who was misheard sees it and can put it right."""
     for text in talk.heard.values():
-        talk.parts.append(f"🎤 “{text[:MOST_SHOWN]}{'…' if len(text) > MOST_SHOWN else ''}”")
+        talk.shown.append(f"🎤 “{text[:MOST_SHOWN]}{'…' if len(text) > MOST_SHOWN else ''}”")
+    talk.parts += talk.shown

@@ -48,12 +48,13 @@ ENGLISH = {
     "not Tuesday": "-24", "not tuesday, thursday": "26 -24", "Tuesday doesn't work": "-24", "Tuesday I can't, Thursday?": "26 -24", "instead of tuesday": "-24",
     "yesterday": "!past", "last week": "!past", "2020-01-01": "!past", "today at 9am": "!past", "30 February": "!no_such_date", "31/11": "!no_such_date",
     "the 35th": "!no_such_date", "tuesday at 25:00": "!no_such_time", "2029-11-24": "!too_far", "Tuesday 25 November": "!conflict", "wednesday 25 november": "25",
-    "as soon as possible": "22..12-05", "any day": "22..12-05", "whenever": "22..12-05", "next month": "12-01..12-31", "wensday": "25", "thrusday at 9": "26 9:00",
+    "as soon as possible": "22..12-05", "any day": "22..12-05", "whenever": "22..12-05", "next month": "12-01..12-31", "next month, the 10th": "12-10", "on the 3rd of next month at 10": "12-03 10:00", "wensday": "25", "thrusday at 9": "26 9:00",
     "tuseday": "24", "TUESDAY AT 3 PM": "24 15:00", "would tuesday at 9:30 am be ok?": "24 9:30", "january 5th": "2027-01-05", "can we come in the evening": "17-22",
     "hello": "", "good morning": "", "Good afternoon!": "", "my daughter is 7": "", "how much is grade 3?": "", "thanks a lot": "", "she is in 2nd grade": "",
     "what about tomorrow after 4pm?": "22 16-24", "tomorrow 10ish, about 10:00": "22 10:00", "by 11 on tuesday": "24 0-11", "the 24th in the afternoon": "24 12-18",
 }  # fmt: skip
 PORTUGUESE = {
+    "dia 10 do mês que vem": "12-10", "no mês que vem, dia 8 às 9:30": "12-08 9:30",
     "amanhã": "22", "amanha a tarde": "22 12-18", "amanhã à tarde": "22 12-18", "amanhã de manhã": "22 6-12", "amanhã às 10": "22 10:00", "depois de amanhã": "23",
     "depois de amanhã às 9h30": "23 9:30", "hoje às 16h": "21 16:00", "hj a tarde": "21 12-18", "terça": "24", "terça-feira": "24", "terca feira as 9 e meia": "24 9:30",
     "na próxima terça": "24", "terça que vem": "24", "próxima quinta às 9:30": "26 9:30", "quinta de manhã": "26 6-12", "quinta-feira, 15h": "26 15:00",
@@ -70,6 +71,7 @@ PORTUGUESE = {
     "quinta q vem as 10": "26 10:00", "sexta à tarde, depois das 3": "27 15-24", "pode ser amanhã de tarde?": "22 12-18", "esta quinta": "26",
 }  # fmt: skip
 SPANISH = {
+    "el 10 del mes que viene": "12-10",
     "mañana": "22", "manana por la manana": "22 6-12", "mañana por la mañana": "22 6-12", "mañana por la tarde": "22 12-18", "mañana a las 10": "22 10:00", "por la mañana": "6-12",
     "pasado mañana": "23", "pasado mañana a las 9:30": "23 9:30", "hoy a las 4": "21 16:00", "hoy por la tarde": "21 12-18", "el lunes": "23", "el lunes a las 10": "23 10:00",
     "lunes a las 10 de la mañana": "23 10:00", "el martes a las 3 de la tarde": "24 15:00", "martes": "24", "el próximo martes": "24", "el martes que viene": "24",

@@ -20,6 +20,7 @@ from waterline.agents.slots.when_words import (
     CORRECTION,
     DAY_MONTH,
     DAY_OF,
+    DAY_OF_NEXT_MONTH,
     ES_MORNING,
     FIXABLE,
     FIXED_BEFORE,
@@ -30,6 +31,7 @@ from waterline.agents.slots.when_words import (
     MONTHS,
     NAMED_DAY,
     NEXT_MONTH,
+    NEXT_MONTHS_DAY,
     NTH,
     NTH_ONLY,
     NUMERIC,
@@ -178,6 +180,12 @@ def _segment(text: str, context: Context) -> When | None:
     for found in list(MONTH_DAY.finditer(text)):
         exact.append(_coming(MONTHS[found[1]], int(found[2]), found[3], today))
         take(found, exact[-1])
+    for pattern in (NEXT_MONTHS_DAY, DAY_OF_NEXT_MONTH):
+        if found := pattern.search(text):
+            month = today.replace(day=1) + timedelta(days=31)
+            exact.append(_date(month.year, month.month, int(found[1])))
+            take(found, exact[-1])
+            break
     minute: int | None = None
     if found := IN.search(text):
         unit, word = (found["u"] or found[2])[:3], found["n"] or found[1]

@@ -71,6 +71,14 @@ SPELLED = {
     "fryday": "friday", "terça": "terca", "tersa": "terca", "terza": "terca", "martez": "martes", "juebes": "jueves", "jeves": "jueves", "bieres": "viernes", "biernes": "viernes",
     "miercoes": "miercoles", "mircoles": "miercoles", "miércoles": "miercoles", "savado": "sabado", "qta": "quinta", "nxt": "next", "prox": "proxima", "manna": "manana", "q": "que",
 }  # fmt: skip
+_IN_A_MONTH = r"(?:next month|mes que vem|proximo mes|mes que viene)"
+# "next month, the 10th", "dia 10 do mês que vem"
+NEXT_MONTHS_DAY = re.compile(
+    rf"\b{_IN_A_MONTH}[\s,]+(?:(?:on|in|no|o|el) )?(?:(?:the|dia|el) )(\d{{1,2}})(?:st|nd|rd|th)?\b(?![:h.]?\d|h\b)"
+)
+DAY_OF_NEXT_MONTH = re.compile(
+    rf"\b(?:the|dia|el)\s+(\d{{1,2}})(?:st|nd|rd|th)?\s+(?:of |do |del |de |no )?(?:o |el )?{_IN_A_MONTH}\b"
+)
 FIXED_BEFORE = {
     "certa",
     "terra",
