@@ -29,9 +29,9 @@ class FromFolder(Struct, frozen=True):
     warnings: list[str]
 
 
-def built_or_die(folder: Path, as_json: bool = False) -> FromFolder:
-    """Prints every mistake with file, line and remedy, and exits 1."""
-    built = _or_die(folder, as_json, lambda **known: build(folder, **known))
+def built_or_die(folder: Path, as_json: bool = False, data: Path | None = None) -> FromFolder:
+    """Prints every mistake with file, line and remedy, and exits 1. `data`: the folder whose list of hosts counts."""
+    built = _or_die(folder, as_json, lambda **known: build(folder, **known), data)
     return FromFolder(built.app, built.release_id, built.manifest, built.spec_record, built.warnings)
 
 
@@ -40,11 +40,10 @@ def checked_or_die(folder: Path, as_json: bool = False, *, learned: bool = True)
     return _or_die(folder, as_json, lambda **known: check(folder, learned=learned, **known))
 
 
-def _or_die(folder: Path, as_json: bool, read: Callable[..., T]) -> T:
+def _or_die(folder: Path, as_json: bool, read: Callable[..., T], data: Path | None = None) -> T:
     try:
-        return read(
-            model_digests={s.name: s.sha256 for s in models.known().values()}, known_drills=DRILLS, **_outside()
-        )
+        digests = {s.name: s.sha256 for s in models.known().values()}
+        return read(model_digests=digests, known_drills=DRILLS, **_outside(data))
     except AppFolderError as error:
         if as_json:
             print_json({"app": None, "mistakes": msgspec.to_builtins(error.mistakes)})
@@ -58,9 +57,9 @@ def _or_die(folder: Path, as_json: bool, read: Callable[..., T]) -> T:
         die(str(error))
 
 
-def _outside() -> dict[str, Any]:
+def _outside(data: Path | None) -> dict[str, Any]:
     """What this machine's operator allows, where there is such a list."""
-    hosts, urls = outward(os.environ)
+    hosts, urls = outward(os.environ, data)
     if not hosts:
         return {}
     own = {kind: provider.default_base_url for kind, provider in all_providers(lambda: 0).items()}

@@ -32,7 +32,7 @@ def up(
     from waterline.settings.problems import SettingsError
 
     gc.enable()
-    built = [built_or_die(folder) for folder in apps or []]
+    built = [built_or_die(folder, data=data) for folder in apps or []]
     folder = data_folder(data)
     environ = dict(os.environ)
     if host is not None:

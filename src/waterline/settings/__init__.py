@@ -219,7 +219,7 @@ def load(environ: Mapping[str, str], data: Path | None = None) -> Settings:
     )
 
 
-def outward(environ: Mapping[str, str]) -> tuple[tuple[str, ...], dict[str, str]]:
+def outward(environ: Mapping[str, str], data: Path | None = None) -> tuple[tuple[str, ...], dict[str, str]]:
     """`egress_hosts` and `provider_urls` for who runs no server: nothing is made, and of what is wrong only what is
     wrong with them is told, by SettingsError."""
     wanted = ("egress_hosts", "provider_urls")
@@ -228,7 +228,7 @@ def outward(environ: Mapping[str, str]) -> tuple[tuple[str, ...], dict[str, str]
     problems: list[Problem] = []
     values: dict[str, Any] = {}
     try:
-        values.update(_from_file(data_folder(environ) / FILE_NAME, problems))
+        values.update(_from_file(data_folder(environ, data) / FILE_NAME, problems))
     except (OSError, BadValueError):
         pass  # a server there would say so; here nobody asked for one
     told = [p for p in problems if p.problem.startswith(tuple(f"{name}:" for name in wanted))]

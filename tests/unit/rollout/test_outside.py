@@ -71,6 +71,7 @@ def test_the_command_reads_the_list_of_this_machine(
     with pytest.raises(SystemExit):
         built_or_die(folder, as_json=True)
     assert "api.openai.com" in capsys.readouterr().out
+    assert built_or_die(folder, data=tmp_path / "another").app == "school", "the list is another server's"
     monkeypatch.setenv("WATERLINE_EGRESS_HOSTS", "api.openai.com")
     assert built_or_die(folder).app == "school"
     monkeypatch.setenv("WATERLINE_EGRESS_HOSTS", "https://api.openai.com/v1")
