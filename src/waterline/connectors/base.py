@@ -50,6 +50,13 @@ class Operation(Struct, frozen=True, omit_defaults=True):
     retries: int = 2  # of what may be repeated, within one call
 
 
+class Breaking(Struct, frozen=True):
+    """When the system is left alone, for each branch apart. Wrong credentials, which are wrong for all, do it at once."""
+
+    failures: int = 3  # in a row: no answer, no connection
+    pauses_s: tuple[float, ...] = (2.0, 5.0, 15.0, 30.0)  # before the first, second ... call that tries again
+
+
 class Manifest(Struct, frozen=True):
     kind: str  # "caldav"
     title: str
@@ -57,6 +64,7 @@ class Manifest(Struct, frozen=True):
     secrets: tuple[str, ...]  # those of them that are secret
     operations: tuple[Operation, ...]
     branch_scope: str = ""  # what `Scope.place` means here: "path of the calendar"; "": one for all branches
+    breaker: Breaking = Breaking()
 
     def operation(self, name: str) -> Operation:
         for operation in self.operations:

@@ -1,22 +1,25 @@
 """May a call go to this system now?
 
-    closed --3 failures in a row, or wrong credentials--> open --pause--> one probe --success--> closed
-                                                            ^               | failure
-                                                            +-- longer -----+
+    closed --failures in a row, or wrong credentials--> open --pause--> one probe --success--> closed
+                                                          ^               | failure
+                                                          +-- longer -----+
+
+How many failures and which pauses a connector's manifest declares.
 
 One probe at a time; the next in time by when it began, so a silent one holds nobody up. A call that began before the
 system was found to be down says nothing about now. Wrong credentials open it at once: repeating them locks accounts.
 The clock is the caller's, in seconds.
 """
 
-FAILURES_TO_OPEN = 3
-PAUSES_S = (2.0, 5.0, 15.0, 30.0)  # before the first, second ... probe
+from waterline.connectors.base import Breaking
+
 CREDENTIALS_PAUSE_S = 30.0
 LONGEST_PAUSE_S = 5.0  # a system that wants to be left alone for longer is, by all calls
 
 
 class Breaker:
-    def __init__(self) -> None:
+    def __init__(self, declared: Breaking) -> None:
+        self.declared = declared
         self.failures = 0  # in a row
         self.pauses = 0  # probes since it opened, and 1; 0: closed
         self.opened_s = 0.0
@@ -47,7 +50,7 @@ class Breaker:
             return
         self.failures += 1
         at_least_s = max(CREDENTIALS_PAUSE_S if kind == "credentials" else 0.0, retry_after_s or 0.0)
-        if not self.pauses and (at_least_s > LONGEST_PAUSE_S or self.failures >= FAILURES_TO_OPEN):
+        if not self.pauses and (at_least_s > LONGEST_PAUSE_S or self.failures >= self.declared.failures):
             self.opened_s = now_s
             self._pause(now_s)
         if self.pauses:
@@ -55,5 +58,6 @@ class Breaker:
             self.probe_after_s = max(self.probe_after_s, now_s + at_least_s)  # extended, never shortened
 
     def _pause(self, now_s: float) -> None:
-        self.probe_after_s = max(self.probe_after_s, now_s + PAUSES_S[min(self.pauses, len(PAUSES_S) - 1)])
+        pauses_s = self.declared.pauses_s
+        self.probe_after_s = max(self.probe_after_s, now_s + pauses_s[min(self.pauses, len(pauses_s) - 1)])
         self.pauses += 1

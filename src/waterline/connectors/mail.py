@@ -21,7 +21,7 @@ from typing import Any, ClassVar, Literal
 import msgspec
 from msgspec import Struct
 
-from waterline.connectors.base import Config, ConnectorFault, Manifest, Operation, Scope
+from waterline.connectors.base import Breaking, Config, ConnectorFault, Manifest, Operation, Scope
 from waterline.connectors.once import safe_key
 from waterline.connectors.threads import Threads
 
@@ -40,6 +40,7 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True):
 
 MANIFEST = Manifest(
     kind="mail",
+    breaker=Breaking(pauses_s=(15.0, 60.0, 300.0)),  # mail servers shut out who comes back too soon
     title="E-mail out",
     settings=("host", "port", "user", "password"),
     secrets=("password",),

@@ -58,7 +58,9 @@ class Ready:
         self.connector = connector
         self.name = config.name
         self._breakers: dict[str, Breaker] = {}  # by branch: one's calendar that hangs says nothing of the others'
-        self._everybodys = Breaker()  # wrong credentials are wrong for all, and repeating them locks accounts
+        self._everybodys = Breaker(
+            connector.manifest.breaker
+        )  # wrong credentials are wrong for all, and repeating them locks accounts
         self._waiting: dict[str, int] = {}
         self.clock, self.chance = clock, chance
         self.record = record or (lambda _: None)
@@ -77,7 +79,7 @@ class Ready:
     def breaker(self, scope: Scope) -> Breaker:
         if self._everybodys.open:
             return self._everybodys
-        return self._breakers.setdefault(scope.branch, Breaker())
+        return self._breakers.setdefault(scope.branch, Breaker(self.manifest.breaker))
 
     def failed(self, scope: Scope, began_s: float, fault: ConnectorFault) -> None:
         breaker = self._everybodys if fault.kind == "credentials" else self.breaker(scope)

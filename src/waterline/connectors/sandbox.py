@@ -19,10 +19,11 @@ import msgspec
 from msgspec import Struct
 
 from waterline.connectors.arguments import unknown_keyword
-from waterline.connectors.base import BadParameter, Config, ConnectorFault, Manifest, Operation, Scope
+from waterline.connectors.base import BadParameter, Breaking, Config, ConnectorFault, Manifest, Operation, Scope
 
 MAX_OUTPUT = 64 * 1024
 CHILD = Path(__file__).with_name("sandbox_child.py")
+_BREAKER = Breaking(failures=10)  # a process of its own each time: what one call takes says little of the next
 _START_S = 10.0  # of the process itself, on a busy machine, until it is shut in; not the tool's time
 
 # Each of these must be refused by the kernel.
@@ -207,4 +208,6 @@ def _manifest(contract: Contract) -> Manifest:
         timeout_s=contract.timeout_s + _START_S + 1,
         retries=0,
     )
-    return Manifest(kind="python", title="Tool in Python", settings=(), secrets=(), operations=(operation,))
+    return Manifest(
+        kind="python", title="Tool in Python", settings=(), secrets=(), operations=(operation,), breaker=_BREAKER
+    )

@@ -33,6 +33,10 @@ def test_a_server_that_is_not_there_is_a_skip_here_and_a_failure_in_ci(tmp_path:
     assert counted in ran(tmp_path, ci)
 
 
+def test_ci_says_that_it_is_ci() -> None:
+    assert re.search(r'^export CI="\$\{CI:-true\}"', CI, re.MULTILINE), "on any machine, or nothing would fail there"
+
+
 def test_every_server_that_a_test_would_skip_for_is_installed_in_ci() -> None:
     wanted: set[str] = set()
     for file in TESTS.rglob("*.py"):

@@ -6,8 +6,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
-from waterline.connectors.base import Config, ConnectorFault, Manifest, Operation, Scope
+from waterline.connectors.base import Breaking, Config, ConnectorFault, Manifest, Operation, Scope
 from waterline.connectors.run import MAX_RESULT_BYTES, WAITING, Ready, Record, contracts, perform
 
 WORD = {"type": "object", "properties": {"word": {"type": "string", "maxLength": 40}}, "required": ["word"]}
@@ -28,7 +29,7 @@ Does = Callable[[], Awaitable[dict[str, Any]] | dict[str, Any]]
 
 
 class Pretend:
-    manifest = MANIFEST
+    manifest: Manifest = MANIFEST
 
     def __init__(self, *does: Does) -> None:
         self.does = list(does)
@@ -161,6 +162,21 @@ async def test_a_system_that_is_down_is_left_alone_and_probed_by_one_call() -> N
     gate.set()
     assert await probe == {"ok": True}
     assert await do(line) == {"ok": True}
+
+
+async def test_when_a_system_is_left_alone_and_for_how_long_is_the_manifests_to_say() -> None:
+    pretend, clock = Pretend(fault("down")), Clock()
+    pretend.manifest = replace(MANIFEST, breaker=Breaking(failures=1, pauses_s=(60.0, 90.0)))
+    line = ready(pretend, clock=clock)
+    for pause_s in (60.0, 90.0, 90.0):
+        calls = pretend.calls
+        assert await kind_of(do(line)) == "down"
+        assert pretend.calls == calls + 1
+        clock.now += pause_s - 1
+        with pytest.raises(ConnectorFault, match="not asked again for 1 s"):
+            await do(line)
+        assert pretend.calls == calls + 1
+        clock.now += 1.1
 
 
 async def test_a_silent_probe_holds_up_nobody_for_ever() -> None:
