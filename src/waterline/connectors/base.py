@@ -51,7 +51,7 @@ class Operation(Struct, frozen=True, omit_defaults=True):
 
 
 class Breaking(Struct, frozen=True):
-    """When the system is left alone, for each branch apart. Wrong credentials, which are wrong for all, do it at once."""
+    """When the system is left alone, for each branch apart. Wrong credentials, wrong for all, do it at once."""
 
     failures: int = 3  # in a row: no answer, no connection
     pauses_s: tuple[float, ...] = (2.0, 5.0, 15.0, 30.0)  # before the first, second ... call that tries again
