@@ -52,9 +52,10 @@ words. In pairs, the same person in both; below 0: gained. The prompt of the mod
 
 {table(head, rows)}
 {_verdict(arms)}
-A larger model reads better than this one. Whoever never errs would have lost nobody: against such a reader the flow loses
+How much of what the model alone loses is its own, and how much its prompt's and its form's (bench/leads_reading.py), is not told
+apart. A larger model reads better than this one. Whoever never errs would have lost nobody: against such a reader the flow loses
 what it misses, {most.value:.1%} [{most.low:.1%}, {most.high:.1%}] of the {all_leads} leads of LEADS.md. That is the most that any model in each turn can be worth.
-All talks: leads_paired.json; those who did not get what they wanted:
+Looked at once more when everybody was gone, {_differ(kept)}. All talks: leads_paired.json; those who did not get what they wanted:
 
 {_lost(arms)}
 """
@@ -122,6 +123,15 @@ def _verdict(arms: dict[str, list[Lead]]) -> str:
     return "\n".join(said)
 
 
+def _differ(kept: dict[str, Any]) -> str:
+    checks = kept["checks"]
+    wrong = sum(len(one["wrong"]) for one in checks)
+    held = sum(one["events_in_radicale"] for one in checks), sum(one["opportunities_in_tryton"] for one in checks)
+    return (
+        f"the systems hold {held[0]} visits and {held[1]} leads of these people, and {wrong or 'none'} of them differ"
+    )
+
+
 def _lost(arms: dict[str, list[Lead]]) -> str:
     lines = []
     for name in NAMES:
@@ -145,8 +155,10 @@ def main() -> None:
             lines = journal.read_bytes().splitlines()
             leads[name] = sorted((json.loads(line) for line in lines), key=lambda one: one["seed"])
     first = min(lead["seed"] for rows in leads.values() for lead in rows)
+    checks = [json.loads(line) for file in sorted(given.folder.glob("*.checks.jsonl")) for line in file.open()]
     kept = {
         "asked_on": time.strftime("%Y-%m-%d", time.gmtime()), "model": "qwen2.5-coder-1.5b", "first": first,
+        "checks": checks,
         "leads": leads,
     }  # fmt: skip
     KEPT.write_text(json.dumps(kept, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
