@@ -21,6 +21,9 @@ KEYWORDS = frozenset(
         "examples",
     }
 )  # fmt: skip
+# What `additionalProperties = true` lets in: anything, with its bounds.
+_ANYTHING: dict[str, Any] = {"additionalProperties": True}
+_ANYTHING["items"] = _ANYTHING
 FORMATS = ("date", "date-time", "email", "file")
 
 
@@ -118,7 +121,7 @@ def _object(value: dict[str, Any], schema: Mapping[str, Any], path: str, depth: 
             known = ", ".join(properties)
             return f'{path or "the whole"} has an unknown name "{name[:40]}"; known: {known or "none"}'
         if wrong := _misfit(
-            inner, expected if isinstance(expected, dict) else {}, f"{path}.{name}".lstrip("."), depth + 1
+            inner, expected if isinstance(expected, dict) else _ANYTHING, f"{path}.{name}".lstrip("."), depth + 1
         ):
             return wrong
     return ""

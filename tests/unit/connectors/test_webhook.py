@@ -130,6 +130,18 @@ async def test_a_repeat_has_the_same_id_and_the_same_bytes(receiver: Receiver) -
     assert len({body for _, body in receiver.seen[:3]}) == 1
 
 
+async def test_what_an_event_tells_may_be_nested_and_not_without_end(receiver: Receiver) -> None:
+    line = Ready(hook(receiver), Config("events"))
+    data: dict[str, Any] = {"lead": {"name": "João", "children": [{"age": 4}, {"age": 7}]}, "tags": ["visit"]}
+    await perform(line, "send", {"event": "lead.new", "data": data}, "k", PORTO)
+    assert json.loads(receiver.seen[0][1])["data"] == data
+    for _ in range(5000):
+        data = {"more": data}
+    with pytest.raises(ConnectorFault, match="nested too deep"):
+        await perform(line, "send", {"event": "lead.new", "data": data}, "k2", PORTO)
+    assert len(receiver.seen) == 1
+
+
 async def test_a_redirect_is_not_followed(receiver: Receiver) -> None:
     receiver.how = [307]
     assert (await fault(hook(receiver))).kind == "schema"
