@@ -56,19 +56,24 @@ def host_of(url: str) -> str:
 
 
 def normal(host: str) -> str:
-    said = host.rstrip(".").lower()
-    if not said.isascii():
-        try:
-            said = said.encode("idna").decode("ascii")
-        except UnicodeError:
-            return said
+    said = _ascii(host)
     address = literal(said)
     return said if address is None else str(address)
 
 
+def _ascii(host: str) -> str:
+    """As the resolver is asked for it; full-width digits and dots are ASCII's then."""
+    if not host.isascii():
+        try:
+            host = host.encode("idna").decode("ascii")
+        except UnicodeError:
+            pass
+    return host.rstrip(".").lower()
+
+
 def hands_out_credentials(host: str) -> bool:
     """A cloud's metadata server by its name, or an address of one in any way in which the resolver reads one."""
-    said = host.rstrip(".").lower()
+    said = _ascii(host)
     if said in _METADATA_NAMES:
         return True
     address = literal(said)

@@ -37,6 +37,7 @@ def test_a_refusal_names_the_host_the_list_and_the_next_step() -> None:
 
 
 def test_what_hands_out_credentials_is_refused_whatever_the_list() -> None:
+    assert all(hands_out_credentials(host) for host in ("１６９.２５４.169.254", "169.254.169.254。", "metadata。goog"))
     assert "credentials" in Egress(("169.254.169.254",)).refusal("http://169.254.169.254/v1")[0]
     assert "credentials" in Egress().refusal("http://[::ffff:169.254.169.254]/v1")[0]
 
@@ -86,6 +87,8 @@ PIECES = st.sampled_from(
 @example("http://evil.net\\@a.org/v1")
 @example("http://a.org@evil.net")
 @example("http://Ａ.org/v1")
+@example("https://a.org。")
+@example("http://１６９.254.169.254。/v1")
 def test_what_is_allowed_when_it_is_read_is_allowed_where_it_is_connected_to(url: str) -> None:
     """Two readers of one address: `waterline check` reads the URL, the client the origin that it makes of it."""
     listed = Egress(("a.org", "*.b.org", "::1"))
