@@ -28,7 +28,9 @@ _BARE_NAME = re.compile(r"\s*[A-ZÀ-Ý][a-zà-ÿ'’-]+(?: (?:d[aeo]s?|del|la|e|
 _CLAUSE = re.compile(r"(?:(?!,|;|\band\b|\be\b|\by\b).)+[?]*", re.IGNORECASE | re.DOTALL)
 _NTH = re.compile(
     r"\W*(?:(?:pode ser|quero|prefiro|fico com|puede ser|quiero|prefiero|i'?ll take|i prefer) )?(?:a|la|o|el|the) "
-    r"(?:primeir|segund|terceir|primer|tercer|second|first|third)[oa]?(?: (?:opc[ao]+n?|hora|horario|one|option))?\W*"
+    r"(?:earliest|soonest|mais cedo|mas tempran[oa]|"
+    r"(?:primeir|segund|terceir|primer|tercer|second|first|third)[oa]?)"
+    r"(?: (?:opc[ao]+n?|hora|horario|one|option))?(?:,? (?:please|pls|por favor))?\W*"
 )
 _OF_VISITS = {"visit", "change", "other", "cancel", "person"}
 _SOCIAL = ("greeting", "thanks", "bye")

@@ -14,6 +14,7 @@ _ORDINALS = (
     r"(?:the |a |o |la |el )?(?:fourth|4th|cuart[oa])\b",
 )
 _LAST = re.compile(r"\b(?:the |a |o |la |el )?(?:last|ultim[oa])(?: one)?\b")
+_EARLIEST = r"(?:the |o |a |el |la )?(?:earliest|soonest|mais cedo|mas tempran[oa])(?: (?:one|possible|time))?"
 _OPTION = re.compile(r"^\W*(?:(?:option|opcao|opcion|number|numero|n[oº°]?\.?|#)\s*)?(\d{1,2})\W*$")
 
 
@@ -37,6 +38,8 @@ def read_choice(text: str, context: Context, options: Sequence[Choice]) -> Read:
             found = re.search(rf"\b{ordinal}(?!\s*-?\s*feira)", folded)
             if found:
                 return Found(options[n].id, found.start(), found.end())
+        if found := re.search(rf"\b{_EARLIEST}\b", folded):
+            return Found(options[0].id, found.start(), found.end())
         if found := _LAST.search(folded):
             return Found(options[-1].id, found.start(), found.end())
         words = folded.split()
