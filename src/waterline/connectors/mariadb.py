@@ -48,7 +48,10 @@ class MariaDb(queries.Database):
                     return {"ok": True}
                 query = self._queries[name]
                 if query.effect == "read":
-                    connection.cursor().execute("SET SESSION TRANSACTION READ ONLY")
+                    cursor = connection.cursor()
+                    cursor.execute("SET SESSION TRANSACTION READ ONLY")
+                    # The driver takes all rows before it gives the first; an old table has millions.
+                    cursor.execute("SET SESSION sql_select_limit = %s", (queries.MAX_ROWS + 1,))
                 return queries.perform(
                     query,
                     self._queries.get(query.look_up),

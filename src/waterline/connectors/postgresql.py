@@ -4,8 +4,10 @@ A write's key is stored in a unique column (`INSERT ... ON CONFLICT DO NOTHING`)
 one does it; `look_up` says what was done. The connection goes to the configured host only.
 """
 
+import contextlib
 import re
 from functools import partial
+from itertools import islice
 from typing import Any, ClassVar
 
 from waterline.connectors import queries
@@ -57,8 +59,13 @@ class PostgreSql(queries.Database):
         from psycopg.rows import dict_row
 
         with connection.cursor(row_factory=dict_row) as cursor:
-            cursor.execute(queries.bound(query, _style), given)
-            return queries.rows(cursor.fetchmany(queries.MAX_ROWS + 1))
+            # Row by row: otherwise the driver takes all of them before it gives the first.
+            coming = cursor.stream(queries.bound(query, _style), given)
+            with contextlib.closing(coming):
+                found = list(islice(coming, queries.MAX_ROWS + 1))
+        if len(found) > queries.MAX_ROWS:
+            connection.rollback()  # the rest was called off, and with it what had been read
+        return queries.rows(found)
 
     def _connect(self, timeout_s: float) -> Any:
         import psycopg

@@ -1,6 +1,7 @@
 """Declared queries over real databases: PostgreSQL, and MariaDB as an old enrolment system left it."""
 
 import asyncio
+import resource
 from collections.abc import Callable
 from itertools import count
 from typing import Any
@@ -186,6 +187,20 @@ async def test_a_long_answer_is_cut_and_said_to_be(enrolment: Enrolment) -> None
     enrolment.server.sql(f"INSERT INTO {enrolment.table} (name) VALUES {values}")
     found = await enrolment.do("every")
     assert (len(found["rows"]), found["more"]) == (200, True)
+
+
+MANY = {
+    "postgresql": "SELECT generate_series(1, 2000000) AS n, repeat('x', 200) AS text",
+    "mariadb": "SELECT seq AS n, repeat('x', 200) AS text FROM seq_1_to_2000000",
+}
+
+
+async def test_of_millions_of_rows_no_more_are_taken_than_are_given(enrolment: Enrolment) -> None:
+    line = enrolment.again({"queries": {"all": {"sql": MANY[enrolment.kind]}}, **enrolment.more()})
+    before_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    found = await enrolment.do("all", ready=line)
+    assert (len(found["rows"]), found["rows"][0]["n"], found["more"]) == (200, 1, True)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kib < 100_000, "all of them are 400 MB"
 
 
 async def test_dates_that_postgresql_has_and_python_has_not_are_given_as_they_are(new: InPostgres) -> None:
