@@ -122,6 +122,8 @@ def test_what_it_costs_is_booked_by_the_second_and_traced_without_the_recording(
     assert "4.5" in told
     assert "my son is seven" in told
     assert "OggS" not in told
+    again = line.server.ask("POST", f"/api/traces/{rows[0]['id']}/replay", {})
+    assert "the recording of trace" in str(again)
 
 
 @pytest.mark.parametrize(
