@@ -3,6 +3,7 @@ on simulated telephones, web hooks come in, turns ask a simulated model, visits 
 
     python bench/volume.py --leads 20000 --minutes 40 [--write]     # 4 % of the month in 40 minutes
     python bench/volume.py --leads 300 --minutes 1 --profile out.prof
+    python bench/volume.py --leads 8000 --minutes 16 --before 490000 --write # the month's last 1.6 %, after its rows
     python bench/volume.py --leads 500000 --minutes 300 --out month      # Ctrl-C, SIGTERM, kill -9 ...
     python bench/volume.py --out month --resume [--write]                # ... and on where it was
 
@@ -32,6 +33,7 @@ from typing import Any
 
 import uvicorn
 import uvloop
+import volume_before
 import volume_leads
 from host import all_cpus_busy_s, cpu_s, machine, resident_mb
 from msgspec.structs import replace
@@ -59,6 +61,7 @@ MONTH_LEADS = 500_000
 DUPLICATES = 0.02  # of the web hooks
 REPEATED = 0.01  # of the web hooks: a machine that is busy otherwise answers some too late; more is a mistake of ours
 BRANCHES = 300
+FIRST_AFTER = 50_000_000  # number of the first telephone that is not in the rows from before
 QUIET_S = 0.2
 APP = """
 name = "volume"
@@ -117,6 +120,9 @@ class Run:
     others: float = 0.0  # of all CPUs' time, used by what is not ours
     late_s: float = 0.0  # the most that a lead began later than it was due
     pieces: int = 1
+    before: int = 0  # leads whose rows were there
+    turns_before: int = 0
+    mb_before: float = 0.0
     acted_again: int = 0  # under the same key, in a later piece
 
 
@@ -229,7 +235,7 @@ async def month(run: Run, phones: Telephones, numbers: list[tuple[str, str]], se
             if (wait_s := at - loop.time()) > 0.001:
                 await asyncio.sleep(wait_s)
             run.late_s = max(run.late_s, loop.time() - at)
-            lead = Lead(numbers[branch][0], f"3519{n:08d}", n)
+            lead = Lead(numbers[branch][0], f"3519{state.first + n:08d}", n)
             phones.keeper.note("B", n, lead.number, lead.wa_id)
             people.leads[lead.wa_id] = lead
             state.next = n + 1
@@ -372,7 +378,9 @@ def summed(run: Run, people: People, keeper: Keeper) -> None:
     run.others = state.others_s / state.took_s / (os.cpu_count() or 1)
     run.samples = [Sample(**sample) for sample in state.samples]
     run.hooks, run.refused, run.late_s, run.pieces = state.hooks, state.refused, state.late_s, state.pieces
-    run.rows = rows(work / "data" / "waterline.db")
+    run.rows = {name: n - state.rows_before.get(name, 0) for name, n in rows(work / "data" / "waterline.db").items()}
+    run.before, run.turns_before = state.before, state.rows_before.get("turns", 0)
+    run.mb_before = state.mb_before
     run.books = books(run, work, people)
     files = {"the database": work / "data" / "waterline.db", "the spool": work / "data" / "spool"}
     run.files_mb = {name: _size_mb(path) for name, path in files.items()}
@@ -489,11 +497,14 @@ def page(run: Run, people: People, wrong: list[str]) -> str:
     half, last = run.samples[len(run.samples) // 2], run.samples[-1]
     said, together = volume_leads.SAID, 100 * volume_leads.TOGETHER
     shape = "the trace named in volume_leads.py" if run.traced else "evenly (the trace is not here)"
+    before = f" --before {run.before}" if run.before else ""
     verdict = "nothing lost, nothing doubled, order kept" if not wrong else "WRONG: " + "; ".join(wrong[:10])
     again = f"; {run.acted_again} acts were called a second time, under the same key" if run.acted_again else ""
     table = {
         "run": f"{run.leads:,} leads of a month of {MONTH_LEADS:,} ({100 * run.leads / MONTH_LEADS:.1f} %), 30 days in "
         f"{run.took_s / 60:.1f} minutes (time {compress:,.0f} times as quick); within an hour {shape}",
+        "before it": f"the database had the rows of {run.before:,} leads ({run.turns_before:,} turns, "
+        f"{run.mb_before:,.0f} MB), copied from those of a small real run" if run.before else "an empty database",
         "pieces": f"{run.pieces}" + (
             f": server, telephones and load were stopped {run.pieces - 1} times and went on with the same "
             f"database{again}" if run.pieces > 1 else ", without a stop"
@@ -514,7 +525,8 @@ def page(run: Run, people: People, wrong: list[str]) -> str:
         "memory, server": f"{run.idle_rss_mb:.0f} MB before, {half.rss_mb:.0f} MB at half time, "
         f"{last.rss_mb:.0f} MB at the end, {max(s.rss_mb for s in run.samples):.0f} MB at most",
         "disk": ", ".join(f"{name} {mb:,.0f} MB" for name, mb in run.files_mb.items())
-        + f"; {1024 * run.files_mb['the database'] / max(1, turns):.1f} KB a turn, model calls and texts included",
+        + f"; {1024 * (run.files_mb['the database'] - run.mb_before) / max(1, turns):.1f} KB a turn, model calls and "
+        "texts included",
         "changes by web hook that came again, not being answered in time": f"{run.refused:,}",
         "the machine, used by others": f"{100 * run.others:.0f} % of {os.cpu_count()} CPUs, load average "
         f"{os.getloadavg()[2]:.1f} over the last 15 minutes",
@@ -525,7 +537,7 @@ def page(run: Run, people: People, wrong: list[str]) -> str:
     lines = "\n".join(f"| {name} | {value} |" for name, value in table.items())
     return f"""# Volume
 
-    python bench/volume.py --leads {run.leads} --minutes {run.minutes:g} --write
+    python bench/volume.py --leads {run.leads} --minutes {run.minutes:g}{before} --write
 
 | what | figure |
 | --- | --- |
@@ -550,6 +562,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--leads", type=int, default=2000, help="how many of the month's 500,000 are run")
     parser.add_argument("--minutes", type=float, default=5.0, help="real time for the 30 days")
+    parser.add_argument("--before", type=int, default=0, help="leads whose rows the database has already")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", default="", help="a folder that is kept, so that the run may be stopped and resumed")
     parser.add_argument("--resume", action="store_true", help="go on with the run in --out, as it was begun")
@@ -567,8 +580,19 @@ def main() -> int:
         elif (work / "state.json").exists():
             parser.error(f"{work} has a run already: --resume it, or take another folder")
         else:
-            keeper = Keeper(work, State(given.leads, given.minutes, given.seed))
+            state = State(given.leads, given.minutes, given.seed)
+            if given.before:
+                nearly_a_month(work, state, given.before)
+            keeper = Keeper(work, state)
         return _run(given, keeper)
+
+
+def nearly_a_month(work: Path, state: State, leads: int) -> None:
+    """The database as the rows of so many leads leave it."""
+    volume_before.prepare(work, leads)
+    state.installed, state.first = True, FIRST_AFTER
+    state.rows_before = rows(work / "data" / "waterline.db")
+    state.before, state.mb_before = state.rows_before["conversations"], _size_mb(work / "data" / "waterline.db")
 
 
 def _run(given: argparse.Namespace, keeper: Keeper) -> int:

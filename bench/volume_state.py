@@ -44,6 +44,10 @@ class State(Struct):
     seed: int
     journal: str = ""
     installed: bool = False
+    before: int = 0  # leads whose rows the database had when the run began
+    first: int = 0  # the number of the first lead's telephone
+    rows_before: dict[str, int] = field(default_factory=dict)
+    mb_before: float = 0.0
     pieces: int = 0
     next: int = 0  # the lead that begins next
     took_s: float = 0.0
