@@ -81,8 +81,9 @@ INSERT INTO traces_to_hear (n) VALUES (:n) ON CONFLICT (n) DO NOTHING
 
 -- name: in_line
 SELECT t.n, t.id, t.app, t.env, t.release, t.session, t.started_us, t.outcome
-FROM traces_to_hear l JOIN traces t ON t.n = l.n
-ORDER BY l.n
+FROM traces t
+WHERE t.n IN (SELECT n FROM traces_to_hear) -- a join may be planned the other way round, through all traces
+ORDER BY t.n
 LIMIT :limit
 
 -- name: listened
