@@ -45,7 +45,7 @@ from waterline.core.request import Kind, decode_request
 from waterline.gateway.media import media_bound
 from waterline.gateway.relay import DONE
 from waterline.gateway.render import render
-from waterline.providers import upstream
+from waterline.providers import upstream_connection
 from waterline.providers.anthropic import Anthropic, AnthropicStream
 from waterline.providers.base import Provider, ProviderFault, StreamReader
 from waterline.providers.gemini import Gemini, GeminiStream
@@ -183,10 +183,10 @@ class _Wire(asyncio.Transport):
 
 def read_response(pool: Pool) -> Read:
     """The upstream client: one response on a fresh connection, which then ends."""
-    limits = upstream._Limits(60.0, 60.0, 60.0, False, pool.loop.time() + 3600.0)
+    limits = upstream_connection.Limits(60.0, 60.0, 60.0, False, pool.loop.time() + 3600.0)
 
-    def feed(data: bytes, cuts: list[int]) -> tuple[upstream.Response, bool]:
-        connection, wire = upstream._Connection(pool), _Wire()
+    def feed(data: bytes, cuts: list[int]) -> tuple[upstream_connection.Response, bool]:
+        connection, wire = upstream_connection.Connection(pool), _Wire()
         connection.connection_made(wire)
         response = connection.start(b"POST / HTTP/1.1\r\n", b"x", limits)
         for piece in pieces(data, cuts):

@@ -15,7 +15,7 @@ import uvloop
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from waterline.providers import upstream, upstream_aiohttp
+from waterline.providers import upstream, upstream_aiohttp, upstream_connection
 from waterline.providers.upstream import (
     BadResponse,
     ConnectFailed,
@@ -1025,7 +1025,7 @@ class _Wire(asyncio.Transport):
 
 class _WiredPool(Pool):
     async def _connect(self) -> Any:
-        connection = upstream._Connection(self)
+        connection = upstream_connection.Connection(self)
         connection.connection_made(_Wire(connection, self.loop))
         return connection
 
