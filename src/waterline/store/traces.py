@@ -15,6 +15,7 @@ from msgspec.structs import astuple
 
 from waterline.core.money import Usage
 from waterline.core.trace import Event, Purpose, TraceRow, decode_events, encode_events
+from waterline.store import spending
 from waterline.store.db import Row, Tx
 
 BodyKind = Literal["request", "answer"]
@@ -165,7 +166,10 @@ def insert_batch(tx: Tx, writes: Iterable[TraceWrite]) -> dict[str, int]:
     """Idempotent: an outcome replaces an open row, an open row one of fewer attempts, nothing an outcome.
 
     Returns the numbers, by id, of the traces added or replaced: where their bodies and their text go."""
-    return dict(tx.insert("traces.insert", [_values(write.row, write.events) for write in writes]))
+    rows = {write.row.id: write for write in writes}
+    at = dict(tx.insert("traces.insert", [_values(write.row, write.events) for write in rows.values()]))
+    spending.add(tx, (rows[trace_id].row for trace_id in at), LARGEST)
+    return at
 
 
 def insert_bodies(tx: Tx, bodies: Iterable[tuple[int, bytes, bytes]]) -> None:
@@ -286,7 +290,11 @@ def spent_by(
     interrupted traces count with their reservation. `without`: ids of traces to leave out, asked once the rows that
     are counted are fixed."""
     params = {"app": app, "scope": scope, "since_us": since_us, "purpose": purpose}
-    found = {r["who"]: int(r["nano_usd"]) for r in tx.all("traces.spent_by", **params, limit=most)}
+    if scope == "subject":  # sums by person would be as many as traces
+        rows = tx.all("traces.spent_by_subject", app=app, since_us=since_us, purpose=purpose, limit=most)
+    else:
+        rows = spending.by(tx, scope, since_us, app=app, purpose=purpose, limit=most)
+    found = {r["who"]: int(r["nano_usd"]) for r in rows}
     for trace_id in without():
         row = tx.one("traces.spent_in", **params, id=trace_id)
         if row is not None and row["who"] in found:
@@ -296,7 +304,7 @@ def spent_by(
 
 def open_of_other_boots(tx: Tx, boot: str) -> list[str]:
     """Ids of traces that a process now gone has left open."""
-    return [row["id"] for row in tx.all("traces.open_of_other_boots", boot=boot)]
+    return sorted(row["id"] for row in tx.all("traces.open_of_other_boots", boot=boot))
 
 
 def interrupt_other_boots(tx: Tx, boot: str) -> "list[Stored]":

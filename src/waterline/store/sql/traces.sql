@@ -149,9 +149,8 @@ WHERE app = :app AND started_us >= :since_us AND purpose = :purpose
     AND env = :env --? env
 
 -- The same by who spent it; what has no name (no branch, no subject) is in no budget of that scope.
--- name: spent_by
-SELECT CASE :scope WHEN 'branch' THEN branch WHEN 'key' THEN key_id WHEN 'subject' THEN subject ELSE app END AS who,
-    CAST(SUM(
+-- name: spent_by_subject
+SELECT subject AS who, CAST(SUM(
         CASE WHEN outcome IN ('open', 'interrupted') AND reserved_nano_usd > COALESCE(cost_nano_usd, 0)
             THEN reserved_nano_usd ELSE COALESCE(cost_nano_usd, 0) END
     ) AS BIGINT) AS nano_usd
@@ -169,7 +168,7 @@ FROM traces
 WHERE id = :id AND app = :app AND started_us >= :since_us AND purpose = :purpose
 
 -- name: open_of_other_boots
-SELECT id FROM traces WHERE outcome = 'open' AND boot <> :boot ORDER BY id
+SELECT id FROM traces WHERE outcome IN ('open', 'interrupted') AND outcome = 'open' AND boot <> :boot
 
 -- name: interrupt
 UPDATE traces SET outcome = 'interrupted',
@@ -177,7 +176,7 @@ UPDATE traces SET outcome = 'interrupted',
         WHEN reserved_nano_usd > COALESCE(cost_nano_usd, 0) THEN reserved_nano_usd
         WHEN price_version = '' THEN NULL
         ELSE cost_nano_usd END
-WHERE outcome = 'open' AND boot <> :boot
+WHERE outcome IN ('open', 'interrupted') AND outcome = 'open' AND boot <> :boot -- by the index of both
 RETURNING n, id, app, env, purpose, release, route, provider, model, key_id, session, subject, tags, stream,
     started_us, first_token_us, duration_us, outcome, status, code, attempts,
     input, cached_input, cache_write, output, reasoning, audio_input, audio_output, estimated, cache_write_1h,

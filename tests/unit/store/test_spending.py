@@ -1,0 +1,134 @@
+"""What was spent before a start comes from sums by quarter of an hour; it is what the traces say, whatever befell
+them."""
+
+import random
+import re
+from collections.abc import Iterator
+from importlib import resources
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from waterline.core.money import Usage
+from waterline.core.trace import TraceRow
+from waterline.store import retention, spending, traces
+from waterline.store.db import Store, Tx
+
+QUARTER_US = spending.QUARTER_US
+BASE = TraceRow(
+    id="t", app="school", env="production", purpose="live", release="r", route="main", provider="openai", model="m",
+    key="k", session="", subject="", tags="", stream=False, started_us=0, first_token_us=None, duration_us=1,
+    outcome="open", status=200, code="", attempts=1, usage=Usage(), cost_nano_usd=None, reserved_nano_usd=0,
+    price_version="p", boot="b", idempotency_key="",
+)  # fmt: skip
+FINAL = ("answered", "failed", "cancelled", "refused")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    store = Store.open(tmp_path / "waterline.db")
+    yield store
+    store.close()
+
+
+def put(store: Store, *rows: TraceRow) -> None:
+    store.write_sync(lambda tx: traces.insert_batch(tx, [traces.write_of(row, []) for row in rows]))
+
+
+def by_the_traces(store: Store, scope: str, since_us: int, purpose: str) -> dict[str, int]:
+    """Added up from the rows themselves."""
+    column = {"app": "app", "branch": "branch", "key": "key_id"}[scope]
+
+    def read(tx: Tx) -> dict[str, int]:
+        sums: dict[str, int] = {}
+        rows = tx._connection.execute(
+            f"SELECT {column}, outcome, cost_nano_usd, reserved_nano_usd FROM traces "
+            "WHERE app = 'school' AND purpose = ? AND started_us >= ?", (purpose, since_us),
+        )  # fmt: skip
+        for who, outcome, cost, reserved in rows:
+            spent = max(cost or 0, reserved) if outcome in spending.UNFINISHED else cost or 0
+            sums[who] = sums.get(who, 0) + spent
+        return {who: nano for who, nano in sums.items() if who and nano}
+
+    return store.read_sync(read)
+
+
+def spent(store: Store, scope: str, since_us: int, purpose: str) -> dict[str, int]:
+    return store.read_sync(lambda tx: traces.spent_by(tx, "school", scope, since_us, 99, lambda: (), purpose))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_the_sums_are_those_of_the_traces(store: Store, seed: int) -> None:
+    chance = random.Random(seed)
+    rows = [
+        msgspec.structs.replace(
+            BASE, id=f"t{n}", app=chance.choice(("school", "school", "other")), key=chance.choice(("k1", "k2")),
+            purpose=chance.choice(("live", "live", "judge")), branch=chance.choice(("", "north", "south")),
+            started_us=chance.randrange(12 * QUARTER_US), reserved_nano_usd=chance.choice((0, 900)),
+            boot=chance.choice(("b1", "b2")),
+        )
+        for n in range(60)
+    ]  # fmt: skip
+    for _ in range(6):
+        batch = {}
+        for row in chance.sample(rows, 25):  # open, again, an outcome, a late one, one that came already
+            outcome = chance.choice(("open", *FINAL))
+            cost = chance.choice((None, 0, chance.randrange(1, 2000)))
+            batch[row.id] = msgspec.structs.replace(
+                row, outcome=outcome, attempts=chance.randrange(1, 4), cost_nano_usd=None if outcome == "open" else cost
+            )
+        put(store, *batch.values())
+        if chance.random() < 0.3:
+            store.write_sync(lambda tx: traces.interrupt_other_boots(tx, "b2"))
+        for scope in ("app", "branch", "key"):
+            for purpose in ("live", "judge"):
+                since_us = QUARTER_US * chance.randrange(13)
+                assert spent(store, scope, since_us, purpose) == by_the_traces(store, scope, since_us, purpose)
+
+
+def test_a_database_from_before_is_summed_up_once(store: Store) -> None:
+    outcomes = enumerate((*FINAL, "open", *FINAL, "interrupted"), 1)
+    rows_before = [
+        msgspec.structs.replace(BASE, id=f"t{n}", started_us=n * QUARTER_US // 3, outcome=outcome, cost_nano_usd=n)
+        for n, outcome in outcomes
+    ]
+    put(store, *rows_before)
+    script = resources.files("waterline.store").joinpath("migrations/0025_spending.sql").read_text()
+    fill = next(part for part in script.split(";") if "INSERT INTO spending" in part)
+
+    def rows(tx: Tx) -> list[tuple[object, ...]]:
+        return sorted(tx._connection.execute("SELECT * FROM spending").fetchall())
+
+    before = store.read_sync(rows)
+
+    def anew(tx: Tx) -> None:
+        tx._connection.execute("DELETE FROM spending")
+        tx._connection.execute(fill)
+
+    store.write_sync(anew)
+    assert before
+    assert store.read_sync(rows) == before
+
+
+def test_traces_that_are_deleted_were_paid_for_all_the_same(store: Store) -> None:
+    put(store, msgspec.structs.replace(BASE, outcome="answered", cost_nano_usd=5, started_us=QUARTER_US))
+    store.write_sync(lambda tx: retention.sweep(tx, "school", 3 * QUARTER_US, 3 * QUARTER_US))
+    assert by_the_traces(store, "app", 0, "live") == {}
+    assert spent(store, "app", 0, "live") == {"school": 5}
+    later = 3 * QUARTER_US + spending.MONTH_US
+    store.write_sync(lambda tx: retention.sweep(tx, "school", later, later))
+    assert spent(store, "app", 0, "live") == {}
+
+
+@pytest.mark.parametrize("statement", ["spending.by", "traces.interrupt", "traces.open_of_other_boots"])
+def test_no_month_of_traces_is_read(store: Store, statement: str) -> None:
+    def plan(tx: Tx) -> list[str]:
+        named = tx._statements.named[statement].text(())
+        given = dict.fromkeys(re.findall(r"(?<!:):(\w+)", named), 0)
+        text = tx._statements.sql(statement, given)
+        return [row[3] for row in tx._connection.execute("EXPLAIN QUERY PLAN " + text, given)]
+
+    steps = [step for step in store.read_sync(plan) if re.match(r"(SCAN|SEARCH) traces\b", step)]
+    assert steps
+    assert all("traces_unfinished" in step for step in steps), steps
