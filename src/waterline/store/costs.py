@@ -1,13 +1,26 @@
-"""Sums of cost over traces: by what, purpose, provider and model. SQL: sql/cost.sql."""
+"""Sums of cost over traces: by what, purpose, provider and model, kept by day as traces come to their outcome. SQL:
+sql/cost.sql."""
 
+from collections.abc import Iterable
+from operator import add as plus
 from typing import Literal
 
 from msgspec import Struct
 
 from waterline.core.money import Usage
+from waterline.core.trace import TraceRow
 from waterline.store.db import Tx
 
 By = Literal["model", "route", "release", "key", "branch", "day"]
+DAY_US = 86_400_000_000
+TWO_YEARS_US = 731 * DAY_US
+NEWEST = 50_000  # requests
+UNFINISHED = ("open", "interrupted")
+SUMMED = (
+    "requests", "input", "cached_input", "cache_write", "cache_write_1h", "output", "reasoning", "audio_input",
+    "audio_output", "cost_nano_usd", "unpriced", "estimated", "estimated_nano_usd", "retried",
+)  # fmt: skip
+DIMENSIONS = ("app", "day", "purpose", "provider", "model", "route", "release", "key_id", "branch")
 BY: tuple[By, ...] = ("model", "route", "release", "key", "branch", "day")
 
 
@@ -32,8 +45,11 @@ class CostSum(Struct, frozen=True):
 
 
 def sums(tx: Tx, by: By, app: str | None, since_us: int | None, until_us: int | None) -> list[CostSum]:
-    """Of calls that went to a provider. `since_us` included, `until_us` not."""
-    rows = tx.all("cost.sums", by=by, app=app, since_us=since_us, until_us=until_us)
+    """Of calls that went to a provider, by whole days (UTC): that of `since_us` included, so is the one that `until_us`
+    is in, but not a day that begins with it."""
+    since_day = None if since_us is None else since_us // DAY_US
+    until_day = None if until_us is None else -(-until_us // DAY_US)
+    rows = tx.all("cost.sums", by=by, app=app, since_day=since_day, until_day=until_day)
     return [
         CostSum(
             r["purpose"], r["provider"], r["model"], r["what"], r["requests"],
@@ -48,6 +64,35 @@ def sums(tx: Tx, by: By, app: str | None, since_us: int | None, until_us: int | 
 
 
 def conversations(tx: Tx, app: str, since_us: int, until_us: int) -> tuple[int, int]:
-    """Live sessions, and the requests in them (those that named a session)."""
-    found = tx.one("cost.conversations", app=app, since_us=since_us, until_us=until_us)
+    """Live sessions, and the requests in them (those that named a session), of the newest requests of a span."""
+    found = tx.one("cost.conversations", app=app, since_us=since_us, until_us=until_us, most=NEWEST)
     return (0, 0) if found is None else (found["sessions"], found["requests"])
+
+
+def add(tx: Tx, rows: Iterable[TraceRow], largest: int) -> None:
+    """Of traces just stored, in the same transaction; each comes to an outcome once. A cost is at most `largest`."""
+    found: dict[tuple[str | int, ...], list[int]] = {}
+    for row in rows:
+        if row.attempts <= 0 or row.outcome in UNFINISHED:
+            continue
+        usage, cost, rough = row.usage, min(row.cost_nano_usd or 0, largest), int(row.usage.estimated)
+        at = (
+            row.app, row.started_us // DAY_US, row.purpose, row.provider, row.model, row.route, row.release, row.key,
+            row.branch,
+        )  # fmt: skip
+        new = (
+            1, usage.input, usage.cached_input, usage.cache_write, usage.cache_write_1h, usage.output, usage.reasoning,
+            usage.audio_input, usage.audio_output, cost, int(row.cost_nano_usd is None), rough, cost if rough else 0,
+            int(row.attempts > 1),
+        )  # fmt: skip
+        sums = found.get(at)
+        found[at] = list(new) if sums is None else list(map(plus, sums, new))
+    tx.many(
+        "cost.add",
+        [dict(zip((*DIMENSIONS, *SUMMED), (*at, *sums), strict=True)) for at, sums in found.items()],
+    )
+
+
+def sweep(tx: Tx, app: str, before_us: int) -> None:
+    """Forgets days that ended two years before the oldest trace that is kept."""
+    tx.run("cost.delete", app=app, before_day=(before_us - TWO_YEARS_US) // DAY_US)

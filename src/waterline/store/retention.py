@@ -2,7 +2,7 @@
 
 from msgspec import Struct
 
-from waterline.store import behaviour, channels, judges, spending
+from waterline.store import behaviour, channels, costs, judges, spending
 from waterline.store.db import Tx
 
 AT_ONCE = 500
@@ -34,5 +34,6 @@ def sweep(tx: Tx, app: str, bodies_before_us: int, rows_before_us: int) -> Swept
     bodies = tx.run("retention.delete_bodies", app=app, before_us=bodies_before_us, limit=AT_ONCE)
     tx.run("conversations.forget_erased", before_us=rows_before_us)
     spending.sweep(tx, app, rows_before_us)
+    costs.sweep(tx, app, rows_before_us)
     fees = channels.sweep_fees(tx, app, rows_before_us, AT_ONCE)
     return Swept(bodies, max(len(old), fees, behaviour.sweep(tx, app, bodies_before_us, rows_before_us, AT_ONCE)))

@@ -15,7 +15,7 @@ from msgspec.structs import astuple
 
 from waterline.core.money import Usage
 from waterline.core.trace import Event, Purpose, TraceRow, decode_events, encode_events
-from waterline.store import spending
+from waterline.store import costs, spending
 from waterline.store.db import Row, Tx
 
 BodyKind = Literal["request", "answer"]
@@ -168,7 +168,9 @@ def insert_batch(tx: Tx, writes: Iterable[TraceWrite]) -> dict[str, int]:
     Returns the numbers, by id, of the traces added or replaced: where their bodies and their text go."""
     rows = {write.row.id: write for write in writes}
     at = dict(tx.insert("traces.insert", [_values(write.row, write.events) for write in rows.values()]))
-    spending.add(tx, (rows[trace_id].row for trace_id in at), LARGEST)
+    stored = [rows[trace_id].row for trace_id in at]
+    spending.add(tx, stored, LARGEST)
+    costs.add(tx, stored, LARGEST)
     return at
 
 

@@ -1,5 +1,5 @@
-"""What was spent before a start comes from sums by quarter of an hour; it is what the traces say, whatever befell
-them."""
+"""Budgets, reports and forecasts read sums that are kept as traces come to their outcome; they are what the traces
+say, whatever befell them."""
 
 import random
 import re
@@ -12,7 +12,7 @@ import pytest
 
 from waterline.core.money import Usage
 from waterline.core.trace import TraceRow
-from waterline.store import retention, spending, traces
+from waterline.store import costs, retention, spending, traces
 from waterline.store.db import Store, Tx
 
 QUARTER_US = spending.QUARTER_US
@@ -54,6 +54,39 @@ def by_the_traces(store: Store, scope: str, since_us: int, purpose: str) -> dict
     return store.read_sync(read)
 
 
+COLUMNS = {
+    "model": "''",
+    "route": "route",
+    "release": "release",
+    "key": "key_id",
+    "branch": "branch",
+    "day": "hour / 24",
+}
+
+
+def used_by_the_traces(store: Store, by: costs.By, since_day: int | None) -> list[tuple[object, ...]]:
+    def read(tx: Tx) -> list[tuple[object, ...]]:
+        return tx._connection.execute(
+            f"SELECT purpose, provider, model, CAST({COLUMNS[by]} AS TEXT) AS what, COUNT(*), SUM(input), SUM(output), "
+            "COALESCE(SUM(cost_nano_usd), 0), SUM(cost_nano_usd IS NULL), SUM(estimated), "
+            "COALESCE(SUM(CASE WHEN estimated = 1 THEN cost_nano_usd ELSE 0 END), 0), SUM(attempts > 1) FROM traces "
+            "WHERE app = 'school' AND attempts > 0 AND outcome <> 'open' AND hour / 24 >= ? "
+            "GROUP BY purpose, provider, model, what", (since_day or 0,),
+        ).fetchall()  # fmt: skip
+
+    return sorted(store.read_sync(read), key=str)
+
+
+def used(store: Store, by: costs.By, since_day: int | None) -> list[tuple[object, ...]]:
+    since_us = None if since_day is None else since_day * costs.DAY_US
+    found = [
+        (c.purpose, c.provider, c.model, c.what, c.requests, c.usage.input, c.usage.output, c.cost_nano_usd, c.unpriced,
+         c.estimated, c.estimated_nano_usd, c.retried)
+        for c in store.read_sync(lambda tx: costs.sums(tx, by, "school", since_us, None))
+    ]  # fmt: skip
+    return sorted(found, key=str)
+
+
 def spent(store: Store, scope: str, since_us: int, purpose: str) -> dict[str, int]:
     return store.read_sync(lambda tx: traces.spent_by(tx, "school", scope, since_us, 99, lambda: (), purpose))  # type: ignore[arg-type]
 
@@ -65,8 +98,8 @@ def test_the_sums_are_those_of_the_traces(store: Store, seed: int) -> None:
         msgspec.structs.replace(
             BASE, id=f"t{n}", app=chance.choice(("school", "school", "other")), key=chance.choice(("k1", "k2")),
             purpose=chance.choice(("live", "live", "judge")), branch=chance.choice(("", "north", "south")),
-            started_us=chance.randrange(12 * QUARTER_US), reserved_nano_usd=chance.choice((0, 900)),
-            boot=chance.choice(("b1", "b2")),
+            started_us=chance.choice((0, costs.DAY_US)) + chance.randrange(12 * QUARTER_US), reserved_nano_usd=chance.choice((0, 900)),
+            boot=chance.choice(("b1", "b2")), model=chance.choice(("m", "n")), route=chance.choice(("main", "spare")),
         )
         for n in range(60)
     ]  # fmt: skip
@@ -76,7 +109,11 @@ def test_the_sums_are_those_of_the_traces(store: Store, seed: int) -> None:
             outcome = chance.choice(("open", *FINAL))
             cost = chance.choice((None, 0, chance.randrange(1, 2000)))
             batch[row.id] = msgspec.structs.replace(
-                row, outcome=outcome, attempts=chance.randrange(1, 4), cost_nano_usd=None if outcome == "open" else cost
+                row,
+                outcome=outcome,
+                attempts=chance.randrange(4),
+                cost_nano_usd=None if outcome == "open" else cost,
+                usage=Usage(chance.randrange(9), output=chance.randrange(9), estimated=chance.random() < 0.3),
             )
         put(store, *batch.values())
         if chance.random() < 0.3:
@@ -85,25 +122,31 @@ def test_the_sums_are_those_of_the_traces(store: Store, seed: int) -> None:
             for purpose in ("live", "judge"):
                 since_us = QUARTER_US * chance.randrange(13)
                 assert spent(store, scope, since_us, purpose) == by_the_traces(store, scope, since_us, purpose)
+        for by in costs.BY:
+            since_day = chance.choice((None, 0, 1, 2))
+            assert used(store, by, since_day) == used_by_the_traces(store, by, since_day)
 
 
-def test_a_database_from_before_is_summed_up_once(store: Store) -> None:
+@pytest.mark.parametrize(
+    ("migration", "table"), [("0025_spending.sql", "spending"), ("0026_usage_days.sql", "usage_days")]
+)
+def test_a_database_from_before_is_summed_up_once(store: Store, migration: str, table: str) -> None:
     outcomes = enumerate((*FINAL, "open", *FINAL, "interrupted"), 1)
     rows_before = [
         msgspec.structs.replace(BASE, id=f"t{n}", started_us=n * QUARTER_US // 3, outcome=outcome, cost_nano_usd=n)
         for n, outcome in outcomes
     ]
     put(store, *rows_before)
-    script = resources.files("waterline.store").joinpath("migrations/0025_spending.sql").read_text()
-    fill = next(part for part in script.split(";") if "INSERT INTO spending" in part)
+    script = resources.files("waterline.store").joinpath(f"migrations/{migration}").read_text()
+    fill = next(part for part in script.split(";") if f"INSERT INTO {table}" in part)
 
     def rows(tx: Tx) -> list[tuple[object, ...]]:
-        return sorted(tx._connection.execute("SELECT * FROM spending").fetchall())
+        return sorted(tx._connection.execute(f"SELECT * FROM {table}").fetchall())
 
     before = store.read_sync(rows)
 
     def anew(tx: Tx) -> None:
-        tx._connection.execute("DELETE FROM spending")
+        tx._connection.execute(f"DELETE FROM {table}")
         tx._connection.execute(fill)
 
     store.write_sync(anew)
@@ -121,7 +164,7 @@ def test_traces_that_are_deleted_were_paid_for_all_the_same(store: Store) -> Non
     assert spent(store, "app", 0, "live") == {}
 
 
-@pytest.mark.parametrize("statement", ["spending.by", "traces.interrupt", "traces.open_of_other_boots"])
+@pytest.mark.parametrize("statement", ["spending.by", "cost.sums", "traces.interrupt", "traces.open_of_other_boots"])
 def test_no_month_of_traces_is_read(store: Store, statement: str) -> None:
     def plan(tx: Tx) -> list[str]:
         named = tx._statements.named[statement].text(())

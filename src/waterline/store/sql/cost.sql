@@ -11,31 +11,78 @@ WHERE t.attempts > 0
 GROUP BY t.app, t.route, t.provider, t.model
 ORDER BY cost_nano_usd DESC, requests DESC
 
+-- Of traces with an outcome from the sums by day; interrupted ones are few, and may come to one yet.
 -- name: sums
-SELECT t.purpose, t.provider, t.model,
-    CASE :by WHEN 'route' THEN t.route WHEN 'release' THEN t.release WHEN 'key' THEN t.key_id
-        WHEN 'branch' THEN t.branch
-        WHEN 'day' THEN CAST(t.hour / 24 AS TEXT) ELSE '' END AS what,
-    COUNT(*) AS requests,
-    SUM(t.input) AS input, SUM(t.cached_input) AS cached_input, SUM(t.cache_write) AS cache_write,
-    SUM(t.cache_write_1h) AS cache_write_1h,
-    SUM(t.output) AS output, SUM(t.reasoning) AS reasoning,
-    SUM(t.audio_input) AS audio_input, SUM(t.audio_output) AS audio_output,
-    COALESCE(SUM(t.cost_nano_usd), 0) AS cost_nano_usd,
-    SUM(CASE WHEN t.cost_nano_usd IS NULL THEN 1 ELSE 0 END) AS unpriced,
-    SUM(t.estimated) AS estimated,
-    COALESCE(SUM(CASE WHEN t.estimated = 1 THEN t.cost_nano_usd ELSE 0 END), 0) AS estimated_nano_usd,
-    SUM(CASE WHEN t.attempts > 1 THEN 1 ELSE 0 END) AS retried
-FROM traces t
-WHERE t.attempts > 0 AND t.outcome <> 'open'
-    AND t.app = :app                --? app
-    AND t.started_us >= :since_us   --? since_us
-    AND t.started_us < :until_us    --? until_us
-GROUP BY t.purpose, t.provider, t.model, what
+SELECT u.purpose, u.provider, u.model,
+    CASE :by WHEN 'route' THEN u.route WHEN 'release' THEN u.release WHEN 'key' THEN u.key_id
+        WHEN 'branch' THEN u.branch
+        WHEN 'day' THEN CAST(u.day AS TEXT) ELSE '' END AS what,
+    CAST(SUM(u.requests) AS BIGINT) AS requests, CAST(SUM(u.input) AS BIGINT) AS input,
+    CAST(SUM(u.cached_input) AS BIGINT) AS cached_input, CAST(SUM(u.cache_write) AS BIGINT) AS cache_write,
+    CAST(SUM(u.cache_write_1h) AS BIGINT) AS cache_write_1h, CAST(SUM(u.output) AS BIGINT) AS output,
+    CAST(SUM(u.reasoning) AS BIGINT) AS reasoning, CAST(SUM(u.audio_input) AS BIGINT) AS audio_input,
+    CAST(SUM(u.audio_output) AS BIGINT) AS audio_output,
+    CAST(SUM(u.cost_nano_usd) AS BIGINT) AS cost_nano_usd, CAST(SUM(u.unpriced) AS BIGINT) AS unpriced,
+    CAST(SUM(u.estimated) AS BIGINT) AS estimated,
+    CAST(SUM(u.estimated_nano_usd) AS BIGINT) AS estimated_nano_usd,
+    CAST(SUM(u.retried) AS BIGINT) AS retried
+FROM (
+    SELECT purpose, provider, model, route, release, key_id, branch, day,
+        requests, input, cached_input, cache_write, cache_write_1h, output, reasoning, audio_input,
+        audio_output, cost_nano_usd, unpriced, estimated, estimated_nano_usd, retried
+    FROM usage_days
+    WHERE 1 = 1
+        AND app = :app              --? app
+        AND day >= :since_day       --? since_day
+        AND day < :until_day        --? until_day
+    UNION ALL
+    SELECT purpose, provider, model, route, release, key_id, branch, hour / 24,
+        1, input, cached_input, cache_write, cache_write_1h, output, reasoning, audio_input, audio_output,
+        COALESCE(cost_nano_usd, 0), CASE WHEN cost_nano_usd IS NULL THEN 1 ELSE 0 END, estimated,
+        CASE WHEN estimated = 1 THEN COALESCE(cost_nano_usd, 0) ELSE 0 END, CASE WHEN attempts > 1 THEN 1 ELSE 0 END
+    FROM traces
+    WHERE outcome IN ('open', 'interrupted') AND outcome = 'interrupted' AND attempts > 0
+        AND app = :app              --? app
+        AND hour / 24 >= :since_day --? since_day
+        AND hour / 24 < :until_day  --? until_day
+) AS u
+GROUP BY u.purpose, u.provider, u.model, what
 ORDER BY cost_nano_usd DESC, requests DESC, what
 
+-- name: add
+INSERT INTO usage_days (
+    app, day, purpose, provider, model, route, release, key_id, branch, requests, input, cached_input,
+    cache_write, cache_write_1h, output, reasoning, audio_input, audio_output, cost_nano_usd, unpriced,
+    estimated, estimated_nano_usd, retried
+) VALUES (
+    :app, :day, :purpose, :provider, :model, :route, :release, :key_id, :branch, :requests, :input,
+    :cached_input, :cache_write, :cache_write_1h, :output, :reasoning, :audio_input, :audio_output,
+    :cost_nano_usd, :unpriced, :estimated, :estimated_nano_usd, :retried
+)
+ON CONFLICT (app, day, purpose, provider, model, route, release, key_id, branch) DO UPDATE SET
+    requests = usage_days.requests + excluded.requests, input = usage_days.input + excluded.input,
+    cached_input = usage_days.cached_input + excluded.cached_input,
+    cache_write = usage_days.cache_write + excluded.cache_write,
+    cache_write_1h = usage_days.cache_write_1h + excluded.cache_write_1h,
+    output = usage_days.output + excluded.output, reasoning = usage_days.reasoning + excluded.reasoning,
+    audio_input = usage_days.audio_input + excluded.audio_input,
+    audio_output = usage_days.audio_output + excluded.audio_output,
+    cost_nano_usd = usage_days.cost_nano_usd + excluded.cost_nano_usd,
+    unpriced = usage_days.unpriced + excluded.unpriced,
+    estimated = usage_days.estimated + excluded.estimated,
+    estimated_nano_usd = usage_days.estimated_nano_usd + excluded.estimated_nano_usd,
+    retried = usage_days.retried + excluded.retried
+
+-- name: delete
+DELETE FROM usage_days WHERE app = :app AND day < :before_day
+
+-- How many turns a conversation has: of the newest requests, which say as much as all.
 -- name: conversations
 SELECT COUNT(DISTINCT t.session) AS sessions, COUNT(*) AS requests
-FROM traces t
-WHERE t.app = :app AND t.started_us >= :since_us AND t.started_us < :until_us
-    AND t.purpose = 'live' AND t.attempts > 0 AND t.session <> ''
+FROM (
+    SELECT session, purpose, attempts FROM traces
+    WHERE app = :app AND started_us >= :since_us AND started_us < :until_us
+    ORDER BY started_us DESC
+    LIMIT :most
+) AS t
+WHERE t.purpose = 'live' AND t.attempts > 0 AND t.session <> ''
