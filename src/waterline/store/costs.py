@@ -10,12 +10,12 @@ from msgspec import Struct
 from waterline.core.money import Usage
 from waterline.core.trace import TraceRow
 from waterline.store.db import Tx
+from waterline.store.spending import UNFINISHED
 
 By = Literal["model", "route", "release", "key", "branch", "day"]
 DAY_US = 86_400_000_000
 TWO_YEARS_US = 731 * DAY_US
 NEWEST = 50_000  # requests
-UNFINISHED = ("open", "interrupted")
 SUMMED = (
     "requests", "input", "cached_input", "cache_write", "cache_write_1h", "output", "reasoning", "audio_input",
     "audio_output", "cost_nano_usd", "unpriced", "estimated", "estimated_nano_usd", "retried",

@@ -98,7 +98,8 @@ def test_the_sums_are_those_of_the_traces(store: Store, seed: int) -> None:
         msgspec.structs.replace(
             BASE, id=f"t{n}", app=chance.choice(("school", "school", "other")), key=chance.choice(("k1", "k2")),
             purpose=chance.choice(("live", "live", "judge")), branch=chance.choice(("", "north", "south")),
-            started_us=chance.choice((0, costs.DAY_US)) + chance.randrange(12 * QUARTER_US), reserved_nano_usd=chance.choice((0, 900)),
+            started_us=chance.choice((0, costs.DAY_US)) + chance.randrange(12 * QUARTER_US),
+            reserved_nano_usd=chance.choice((0, 900)),
             boot=chance.choice(("b1", "b2")), model=chance.choice(("m", "n")), route=chance.choice(("main", "spare")),
         )
         for n in range(60)
