@@ -2,6 +2,7 @@
 
 import calendar
 import time
+from collections.abc import Mapping
 from itertools import groupby
 
 from markupsafe import Markup
@@ -11,9 +12,8 @@ from waterline.console import shown
 from waterline.console.charts import DAY_US, Axis, Chart, Outlook, budget_bar, month
 from waterline.console.frame import Ask, View
 from waterline.control.budgets import BudgetView
-from waterline.control.costs import AppForecast
+from waterline.control.costs import LIVE, AppForecast, CostReport
 from waterline.core.money import NANO
-from waterline.store.traces import Overview
 
 PERIODS = {"day": "today", "month": "this month"}
 LARGEST = 24  # of the budgets of branches, keys or people: those nearest to their limit
@@ -43,8 +43,8 @@ async def budgets(ask: Ask) -> View:
     chart = None
     if forecast is not None:
         since, until = _month(ask.now_us)
-        spent = await ask.plane.traces.overview(ask.who, wanted, since, ask.now_us + 1, DAY_US)
-        chart = _chart(forecast, spent, since, until, ask.now_us, found)
+        report = await ask.plane.money.report(ask.who, wanted, "day", "", "", "")
+        chart = _chart(forecast, _by_day(report), since, until, ask.now_us, found)
     context = {
         "apps": apps,
         "app": wanted,
@@ -83,14 +83,24 @@ def _month(now_us: int) -> tuple[int, int]:
     return start, start + days * DAY_US
 
 
+def _by_day(report: CostReport) -> dict[int, int]:
+    """Nano-USD of the app's users, by the day's beginning."""
+    spent: dict[int, int] = {}
+    for row in report.rows:
+        if row.purpose == LIVE:
+            day_us = calendar.timegm(time.strptime(row.what, "%Y-%m-%d")) * 1_000_000
+            spent[day_us] = spent.get(day_us, 0) + row.cost_nano_usd
+    return spent
+
+
 def _chart(
-    forecast: AppForecast, spent: Overview, since: int, until: int, now_us: int, found: list[BudgetView]
+    forecast: AppForecast, spent: Mapping[int, int], since: int, until: int, now_us: int, found: list[BudgetView]
 ) -> Chart:
     added: dict[int, float] = {}
     total = 0
-    for f in sorted(spent.times, key=lambda f: f.at_us):
-        total += f.cost_nano_usd
-        added[min(f.at_us + DAY_US, now_us)] = total / NANO
+    for day_us in sorted(spent):
+        total += spent[day_us]
+        added[min(day_us + DAY_US, now_us)] = total / NANO
     added[now_us] = total / NANO
     end = forecast.forecast.month
     limits = [
