@@ -276,9 +276,9 @@ def test_below_the_reserve_requests_are_refused_or_answered_as_declared_never_un
 
 
 def test_a_disk_that_is_really_full_refuses_honestly_loses_nothing_and_recovers(tmp_path, sim):
-    """Every file may grow to 3 MB: as on a full disk, the system itself refuses the write."""
+    """Every file may grow to 3.5 MB: as on a full disk, the system itself refuses the write."""
     sim.play(main=GOOD)
-    server = Server(tmp_path / "d", f"{sim.address}/{{route}}", limit_file_kb=3000)
+    server = Server(tmp_path / "d", f"{sim.address}/{{route}}", limit_file_kb=3500)
     app = App(server, "full", {"main": Route(provider="simulated", model="small")})
     answered, refused = [], []
     for _ in range(200):
