@@ -243,7 +243,7 @@ def sweep_fees(tx: Tx, app: str, before_us: int, limit: int) -> int:
     month = row["month"]
     for branch, count in people(tx, app, month).items():
         tx.run("channels.keep_people", app=app, month=month, branch=branch, people=count)
-    return tx.run("channels.delete_fees", app=app, month=month, limit=limit)
+    return tx.many("channels.delete_fee", tx.all("channels.old_fees", app=app, month=month, limit=limit))
 
 
 def fees_by_day(tx: Tx, app: str, since_us: int) -> list[tuple[int, int, int]]:

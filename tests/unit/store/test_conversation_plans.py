@@ -37,7 +37,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
         ("conversations.spent_by_branch", ANY | SPAN | PORTO, "traces_of_conversations"),
         ("conversations.fees_by_branch", ANY | SPAN | SCHOOL, "channel_fees_by_time"),
         ("channels.oldest_month", SCHOOL | {"month": "2026-10"}, "channel_fees_by_month"),
-        ("channels.delete_fees", SCHOOL | {"month": "2026-10", "limit": 9}, "channel_fees_by_month"),
+        ("channels.old_fees", SCHOOL | {"month": "2026-10", "limit": 9}, "channel_fees_by_month"),
         ("conversations.spent", {"conversation": "c"}, "traces_by_session"),
         ("conversations.fees", {"conversation": "c", "channel": "whatsapp"}, "effects_of"),
         ("conversations.due", {"now_us": 1, "limit": 9}, "conversations_waiting"),

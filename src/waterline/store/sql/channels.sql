@@ -60,7 +60,7 @@ WHERE channel = :channel AND key = :key
 -- name: fee_of_message
 SELECT key
 FROM channel_fees
-WHERE channel = :channel AND message_id = :message_id
+WHERE channel = :channel AND message_id = :message_id AND message_id <> ''
 
 -- name: reserve_new_fee
 INSERT INTO channel_fees (
@@ -180,9 +180,11 @@ INSERT INTO channel_fee_people (app, month, branch, people)
 VALUES (:app, :month, :branch, :people)
 ON CONFLICT (app, month, branch) DO NOTHING
 
--- name: delete_fees
-DELETE FROM channel_fees
-WHERE (channel, key) IN (SELECT channel, key FROM channel_fees WHERE app = :app AND month = :month LIMIT :limit)
+-- name: old_fees
+SELECT channel, key FROM channel_fees WHERE month = :month AND app = :app LIMIT :limit
+
+-- name: delete_fee
+DELETE FROM channel_fees WHERE channel = :channel AND key = :key
 
 -- name: fees_by_day
 SELECT day, CAST(SUM(n) AS BIGINT) AS messages, CAST(SUM(amount) AS BIGINT) AS nano_usd

@@ -11,22 +11,22 @@ SELECT id FROM conversations WHERE identity = :identity
 SELECT value FROM aliases WHERE identity = :identity
 
 -- name: traces_of_subject
-SELECT n, id, session FROM traces WHERE subject = :subject AND outcome <> 'open' LIMIT :limit
+SELECT n, id, session FROM traces WHERE subject = :subject AND subject <> '' AND outcome <> 'open' LIMIT :limit
 
 -- name: traces_of_session
-SELECT n, id, session FROM traces WHERE session = :session AND outcome <> 'open' LIMIT :limit
+SELECT n, id, session FROM traces WHERE session = :session AND session <> '' AND outcome <> 'open' LIMIT :limit
 
 -- name: traces_of_subject_after
-SELECT n, id FROM traces WHERE subject = :subject AND n > :after ORDER BY n LIMIT :limit
+SELECT n, id FROM traces WHERE subject = :subject AND subject <> '' AND n > :after ORDER BY n LIMIT :limit
 
 -- name: traces_of_session_after
-SELECT n, id FROM traces WHERE session = :session AND n > :after ORDER BY n LIMIT :limit
+SELECT n, id FROM traces WHERE session = :session AND session <> '' AND n > :after ORDER BY n LIMIT :limit
 
 -- name: case_bodies
 SELECT body FROM cases WHERE subject = :subject AND erased_us = 0 ORDER BY n
 
 -- name: open_traces
-SELECT COUNT(*) AS n FROM traces WHERE subject = :subject AND outcome = 'open'
+SELECT COUNT(*) AS n FROM traces WHERE subject = :subject AND subject <> '' AND outcome = 'open'
 
 -- name: blank_trace
 UPDATE traces SET subject = '', session = '', tags = '', idempotency_key = '', events = :nothing WHERE n = :n

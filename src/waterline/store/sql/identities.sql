@@ -35,7 +35,7 @@ UPDATE aliases SET identity = :winner WHERE identity = :loser
 UPDATE conversations SET identity = :winner WHERE identity = :loser
 
 -- name: mark_merged
-UPDATE identities SET merged_into = :winner WHERE id = :loser OR merged_into = :loser
+UPDATE identities SET merged_into = :winner WHERE id = :loser OR (merged_into = :loser AND merged_into <> '')
 
 -- name: erase_names
 DELETE FROM aliases WHERE identity = :identity
