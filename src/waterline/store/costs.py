@@ -10,7 +10,6 @@ from msgspec import Struct
 from waterline.core.money import Usage
 from waterline.core.trace import TraceRow
 from waterline.store.db import Tx
-from waterline.store.spending import UNFINISHED
 
 By = Literal["model", "route", "release", "key", "branch", "day"]
 DAY_US = 86_400_000_000
@@ -70,10 +69,10 @@ def conversations(tx: Tx, app: str, since_us: int, until_us: int) -> tuple[int, 
 
 
 def add(tx: Tx, rows: Iterable[TraceRow], largest: int) -> None:
-    """Of traces just stored, in the same transaction; each comes to an outcome once. A cost is at most `largest`."""
+    """Of traces that came to their outcome, in the transaction that stores it. A cost is at most `largest`."""
     found: dict[tuple[str | int, ...], list[int]] = {}
     for row in rows:
-        if row.attempts <= 0 or row.outcome in UNFINISHED:
+        if row.attempts <= 0:
             continue
         usage, cost, rough = row.usage, min(row.cost_nano_usd or 0, largest), int(row.usage.estimated)
         at = (

@@ -9,14 +9,13 @@ from waterline.store.db import Row, Tx
 
 QUARTER_US = 900_000_000
 MONTH_US = 32 * 86_400_000_000  # a budget's longest period, and a day for time zones
-UNFINISHED = ("open", "interrupted")
 
 
 def add(tx: Tx, rows: Iterable[TraceRow], largest: int) -> None:
-    """Of traces just stored, in the same transaction; each comes to an outcome once. At most `largest` each."""
+    """Of traces that came to their outcome, in the transaction that stores it. At most `largest` each."""
     sums: dict[tuple[str, str, int, str, str], int] = {}
     for row in rows:
-        if row.cost_nano_usd and row.outcome not in UNFINISHED:
+        if row.cost_nano_usd:
             at = (row.app, row.purpose, row.started_us - row.started_us % QUARTER_US, row.branch, row.key)
             sums[at] = sums.get(at, 0) + min(row.cost_nano_usd, largest)
     tx.many(

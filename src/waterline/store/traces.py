@@ -20,6 +20,7 @@ from waterline.store.db import Row, Tx
 
 BodyKind = Literal["request", "answer"]
 HOUR_US = 3_600_000_000
+UNFINISHED = ("open", "interrupted")
 LARGEST = 10**15  # a million USD: nine thousand such rows can be summed in 64 bits
 LARGEST_PAGE = 1000
 
@@ -168,9 +169,9 @@ def insert_batch(tx: Tx, writes: Iterable[TraceWrite]) -> dict[str, int]:
     Returns the numbers, by id, of the traces added or replaced: where their bodies and their text go."""
     rows = {write.row.id: write for write in writes}
     at = dict(tx.insert("traces.insert", [_values(write.row, write.events) for write in rows.values()]))
-    stored = [rows[trace_id].row for trace_id in at]
-    spending.add(tx, stored, LARGEST)
-    costs.add(tx, stored, LARGEST)
+    ended = [rows[i].row for i in at if rows[i].row.outcome not in UNFINISHED]  # each comes to an outcome once
+    spending.add(tx, ended, LARGEST)
+    costs.add(tx, ended, LARGEST)
     return at
 
 

@@ -47,7 +47,7 @@ def by_the_traces(store: Store, scope: str, since_us: int, purpose: str) -> dict
             "WHERE app = 'school' AND purpose = ? AND started_us >= ?", (purpose, since_us),
         )  # fmt: skip
         for who, outcome, cost, reserved in rows:
-            spent = max(cost or 0, reserved) if outcome in spending.UNFINISHED else cost or 0
+            spent = max(cost or 0, reserved) if outcome in traces.UNFINISHED else cost or 0
             sums[who] = sums.get(who, 0) + spent
         return {who: nano for who, nano in sums.items() if who and nano}
 
