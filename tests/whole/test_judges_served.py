@@ -26,7 +26,7 @@ def world(sim: Sim, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[
     sim.play(main=Target(answer=Answer(echo=True)), polite=KIND)
     server = Server(tmp_path_factory.mktemp("judges") / "d", f"{sim.address}/{{route}}")
     pairs = msgspec.structs.replace(JUDGE, scale="pairwise", text="{{answer}} {{other}}")
-    names = ("changing", "failing", "desk", "broken")
+    names = ("changing", "failing", "desk", "broken", "busy")
     others = {name: msgspec.structs.replace(JUDGE, question=f"Is it polite, {name}?") for name in names}
     declared = {"polite": JUDGE, "pairs": pairs, **others}
     routes = {"main": Route(provider="simulated", model="small")}
@@ -103,10 +103,10 @@ def test_what_judges_cost_and_answer_is_no_live_traffic(world: tuple[Server, App
 
 def test_answers_without_a_verdict_are_counted_and_never_a_yes(world: tuple[Server, App], sim: Sim) -> None:
     server, _ = world
-    broken = Fault(kind="http", status=500, when=When(every=2))
-    sim.play(broken=Target(answer=Answer(text=YES), faults=(broken,)))
+    unsure = Answer(text='{"reason": "it depends", "verdict": "well"}', match="perhaps")
+    sim.play(broken=Target(answer=Answer(text=YES), rules=(unsure,)))
     server.ask("POST", path("broken", "items"), {"items": [
-        {"answer": f"please {n}", "label": "pass", "labeller": "ana"} for n in range(20)
+        {"answer": f"{'perhaps' if n % 2 else 'please'} {n}", "label": "pass", "labeller": "ana"} for n in range(20)
     ]})  # fmt: skip
     made = server.ask("POST", path("broken", "runs"), {"limit": 50})
     assert (made["asked"], made["no_verdict"]) == (20, 10)
@@ -115,6 +115,38 @@ def test_answers_without_a_verdict_are_counted_and_never_a_yes(world: tuple[Serv
     assert (found["both"], found["people_only"], found["gave_none"]) == (10, 10, 10)
     assert not view["standing"].get("may_gate")
     assert "failed 0" in view["standing"]["why"]
+
+
+def test_a_judge_whose_provider_is_busy_is_waited_for(world: tuple[Server, App], sim: Sim) -> None:
+    server, _ = world
+    busy = Fault(kind="http", status=429, retry_after_s=1, when=When(first=2))
+    sim.play(busy=Target(answer=Answer(text=YES), faults=(busy,)))
+    labelled(server, "busy", 5)
+    made = server.ask("POST", path("busy", "runs"), {"limit": 50})
+    assert made == {"asked": 10, "no_verdict": 0, "left": 0, "changed": "", "stopped": ""}
+    assert sim.asked("busy") == 12
+
+
+def test_what_a_judge_cannot_be_asked_now_is_left_for_another_time(world: tuple[Server, App], sim: Sim) -> None:
+    server, _ = world
+    sim.play(dear=Target(answer=Answer(text=YES)))
+    route = msgspec.structs.replace(ROUTE, model="dear-2026-01-01")
+    poor = msgspec.structs.replace(JUDGE, question="Dear?", route=route, nano_usd_per_day=1)
+    price = PriceOverride(model=route.model, provider="simulated", input=10**9, output=10**9)
+    app = App(server, "bounded", {"main": ROUTE}, judges={"dear": poor}, prices=(price,))
+    judge = "/api/apps/bounded/judges/dear"
+    server.ask("POST", f"{judge}/items", {"items": [{"answer": "please", "label": "pass", "labeller": "ana"}]})
+    made = server.ask("POST", f"{judge}/runs", {"limit": 50})
+    assert (made["asked"], made["no_verdict"], made["left"]) == (0, 0, 1)
+    assert made["stopped"].startswith("budget_exceeded")
+    told = CliRunner().invoke(cli, ["judge", "calibrate", "bounded", "dear", "--data", str(server.data)])
+    assert told.exit_code == 1
+    assert "1 left: the judge cannot be asked now. budget_exceeded" in " ".join(told.output.split())
+    assert sim.asked("dear") == 0
+    rich = msgspec.structs.replace(poor, nano_usd_per_day=10**12)
+    spec = msgspec.structs.replace(app.spec, judges={"dear": rich})
+    server.ask("POST", "/api/environment-records", {"spec": encode_spec(spec).decode(), "reason": "more"})
+    assert server.ask("POST", f"{judge}/runs", {"limit": 50})["asked"] == 1
 
 
 def test_a_labeller_sees_the_answer_and_not_what_the_judge_or_others_said(world: tuple[Server, App]) -> None:

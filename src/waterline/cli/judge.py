@@ -3,7 +3,7 @@
 import csv
 import io
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import msgspec
 import typer
@@ -154,22 +154,31 @@ def run(name: App, judge: Name, json: Json = False, data: Data = None) -> None:
     while True:
         made = server.ask("POST", _at(name, judge, "runs"), {"limit": RUN_A_REQUEST})
         asked, none, changed = asked + made["asked"], none + made["no_verdict"], changed or made["changed"]
-        if not made["left"] or not made["asked"]:
+        if made["stopped"] or not made["left"] or not made["asked"]:
             break
     if json:
-        print_json({"asked": asked, "no_verdict": none, "changed": changed})
-        return
-    out.print(f"{asked} asked, {none} without a verdict", markup=False)
-    if changed:
+        print_json({"asked": asked, "no_verdict": none, "changed": changed, "left": made["left"],
+                    "stopped": made["stopped"]})  # fmt: skip
+    else:
+        out.print(f"{asked} asked, {none} without a verdict", markup=False)
+    if made["stopped"]:
+        _cannot_ask(made)
+    if changed and not json:
         out.print(f"the provider answered as {changed}, not as the pinned model: it may not gate", markup=False)
+
+
+def _cannot_ask(made: dict[str, Any]) -> NoReturn:
+    """What is left is left unasked, not without a verdict."""
+    die(f"{made['left']} left: the judge cannot be asked now. {made['stopped']} Run this again then.")
 
 
 @app.command()
 def calibrate(name: App, judge: Name, json: Json = False, data: Data = None) -> None:
     """Ask what is left, then look at judge and people side by side, and record it. Exit 0: it may gate; 2: not yet."""
     server = Server.find(data)
-    while server.ask("POST", _at(name, judge, "runs"), {"limit": RUN_A_REQUEST})["left"]:
-        pass
+    while (made := server.ask("POST", _at(name, judge, "runs"), {"limit": RUN_A_REQUEST}))["left"]:
+        if made["stopped"]:
+            _cannot_ask(made)
     _tell(server.ask("POST", _at(name, judge, "calibrations")), json)
 
 

@@ -74,6 +74,8 @@ async def run(ask: Ask) -> Moved:
     app, name = ask.path("app"), ask.path("judge")
     made = await ask.plane.judges.run(ask.who, app, name, 20)
     told = f"{made.asked} asked, {made.no_verdict} without a verdict, {made.left} left."
+    if made.stopped:
+        told += f" The judge cannot be asked about those now: {made.stopped}"
     return Moved(url(f"/judges/{app}/{name}", done=told), made, 201)
 
 

@@ -13,13 +13,14 @@ from waterline.access.roles import Principal
 from waterline.agents.tools import Collected, cost_of
 from waterline.core.app_spec import AppSpec, Limits
 from waterline.core.completion import UNREADABLE, decode_completion
-from waterline.core.errors import RequestError
+from waterline.core.errors import BudgetExceeded, Overloaded, RateLimited, RequestError
 from waterline.core.judge import Judge, judge_id
 from waterline.core.release import Release
 from waterline.core.request import decode_request
 from waterline.evals.judges import Complete, Completed
 from waterline.gateway.budget import Preparation
 from waterline.gateway.deps import App, Deps
+from waterline.gateway.faults import Cooling
 from waterline.gateway.route import Served
 from waterline.gateway.serve import serve
 from waterline.store import traces
@@ -28,8 +29,10 @@ from waterline.store.db import Store, Tx
 PATH = "/v1/chat/completions"
 KEY_ID = "judges"  # what traces name as their key
 DEADLINE_MS = 120_000
+PATIENCE_S = 8  # with a provider that cools down or is busy: nobody waits for a verdict as for an answer
 MOST_READY = 64
 ENVIRONMENT = "judges"  # of their traces
+NOT_ASKED = (BudgetExceeded, Cooling, Overloaded, RateLimited)  # the model has said nothing, not even nonsense
 
 
 class JudgeCalls:
@@ -95,22 +98,32 @@ class JudgeCalls:
     ) -> Completed:  # fmt: skip
         shape = {"type": "json_schema", "json_schema": {"name": "verdict", "schema": form, "strict": True}}
         body = msgspec.json.encode({"model": name, "messages": said, "response_format": shape})
-        sink, trace = Collected(), self._gateway.next_id()
-        try:
-            request = decode_request("chat", PATH, body, self._gateway.clock_us())
-            request.trace_id, request.deadline_ms, request.subject = trace, DEADLINE_MS, subject
-            who = Principal(KEY_ID, "app", KEY_ID, app, ENVIRONMENT)
-            await serve(request, self._served(app, name, judge), who, self._gateway, sink)
-        except RequestError as error:
-            sink.error = error
-        if sink.error is not None:
-            return Completed(trace=trace, error=f"{sink.error.code}: {sink.error.message}")
-        try:
-            read = decode_completion(bytes(sink.body))
-            text = read.choices[0].message.content or ""
-        except (*UNREADABLE, IndexError):
-            return Completed(trace=trace, error="its answer is no chat completion")
-        return Completed(text, read.model or "", trace, cost_of(sink.headers))
+        until_s = self._gateway.tick_s() + PATIENCE_S
+        while True:
+            sink, trace = Collected(), self._gateway.next_id()
+            try:
+                request = decode_request("chat", PATH, body, self._gateway.clock_us())
+                request.trace_id, request.deadline_ms, request.subject = trace, DEADLINE_MS, subject
+                who = Principal(KEY_ID, "app", KEY_ID, app, ENVIRONMENT)
+                await serve(request, self._served(app, name, judge), who, self._gateway, sink)
+            except RequestError as error:
+                sink.error = error
+            if sink.error is None:
+                return _read(sink, trace)
+            pause_s = sink.error.retry_after_s
+            if pause_s is None or self._gateway.tick_s() + pause_s > until_s:
+                unasked = isinstance(sink.error, NOT_ASKED)
+                return Completed(trace=trace, error=f"{sink.error.code}: {sink.error.message}", unasked=unasked)
+            await self._gateway.sleep(pause_s)
+
+
+def _read(sink: Collected, trace: str) -> Completed:
+    try:
+        read = decode_completion(bytes(sink.body))
+        text = read.choices[0].message.content or ""
+    except (*UNREADABLE, IndexError):
+        return Completed(trace=trace, error="its answer is no chat completion")
+    return Completed(text, read.model or "", trace, cost_of(sink.headers))
 
 
 def _spent(tx: Tx, app: str, made: Preparation) -> list[dict[str, int]]:

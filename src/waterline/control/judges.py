@@ -121,10 +121,13 @@ class ToLabel(Struct, frozen=True):
 
 
 class Ran(Struct, frozen=True):
+    """`stopped`: why the judge could not be asked about the rest now; nothing is recorded of that."""
+
     asked: int
     no_verdict: int
     left: int
     changed: str
+    stopped: str = ""
 
 
 class Judges:
@@ -243,24 +246,30 @@ class Judges:
         return following if following.item is not None else await self.next(who, app, name)
 
     async def run(self, who: Principal, app: str, name: str, limit: int) -> Ran:
-        """Ask the judge about labelled answers that it has not been asked about. Each is asked once."""
+        """Ask the judge about labelled answers that it has not been asked about. Each is asked once; where it cannot be
+        asked now (no budget, no provider), the rest is left for another time."""
         require(who, Action.JUDGE_CALIBRATE)
         judge = self._yes_no(app, name)
         made, question = judge_id(judge), question_id(judge)
         limit = max(1, min(limit, MOST_RUN))
         todo = await self._store.read(lambda tx: judges.not_asked(tx, app, name, question, made, MOST_HELD))
         subjects = await self._store.read(lambda tx: {item.id: _subject(tx, item) for item in todo[:limit]})
-        waiting, done, changed = iter(todo[:limit]), [], ""
+        waiting, done, changed, stopped = iter(todo[:limit]), [], "", ""
         none = 0
 
         async def one_after_the_other() -> None:
-            nonlocal changed, none
+            nonlocal changed, none, stopped
             for item in waiting:
                 material = Material(item.answer, item.asked, item.expected, item.context)
                 got = await ask(judge, material, self.calls.of(app, name, subjects[item.id]))
+                if got.unasked:
+                    stopped = got.reason
+                    return
                 changed = changed or got.changed
                 none += not got.said
                 done.append((item.id, got))
+                if stopped:
+                    return
 
         await asyncio.gather(*(one_after_the_other() for _ in range(AT_ONCE)))
 
@@ -273,7 +282,7 @@ class Judges:
             self._audit(tx, who, Action.JUDGE_CALIBRATE, app, name, told)
 
         await self._store.write(write)
-        return Ran(len(done), none, len(todo) - len(done), changed)
+        return Ran(len(done), none, len(todo) - len(done), changed, stopped)
 
     async def calibrate(self, who: Principal, app: str, name: str) -> JudgeView:
         """One look at labels and verdicts, recorded. Nothing new since the last look: that one stands."""

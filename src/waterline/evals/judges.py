@@ -41,24 +41,27 @@ class Material(Struct, frozen=True):
 
 
 class Completed(Struct, frozen=True):
-    """What a model answered. `error`: why there is no answer."""
+    """What a model answered. `error`: why there is no answer. `unasked`: it was not even asked; another time."""
 
     text: str = ""
     model: str = ""
     trace: str = ""
     cost_nano_usd: int | None = None
     error: str = ""
+    unasked: bool = False
 
 
 class Judgement(Struct, frozen=True):
     """`said`: "yes", "no" ("A", "B", "tie" of a pair), or "" with the reason why there is no verdict. `changed`: the
-    model that answered, where it is not the pinned one."""
+    model that answered, where it is not the pinned one. `unasked`: the model could not be asked now (its budget is
+    spent, its provider cools down), which is no word of the judge's."""
 
     said: str
     reason: str
     trace: str = ""
     cost_nano_usd: int | None = None
     changed: str = ""
+    unasked: bool = False
 
 
 class _Form(Struct):
@@ -112,7 +115,7 @@ async def heard(judge: Judge, material: Material, complete: Complete) -> Judgeme
     done = await complete(judge, messages(judge, material), schema(judge))
     changed = "" if is_pinned(judge, done.model) else done.model
     if done.error:
-        return Judgement("", done.error[:REASON_CHARS], done.trace, done.cost_nano_usd, changed)
+        return Judgement("", done.error[:REASON_CHARS], done.trace, done.cost_nano_usd, changed, done.unasked)
     try:
         form = _decode(done.text)
     except (msgspec.DecodeError, UnicodeError):
