@@ -12,6 +12,7 @@ from waterline.core.channel_prices import month_of
 from waterline.evals.forecast import Forecast
 from waterline.gateway.deps import App
 from waterline.rollout.live import Live
+from waterline.store import costs as books
 from waterline.store.db import Store
 
 
@@ -37,7 +38,7 @@ class MoneyDesk:
 
     async def by_route(self, who: Principal, app: str | None, since_us: int | None) -> list[CostRow]:
         require(who, Action.OVERVIEW_READ)
-        rows = await self._store.read(lambda tx: tx.all("cost.by_route", app=app, since_us=since_us))
+        rows = await self._store.read(lambda tx: books.by_route(tx, app, since_us or 0))
         return [CostRow(**row) for row in rows]
 
     async def report(

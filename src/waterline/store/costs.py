@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from waterline.core.money import Usage
 from waterline.core.trace import TraceRow
-from waterline.store.db import Tx
+from waterline.store.db import Row, Tx
 
 By = Literal["model", "route", "release", "key", "branch", "day"]
 DAY_US = 86_400_000_000
@@ -60,6 +60,12 @@ def sums(tx: Tx, by: By, app: str | None, since_us: int | None, until_us: int | 
         )
         for r in rows
     ]  # fmt: skip
+
+
+def by_route(tx: Tx, app: str | None, since_us: int) -> list[Row]:
+    """By app, route, provider and model, the dearest first. Traces that were swept stay in the sums of whole days."""
+    day = -(-since_us // DAY_US)
+    return tx.all("cost.by_route", app=app, since_us=since_us, whole_from_day=day, whole_from_us=day * DAY_US)
 
 
 def conversations(tx: Tx, app: str, since_us: int, until_us: int) -> tuple[int, int]:

@@ -38,16 +38,28 @@ def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     store.close()
 
 
-@pytest.mark.parametrize("statement", [*OFTEN, *WRITES])
-def test_what_runs_often_goes_through_no_table_that_grows(store: Store, statement: str) -> None:
+def plan_of(store: Store, statement: str, *optional: str) -> list[str]:
     def plan(tx: Tx) -> list[str]:
         named = tx._statements.named[statement]
-        given = dict.fromkeys(re.findall(r"(?<!:):(\w+)", named.text(())), 0)
+        given = dict.fromkeys(re.findall(r"(?<!:):(\w+)", named.text(optional)), 0)
         text = tx._statements.sql(statement, given)
         return [row[3] for row in tx._connection.execute("EXPLAIN QUERY PLAN " + text, given)]
 
-    steps = store.read_sync(plan)
+    return store.read_sync(plan)
+
+
+@pytest.mark.parametrize("statement", [*OFTEN, *WRITES])
+def test_what_runs_often_goes_through_no_table_that_grows(store: Store, statement: str) -> None:
+    steps = plan_of(store, statement)
     aliases = re.findall(r"(?:FROM|JOIN) (\w+) (\w+)\b", store.statements.named[statement].text(()))
     grow = {*GROW, *(alias for table, alias in aliases if table in GROW)}
     through = [step for step in steps if (found := re.match(r"SCAN (\w+)", step)) and found[1] in grow]
     assert not [step for step in through if "INDEX" not in step], steps
+
+
+@pytest.mark.parametrize("optional", [(), ("app",)])
+def test_the_cost_of_routes_reads_no_trace_of_a_whole_day(store: Store, optional: tuple[str, ...]) -> None:
+    steps = [step for step in plan_of(store, "cost.by_route", *optional) if re.match(r"(SCAN|SEARCH) traces\b", step)]
+    assert len(steps) == 2
+    assert "started_us>? AND started_us<?" in steps[0]
+    assert "traces_unfinished" in steps[1]

@@ -1,15 +1,31 @@
+-- Whole days from the sums; of the day in which the span begins, the traces after that; traces without an outcome are few.
 -- name: by_route
-SELECT t.app, t.route, t.provider, t.model, COUNT(*) AS requests,
-    SUM(t.input + t.cached_input + t.cache_write + t.cache_write_1h + t.audio_input) AS tokens_in,
-    SUM(t.output + t.reasoning + t.audio_output) AS tokens_out,
-    COALESCE(SUM(t.cost_nano_usd), 0) AS cost_nano_usd,
-    SUM(CASE WHEN t.cost_nano_usd IS NULL THEN 1 ELSE 0 END) AS unpriced
-FROM traces t
-WHERE t.attempts > 0
-    AND t.app = :app                --? app
-    AND t.started_us >= :since_us   --? since_us
-GROUP BY t.app, t.route, t.provider, t.model
-ORDER BY cost_nano_usd DESC, requests DESC
+SELECT u.app, u.route, u.provider, u.model, CAST(SUM(u.requests) AS BIGINT) AS requests,
+    CAST(SUM(u.tokens_in) AS BIGINT) AS tokens_in, CAST(SUM(u.tokens_out) AS BIGINT) AS tokens_out,
+    CAST(SUM(u.cost_nano_usd) AS BIGINT) AS cost_nano_usd, CAST(SUM(u.unpriced) AS BIGINT) AS unpriced
+FROM (
+    SELECT app, route, provider, model, requests,
+        input + cached_input + cache_write + cache_write_1h + audio_input AS tokens_in,
+        output + reasoning + audio_output AS tokens_out, cost_nano_usd, unpriced
+    FROM usage_days
+    WHERE day >= :whole_from_day
+        AND app = :app                                                          --? app
+    UNION ALL
+    SELECT app, route, provider, model, 1, input + cached_input + cache_write + cache_write_1h + audio_input,
+        output + reasoning + audio_output, COALESCE(cost_nano_usd, 0), CASE WHEN cost_nano_usd IS NULL THEN 1 ELSE 0 END
+    FROM traces
+    WHERE started_us >= :since_us AND started_us < :whole_from_us AND attempts > 0
+        AND outcome NOT IN ('open', 'interrupted')
+        AND app = :app                                                          --? app
+    UNION ALL
+    SELECT app, route, provider, model, 1, input + cached_input + cache_write + cache_write_1h + audio_input,
+        output + reasoning + audio_output, COALESCE(cost_nano_usd, 0), CASE WHEN cost_nano_usd IS NULL THEN 1 ELSE 0 END
+    FROM traces
+    WHERE outcome IN ('open', 'interrupted') AND started_us + 0 >= :since_us AND attempts > 0 -- not by the index of time
+        AND app = :app                                                          --? app
+) AS u
+GROUP BY u.app, u.route, u.provider, u.model
+ORDER BY cost_nano_usd DESC, requests DESC, u.app, u.route, u.provider, u.model
 
 -- Of traces with an outcome from the sums by day; interrupted ones are few, and may come to one yet.
 -- name: sums
