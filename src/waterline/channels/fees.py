@@ -51,12 +51,13 @@ class Fees:
     def restore(self) -> None:
         """Blocks for a moment: at the start, before anything is sent."""
         month = month_of(self._clock_us())
-        found = self._store.read_sync(lambda tx: rows.fees_of_month(tx, month))
+        spent, replies = self._store.read_sync(
+            lambda tx: (rows.spent_in_month(tx, month), rows.replies_of_month(tx, month))
+        )
         self._roll(month)
-        for row in found:
-            self._add(row["app"], row["branch"], row["nano_usd"] or 0)
-            if row["category"] == "service":
-                self._service[row["address"]] = self._service.get(row["address"], 0) + row["messages"]
+        for (app, branch), nano in spent.items():
+            self._add(app, branch, nano)
+        self._service.update(replies)
 
     def spent(self, app: str, branch: str = "") -> int:
         """This month, what is reserved included. Nano-USD."""

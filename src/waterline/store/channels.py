@@ -138,6 +138,7 @@ def _sum(tx: Tx, before: dict[str, Any] | None, after: dict[str, Any] | None) ->
     """What changed of a fee, into the sums of its day and of its month: most changes leave them as they are."""
     days: dict[tuple[Any, ...], list[int]] = {}
     months: dict[tuple[Any, ...], list[int]] = {}
+    replies: dict[tuple[Any, ...], int] = {}
     for sign, row in ((-1, before), (1, after)):
         if row is not None and row["state"] != "failed":
             nano = row["nano_usd"] if row["billed_nano_usd"] is None else row["billed_nano_usd"]
@@ -145,6 +146,9 @@ def _sum(tx: Tx, before: dict[str, Any] | None, after: dict[str, Any] | None) ->
             _add(days.setdefault(day, [0] * 3), sign, (1, nano or 0, nano is None))
             month = (row["app"], row["month"], row["branch"], row["category"])
             _add(months.setdefault(month, [0] * len(_COUNTED)), sign, _counted(row))
+            if row["category"] == "service":
+                number = (row["month"], row["address"])
+                replies[number] = replies.get(number, 0) + sign
     for (app, branch, at_us), (n, amount, unpriced) in days.items():
         if n or amount or unpriced:
             conversation_days.add(tx, app, "", branch, at_us, "fees", n=n, amount=amount, unpriced=unpriced)
@@ -152,6 +156,9 @@ def _sum(tx: Tx, before: dict[str, Any] | None, after: dict[str, Any] | None) ->
         if any(change):
             named = dict(zip(_COUNTED, change, strict=True))
             tx.run("channels.add_to_month", app=app, month=month_, branch=branch, category=category, **named)
+    for (month_, address), n in replies.items():
+        if n:
+            tx.run("channels.add_replies", month=month_, address=address, messages=n)
 
 
 def _add(to: list[int], sign: int, change: Sequence[int]) -> None:
@@ -215,8 +222,14 @@ def bill_fee(
     _sum(tx, before, before and before | said)
 
 
-def fees_of_month(tx: Tx, month: str) -> list[dict[str, Any]]:
-    return tx.all("channels.fees_of_month", month=month)
+def spent_in_month(tx: Tx, month: str) -> dict[tuple[str, str], int]:
+    """(app, branch) -> nano-USD: billed where a status has said so, else expected."""
+    return {(row["app"], row["branch"]): row["nano_usd"] for row in tx.all("channels.spent_in_month", month=month)}
+
+
+def replies_of_month(tx: Tx, month: str) -> dict[str, int]:
+    """number -> free-form replies."""
+    return {row["address"]: row["messages"] for row in tx.all("channels.replies_of_month", month=month)}
 
 
 def begun_since(tx: Tx, since_us: int) -> list[dict[str, Any]]:

@@ -1,7 +1,8 @@
 """Sums by day say exactly what the rows say, whatever the span, also after a fee changed or a person was erased."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -92,3 +93,37 @@ def test_the_fees_of_a_month_are_those_of_its_rows(store: Store) -> None:
     days = store.read_sync(lambda tx: channels.fees_by_day(tx, "school", START))
     assert sum(messages for _, messages, _ in days) == sum(row["messages"] for row in rows)
     assert sum(nano for _, _, nano in days) == sum(row["spent_nano_usd"] for row in rows)
+
+
+def test_what_a_start_reads_of_a_month_is_what_its_rows_say(tmp_path: Path) -> None:
+    """Tried again at another number, as another category, in another month; left or not; billed otherwise."""
+    store, chance = Store.open(tmp_path / "waterline.db"), random.Random(3)
+    for _ in range(400):
+        key = f"k{chance.randrange(40)}"
+        row = FeeRow("whatsapp", key, "school", f"b{chance.randrange(2)}", f"n{chance.randrange(2)}", "c", "PT",
+                     chance.choice(("service", "utility")), 0, chance.choice((None, 5, 7)), "v",
+                     chance.choice(("2024-10", "2024-11")), START)  # fmt: skip
+        acts: tuple[Callable[[Tx], object], ...] = (
+            lambda tx, row=row: channels.reserve_fee(tx, row),  # type: ignore[misc]
+            lambda tx, key=key: channels.settle_fee(tx, "whatsapp", key, chance.choice(("sent", "failed")), "m"),  # type: ignore[misc]
+            lambda tx, key=key: channels.bill_fee(  # type: ignore[misc]
+                tx, "whatsapp", key, state=chance.choice(("sent", "failed")), billed=True, category="service",
+                nano_usd=chance.choice((None, 11)),
+            ),
+            lambda tx: tx.run("erasure.blank_fees", contact="c"),
+        )  # fmt: skip
+        store.write_sync(chance.choice(acts))
+    for month in ("2024-10", "2024-11"):
+        spent, replies = {}, {}
+        for branch, address, category, nano_usd, billed in store.read_sync(
+            lambda tx, month=month: tx._connection.execute(  # type: ignore[misc]
+                "SELECT branch, address, category, nano_usd, billed_nano_usd FROM channel_fees "
+                "WHERE month = ? AND state <> 'failed'", (month,)
+            ).fetchall()
+        ):  # fmt: skip
+            spent["school", branch] = spent.get(("school", branch), 0) + ((nano_usd if billed is None else billed) or 0)
+            replies[address] = replies.get(address, 0) + (category == "service")
+        assert len(spent) == len(replies) == 2
+        assert store.read_sync(lambda tx, month=month: channels.spent_in_month(tx, month)) == spent  # type: ignore[misc]
+        assert store.read_sync(lambda tx, month=month: channels.replies_of_month(tx, month)) == replies  # type: ignore[misc]
+    store.close()

@@ -73,8 +73,8 @@ def test_fees_of_a_month_that_is_past_its_time_go_and_its_sums_and_people_stay(
 def test_a_month_that_has_not_ended_by_then_stays_whole_for_the_budgets(store: Store) -> None:
     sweep(store, "2026-11-30T23:00")
     assert rows(store, "school", "2026-11") == 120
-    spent = store.read_sync(lambda tx: channels.fees_of_month(tx, "2026-11"))
-    assert sum(row["nano_usd"] for row in spent) == 120 * 17_100_000
+    spent = store.read_sync(lambda tx: channels.spent_in_month(tx, "2026-11"))
+    assert spent == {("school", "faro"): 60 * 17_100_000, ("school", "porto"): 60 * 17_100_000}
 
 
 def test_fees_of_other_apps_and_what_is_not_past_its_time_stay(store: Store) -> None:

@@ -13,7 +13,7 @@ import pytest
 from waterline.control.views import CostRow
 from waterline.core.money import Usage
 from waterline.core.trace import TraceRow
-from waterline.store import costs, erasure, retention, spending, traces
+from waterline.store import channels, costs, erasure, retention, spending, traces
 from waterline.store.db import Store, Tx
 
 QUARTER_US = spending.QUARTER_US
@@ -82,8 +82,8 @@ def used_by_the_traces(store: Store, by: costs.By, since_day: int | None) -> lis
         return tx._connection.execute(
             f"SELECT purpose, provider, model, CAST({COLUMNS[by]} AS TEXT) AS what, COUNT(*), SUM(input), SUM(output), "
             "COALESCE(SUM(cost_nano_usd), 0), SUM(cost_nano_usd IS NULL), SUM(estimated), "
-            "COALESCE(SUM(CASE WHEN estimated = 1 THEN cost_nano_usd ELSE 0 END), 0), SUM(attempts > 1) FROM all_traces "
-            "WHERE app = 'school' AND attempts > 0 AND outcome <> 'open' AND hour / 24 >= ? "
+            "COALESCE(SUM(CASE WHEN estimated = 1 THEN cost_nano_usd ELSE 0 END), 0), SUM(attempts > 1) "
+            "FROM all_traces WHERE app = 'school' AND attempts > 0 AND outcome <> 'open' AND hour / 24 >= ? "
             "GROUP BY purpose, provider, model, what", (since_day or 0,),
         ).fetchall()  # fmt: skip
 
@@ -173,7 +173,12 @@ def test_the_sums_are_those_of_the_traces(store: Store, seed: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("migration", "table"), [("0025_spending.sql", "spending"), ("0026_usage_days.sql", "usage_days")]
+    ("migration", "table"),
+    [
+        ("0025_spending.sql", "spending"),
+        ("0026_usage_days.sql", "usage_days"),
+        ("0028_reply_months.sql", "channel_reply_months"),
+    ],
 )
 def test_a_database_from_before_is_summed_up_once(store: Store, migration: str, table: str) -> None:
     outcomes = enumerate((*FINAL, "open", *FINAL, "interrupted"), 1)
@@ -182,6 +187,13 @@ def test_a_database_from_before_is_summed_up_once(store: Store, migration: str, 
         for n, outcome in outcomes
     ]
     put(store, *rows_before)
+    for n in range(9):
+        category = "utility" if n % 4 == 0 else "service"
+        fee = channels.FeeRow("whatsapp", f"k{n}", "school", "porto", f"n{n % 2}", "c", "PT", category, 0, 5, "v",
+                              "2026-11", 1)  # fmt: skip
+        store.write_sync(lambda tx, fee=fee: channels.reserve_fee(tx, fee))  # type: ignore[misc]
+        if n > 5:
+            store.write_sync(lambda tx, n=n: channels.settle_fee(tx, "whatsapp", f"k{n}", "failed", ""))  # type: ignore[misc]
     script = resources.files("waterline.store").joinpath(f"migrations/{migration}").read_text()
     fill = next(part for part in script.split(";") if f"INSERT INTO {table}" in part)
 

@@ -99,13 +99,21 @@ UPDATE channel_fees
 SET billed = :billed, billed_category = :billed_category, billed_nano_usd = :billed_nano_usd, state = :state
 WHERE channel = :channel AND key = :key
 
--- name: fees_of_month
-SELECT
-    app, branch, address, category, COUNT(*) AS messages,
-    SUM(COALESCE(billed_nano_usd, nano_usd, 0)) AS nano_usd
-FROM channel_fees
-WHERE month = :month AND state <> 'failed'
-GROUP BY app, branch, address, category
+-- name: spent_in_month
+SELECT app, branch, CAST(SUM(spent_nano_usd) AS BIGINT) AS nano_usd
+FROM channel_fee_months
+WHERE month = :month
+GROUP BY app, branch
+
+-- name: replies_of_month
+SELECT address, messages
+FROM channel_reply_months
+WHERE month = :month
+
+-- name: add_replies
+INSERT INTO channel_reply_months (month, address, messages)
+VALUES (:month, :address, :messages)
+ON CONFLICT (month, address) DO UPDATE SET messages = channel_reply_months.messages + excluded.messages
 
 -- name: begun_since
 SELECT app, branch, contact, MIN(at_us) AS at_us
