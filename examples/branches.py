@@ -39,7 +39,7 @@ VISITS = ("Mon-Fri 09:00-12:00", "Tue,Thu 10:00-16:00", "Mon-Fri 10:00-12:00 15:
 COLUMNS = [
     "id", "name", "timezone", "languages", "address.whatsapp", "address.webchat", "address.email", "office_hours",
     "visit_hours", "visit_minutes", "visits_at_once", "closed", "handbook", "fact.street", "fact.phone",
-    "fact.monthly_fee", "scope.calendar", "scope.crm", "team",
+    "fact.monthly_fee", "scope.calendar", "scope.crm", "team", "role.desk", "role.viewer",
 ]  # fmt: skip
 
 
@@ -74,6 +74,8 @@ def rows(count: int, seed: int, scopes: bool = True, handbooks: bool = False) ->
             "scope.calendar": f"visits/{name}",
             "scope.crm": str(1000 + number),
             "team": f"lead@{name}.example office@{name}.example",
+            "role.desk": f"lead@{name}.example; office@{name}.example",
+            "role.viewer": f"Head of {group(zone)} <head@{group(zone)}.example>",
         }
         made.append([values[column] for column in made[0]])
     return made

@@ -44,6 +44,8 @@ ROUTES = [
     ("POST", "/api/keys", {"kind": "app", "app": "{app}", "name": "x", "assert_identity": True}, A.KEY_ASSERT_IDENTITY),
     ("POST", "/api/keys", {"kind": "person", "role": "viewer", "name": "x"}, A.KEY_CREATE_PERSON),
     ("POST", "/api/keys/wl-00000000/revocation", None, A.KEY_REVOKE),
+    ("GET", "/api/apps/{app}/people", None, A.KEY_READ),
+    ("POST", "/api/apps/{app}/people", {"plan": "x"}, A.KEY_CREATE_PERSON),
     ("GET", "/api/audit", None, A.AUDIT_READ),
     ("GET", "/api/audit/export", None, A.AUDIT_READ),
     ("GET", "/api/audit/checkpoint", None, A.AUDIT_READ),

@@ -12,7 +12,7 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Literal, NoReturn, Protocol
 
@@ -25,7 +25,18 @@ from waterline.core.app_spec import UNLIMITED, Priority, Spending
 from waterline.core.errors import InvalidApiKey, MissingApiKey, Refused
 from waterline.core.money import usd
 
-__all__ = ["SYSTEM", "Act", "KeyRing", "KeyStore", "MemoryKeys", "NewKey", "Principal", "StoredKey", "hide_keys"]
+__all__ = [
+    "SYSTEM",
+    "Act",
+    "Change",
+    "KeyRing",
+    "KeyStore",
+    "MemoryKeys",
+    "NewKey",
+    "Principal",
+    "StoredKey",
+    "hide_keys",
+]
 
 Kind = Literal["app", "person"]
 Headers = Sequence[tuple[bytes, bytes]]  # lower-case names, as ASGI gives them
@@ -64,11 +75,12 @@ class StoredKey(Struct, frozen=True):
     nano_usd_per_month: int | None = None
     priority: Priority | Literal[""] = ""  # a request may lower it; "": what the request or the app says
     person: str = ""  # who it belongs to; "": who it is named after
+    grants: dict[str, Role] | None = None  # branch of `app` -> role, from its sheet; None: not by branch
 
     def principal(self) -> Principal:
         return Principal(
             self.id, self.kind, self.name, self.app, self.env, self.role, self.assert_identity, self.branch,
-            self.priority or None, self.person,
+            self.priority or None, self.person, self.grants,
         )  # fmt: skip
 
     def usable(self, now_us: int) -> bool:
@@ -98,6 +110,14 @@ class Act(Struct, frozen=True):
     at_us: int
 
 
+class Change(Struct, frozen=True):
+    """One of those that are made together, with its audit entry."""
+
+    what: Literal["new", "changed", "gone"]
+    key: StoredKey  # as it is afterwards
+    act: Act
+
+
 class KeyStore(Protocol):
     """Where keys are kept. Each change is one transaction with its audit entry."""
 
@@ -110,6 +130,10 @@ class KeyStore(Protocol):
     async def add(self, key: StoredKey, act: Act) -> None: ...
 
     async def revoke(self, key_id: str, at_us: int, act: Act) -> None: ...
+
+    async def settle(self, changes: Sequence[Change]) -> None:
+        """All of them or none."""
+        ...
 
 
 class MemoryKeys:
@@ -132,6 +156,10 @@ class MemoryKeys:
     async def revoke(self, key_id: str, at_us: int, act: Act) -> None:
         self.keys[key_id] = replace(self.keys[key_id], revoked_us=at_us)
         self.acts.append(act)
+
+    async def settle(self, changes: Sequence[Change]) -> None:
+        for change in changes:
+            self.add_now(change.key, change.act)
 
 
 class KeyRing:
@@ -366,6 +394,55 @@ class KeyRing:
             self._put(revoked)
         return revoked
 
+    def of_sheet(self, app: str) -> dict[str, StoredKey]:
+        """The usable keys that the sheet of an app's branches gave, by person."""
+        now_us = self._clock_us()
+        return {k.name: k for k in self.list() if k.app == app and k.grants is not None and k.usable(now_us)}
+
+    async def settle_sheet(
+        self, by: Principal, app: str, declared: Callable[[], Mapping[str, Mapping[str, Role]]]
+    ) -> tuple[NewKey, ...]:
+        """`declared`: person -> branch -> role; asked when no other key can change any more, and it may raise.
+        Afterwards each of them has one key of `app` that opens just that, and nobody else has one. The new keys.
+
+        Raises PermissionDenied: whoever may not make, change and revoke the keys of people may not apply a sheet."""
+        for action in (Action.KEY_CREATE_PERSON, Action.KEY_CHANGE_PERSON, Action.KEY_REVOKE_PERSON):
+            require(by, action)
+        async with self._changing:
+            there = self.of_sheet(app)
+            made: tuple[NewKey, ...] = ()
+            changes: tuple[Change, ...] = ()
+            wanted = declared()
+            for person, said in wanted.items():
+                grants = {branch: Role(role) for branch, role in said.items()}
+                role = Role.DESK if Role.DESK in grants.values() else Role.VIEWER
+                if (key := there.get(person)) is None:
+                    new = self._make(by, "person", person, app=app, role=role, grants=grants)
+                    made += (new,)
+                    changes += (self._change(by, "new", new.stored),)
+                elif key.grants != grants:
+                    changes += (self._change(by, "changed", replace(key, role=role, grants=grants)),)
+            for person in sorted(there.keys() - wanted.keys()):
+                gone = replace(there[person], revoked_us=self._clock_us())
+                changes += (self._change(by, "gone", gone),)
+            await self._store.settle(changes)
+            for change in changes:
+                self._put(change.key)
+        return made
+
+    def _change(self, by: Principal, what: Literal["new", "changed", "gone"], key: StoredKey) -> Change:
+        detail = {"kind": "person", "name": key.name, "app": key.app}
+        match what:
+            case "new" | "changed":
+                action = Action.KEY_CREATE_PERSON if what == "new" else Action.KEY_CHANGE_PERSON
+                detail["branches"] = ", ".join(
+                    f"{branch}={role}" for branch, role in sorted((key.grants or {}).items())
+                )
+            case "gone":
+                action = Action.KEY_REVOKE_PERSON
+                detail["reason"] = "not in the sheet of the branches any more"
+        return Change(what, key, self._act(by, action, key, detail))
+
     def _put(self, key: StoredKey) -> None:
         self._keys[key.id] = key
         self._forget_hits()
@@ -394,6 +471,7 @@ class KeyRing:
         budget: Spending = UNLIMITED,
         priority: Priority | Literal[""] = "",
         person: str = "",
+        grants: dict[str, Role] | None = None,
     ) -> NewKey:
         now_us = self._clock_us()
         if person and (not person.strip() or len(person) > 80 or not person.isprintable() or set(person) & set("()")):
@@ -427,6 +505,7 @@ class KeyRing:
             nano_usd_per_month=budget.nano_usd_per_month,
             priority=priority,
             person=person,
+            grants=grants,
         )
         return NewKey(text, stored)
 

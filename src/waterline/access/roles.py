@@ -29,6 +29,7 @@ class Role(StrEnum):
 
 
 PERSON_ROLES = (Role.OWNER, Role.DEVELOPER, Role.OPERATOR, Role.VIEWER, Role.DESK)
+BRANCH_ROLES = (Role.DESK, Role.VIEWER)  # that one may have in some branches and not in others
 
 
 class Action(StrEnum):
@@ -74,6 +75,7 @@ class Action(StrEnum):
     KEY_ASSERT_IDENTITY = "key.assert_identity"
     KEY_REVOKE = "key.revoke"
     KEY_CREATE_PERSON = "key.create_person"
+    KEY_CHANGE_PERSON = "key.change_person"
     KEY_REVOKE_PERSON = "key.revoke_person"
     AUDIT_READ = "audit.read"
     SETTINGS_READ = "settings.read"
@@ -140,6 +142,7 @@ _DECLARED: dict[Action, Rule] = {
     Action.KEY_ASSERT_IDENTITY: _rule("Let an app key say whom it speaks for (subject, groups)", _O),
     Action.KEY_REVOKE: _rule("Revoke an app's key", _O, _P),
     Action.KEY_CREATE_PERSON: _rule("Create a person's key, with a role", _O),
+    Action.KEY_CHANGE_PERSON: _rule("Change in which branches a person's key counts", _O),
     Action.KEY_REVOKE_PERSON: _rule("Revoke a person's key", _O),
     Action.AUDIT_READ: _rule("Read, verify and export the audit log", _O, _P),
     Action.SETTINGS_READ: _rule("See the settings (secrets hidden)", _O, _P),
@@ -157,10 +160,15 @@ _DECLARED: dict[Action, Rule] = {
 }
 
 MATRIX: Mapping[Action, Rule] = MappingProxyType(_DECLARED)
+# What is shown branch by branch: all that somebody may do whose key is of some branches, whatever their role.
+BRANCH_ACTIONS = frozenset(
+    {Action.APP_LIST, Action.CONVERSATION_LIST, Action.CONVERSATION_READ, Action.CONVERSATION_TAKE}
+)
 
 
 class Principal(Struct, frozen=True):
-    """Who is calling, with which rights. An app has `app` and `env` and no role; a person has a role."""
+    """Who is calling, with which rights. An app has `app` and `env` and no role; a person has a role, and `app` and
+    `grants` where it is a role in some branches of one app only: what the sheet of the branches said of them."""
 
     key_id: str  # "wl-1a2b3c4d", the shown part of the key
     kind: Literal["app", "person"]
@@ -172,6 +180,7 @@ class Principal(Struct, frozen=True):
     branch: str = ""  # of the organisation
     priority: Priority | None = None  # the highest that its requests may have; None: they say
     owned_by: str = ""  # the person, where the key's name is not one
+    grants: Mapping[str, Role] | None = None  # branch -> role; None: not by branch
 
     @property
     def acts_as(self) -> Role | None:
@@ -179,6 +188,11 @@ class Principal(Struct, frozen=True):
         if self.kind == "app":
             return Role.APP if self.role is None else None
         return self.role if self.role in PERSON_ROLES else None
+
+    def may(self, action: Action) -> bool:
+        if self.kind == "person" and (self.branch or self.grants is not None) and action not in BRANCH_ACTIONS:
+            return False
+        return allowed(self.acts_as, action)
 
     @property
     def person(self) -> str:
@@ -206,10 +220,12 @@ def who_may(action: Action) -> tuple[Role, ...]:
 def require(principal: Principal, action: Action) -> None:
     """Return, or raise PermissionDenied that names the role, the action and who may."""
     role = principal.acts_as
-    if allowed(role, action):
+    if principal.may(action):
         return
     may = who_may(action)
-    if may == (Role.APP,):
+    if allowed(role, action):
+        remedy = "Their key is of some branches, and this is of all. An owner makes others: waterline key create."
+    elif may == (Role.APP,):
         remedy = "Use a key of the app: waterline key create --app APP --env ENV."
     elif principal.kind == "app":
         remedy = f"Use a personal key with the role {_either(may)}; an app key is for /v1 only."

@@ -1,13 +1,14 @@
 """Keys and the audit log in the store: each change of a key is one transaction with its audit entry."""
 
-from typing import get_args
+from collections.abc import Sequence
+from typing import assert_never, get_args
 
 import msgspec
 
 from waterline.access import audit
 from waterline.access.audit import SealedEntry
-from waterline.access.keys import Act, StoredKey
-from waterline.access.roles import Action, Principal, Role
+from waterline.access.keys import Act, Change, StoredKey
+from waterline.access.roles import BRANCH_ROLES, Action, Principal, Role
 from waterline.core.app_spec import Priority
 from waterline.core.errors import Refused
 from waterline.store import audit_log, keys
@@ -61,17 +62,45 @@ class StoredKeys:
         await self._store.write(lambda tx: _add(tx, key, act))
 
     async def revoke(self, key_id: str, at_us: int, act: Act) -> None:
+        await self._store.write(lambda tx: _revoke(tx, key_id, at_us, act))
+
+    async def settle(self, changes: Sequence[Change]) -> None:
         def write(tx: Tx) -> None:
-            if not keys.revoke(tx, key_id, at_us):
-                raise Refused(f"Key {key_id} is not there any more, or was revoked already. Nothing was changed.")
-            _note(tx, act)
+            for change in changes:
+                key = change.key
+                match change.what:
+                    case "new":
+                        _add(tx, key, change.act)
+                    case "changed":
+                        if not keys.change_grants(tx, key.id, key.role or "", _row(key).grants):
+                            raise _gone(key.id)
+                        _note(tx, change.act)
+                    case "gone":
+                        _revoke(tx, key.id, change.act.at_us, change.act)
+                    case _ as never:
+                        assert_never(never)
 
         await self._store.write(write)
 
 
 def _add(tx: Tx, key: StoredKey, act: Act) -> None:
-    keys.add(tx, keys.KeyRow(**msgspec.structs.asdict(key)))
+    keys.add(tx, _row(key))
     _note(tx, act)
+
+
+def _revoke(tx: Tx, key_id: str, at_us: int, act: Act) -> None:
+    if not keys.revoke(tx, key_id, at_us):
+        raise _gone(key_id)
+    _note(tx, act)
+
+
+def _gone(key_id: str) -> Refused:
+    return Refused(f"Key {key_id} is not there any more, or was revoked already. Nothing was changed.")
+
+
+def _row(key: StoredKey) -> keys.KeyRow:
+    grants = "" if key.grants is None else msgspec.json.encode(key.grants, order="sorted").decode()
+    return keys.KeyRow(**{**msgspec.structs.asdict(key), "grants": grants})
 
 
 def _note(tx: Tx, act: Act) -> None:
@@ -82,4 +111,14 @@ def _key(row: keys.KeyRow) -> StoredKey:
     fields = msgspec.structs.asdict(row)
     fields["role"] = Role(row.role) if row.role in set(Role) else None  # a role of a later version may do nothing
     fields["priority"] = row.priority if row.priority in get_args(Priority) else ""
+    fields["grants"] = _grants(row.grants) if row.grants else None
     return StoredKey(**fields)
+
+
+def _grants(text: str) -> dict[str, Role]:
+    """What a later version wrote, and this one does not know, gives no access."""
+    try:
+        said = msgspec.json.decode(text, type=dict[str, str])
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return {}
+    return {branch: Role(role) for branch, role in said.items() if role in BRANCH_ROLES}

@@ -56,10 +56,21 @@ def _flat(sealed: SealedEntry) -> dict[str, Any]:
     return {**msgspec.structs.asdict(sealed.entry), "hash": sealed.hash}
 
 
+class PlanBody(msgspec.Struct, forbid_unknown_fields=True):
+    plan: str
+
+
+async def apply_people(ask: Ask) -> Any:
+    said = await ask.body(PlanBody)
+    return await ask.plane.people.apply(ask.who, ask.path("app"), said.plan)
+
+
 RESOURCES = [
     Resource("GET", "/keys", lambda ask: ask.plane.access.keys(ask.who)),
     Resource("POST", "/keys", add_key, 201),
     Resource("POST", "/keys/{key}/revocation", revoke_key),
+    Resource("GET", "/apps/{app}/people", lambda ask: ask.plane.people.people(ask.who, ask.path("app"))),
+    Resource("POST", "/apps/{app}/people", apply_people),
     Resource("GET", "/audit", audit),
     Resource("GET", "/audit/export", audit_export),
     Resource("GET", "/audit/checkpoint", checkpoint),

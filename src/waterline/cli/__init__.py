@@ -19,6 +19,7 @@ from waterline.cli import (
     keys,
     mcp,
     models,
+    people,
     releases,
     review,
     robustness,
@@ -71,6 +72,7 @@ app.add_typer(cases.app, name="cases", help="Sets of cases: list, show, import, 
 app.add_typer(sessions.app, name="sessions", help="How sessions went: off the rails, and how far they came.")
 app.add_typer(cost.app, name="cost", help="What it costs.")
 app.add_typer(keys.app, name="key", help="Create, list and revoke keys.")
+app.add_typer(people.app, name="people", help="Who may do what in a branch, as its sheet says.")
 app.add_typer(router.app, name="router", help="The learned router: train it on the app's cases.")
 app.add_typer(cache.app, name="cache", help="The semantic cache: calibrate it on the app's cases.")
 app.add_typer(judge.app, name="judge", help="Models that judge answers: label, calibrate, compare.")

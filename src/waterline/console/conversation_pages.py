@@ -40,7 +40,7 @@ async def conversation(ask: Ask) -> View:
         "line": line,
         "open": next((h for h in found.handoffs if not h.closed_us), None),
         "mine": line.mode == "person" and line.taken_by == ask.who.name,
-        "takes": ask.may(Action.CONVERSATION_TAKE),
+        "takes": ask.may(Action.CONVERSATION_TAKE) and not found.texts_hidden,
         "reply_key": secrets.token_hex(8),
         "now_us": ask.now_us,
         "traces": url("/traces", session=line.id),

@@ -17,7 +17,7 @@ from starlette.responses import RedirectResponse, Response
 
 from waterline import __version__
 from waterline.access.keys import KeyRing, hide_keys
-from waterline.access.roles import Action, Principal, Role, allowed, require
+from waterline.access.roles import Action, Principal, require
 from waterline.access.sessions import (
     FORM_FIELD,
     SAFE_METHODS,
@@ -80,8 +80,20 @@ NAVIGATION = (
         ),
     ),
     ("Money", (("/budgets", "Budgets", Action.OVERVIEW_READ), ("/forecast", "Forecast", Action.OVERVIEW_READ))),
-    ("Access", (("/keys", "Keys", Action.KEY_READ), ("/audit", "Audit", Action.AUDIT_READ))),
+    (
+        "Access",
+        (
+            ("/keys", "Keys", Action.KEY_READ),
+            ("/people", "People", Action.KEY_READ),
+            ("/audit", "Audit", Action.AUDIT_READ),
+        ),
+    ),
 )
+
+
+def _nothing(action: Action) -> bool:
+    """What a stranger may do."""
+    return False
 
 
 class Link(Struct, frozen=True):
@@ -90,7 +102,7 @@ class Link(Struct, frozen=True):
     here: bool
 
 
-def navigation(path: str, role: Role | None) -> tuple[list[Link], list[Link]]:
+def navigation(path: str, may: Callable[[Action], bool]) -> tuple[list[Link], list[Link]]:
     """The sections, and the pages of the one that `path` belongs to (none where it has a single page)."""
 
     def within(to: str) -> bool:
@@ -98,7 +110,7 @@ def navigation(path: str, role: Role | None) -> tuple[list[Link], list[Link]]:
 
     sections, pages = [], list[Link]()
     for name, entries in NAVIGATION:
-        shown = [Link(to, page, within(to)) for to, page, action in entries if allowed(role, action)]
+        shown = [Link(to, page, within(to)) for to, page, action in entries if may(action)]
         if shown:
             here = any(page.here for page in shown)
             sections.append(Link(shown[0].to, name, here))
@@ -107,9 +119,9 @@ def navigation(path: str, role: Role | None) -> tuple[list[Link], list[Link]]:
     return sections, pages
 
 
-def home_of(role: Role | None) -> str:
-    """The first page that the role may see."""
-    sections, _ = navigation("/", role)
+def home_of(may: Callable[[Action], bool]) -> str:
+    """The first page that somebody may see."""
+    sections, _ = navigation("/", may)
     return sections[0].to if sections else "/"
 
 
@@ -150,7 +162,7 @@ class Ask:
         return str(self.request.path_params[name])
 
     def may(self, action: Action) -> bool:
-        return allowed(self.who.acts_as, action)
+        return self.who.may(action)
 
 
 Draw: TypeAlias = Callable[[Ask], Awaitable[Answer]]
@@ -286,14 +298,14 @@ class Frame:
         self, request: Request, visit: Visit | None, template: str, context: dict[str, Any], status: int = 200
     ) -> Response:
         who: Principal | None = visit.principal if visit else None
-        role = who.acts_as if who else None
-        sections, pages = navigation(request.url.path, role)
+        may = who.may if who else _nothing
+        sections, pages = navigation(request.url.path, may)
         shared = {
             "who": who,
             "csrf": visit.csrf if visit else "",
-            "may": lambda action: allowed(role, action),
+            "may": may,
             "sections": sections,
-            "home": home_of(role),
+            "home": home_of(may),
             "pages_here": pages,
         }
         return Response(

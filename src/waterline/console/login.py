@@ -29,7 +29,7 @@ def login_page(frame: Frame) -> Endpoint:
 
 def _home(back: str, who: Principal) -> str:
     """The overview is not everybody's."""
-    return home_of(who.acts_as) if back == "/" else back
+    return home_of(who.may) if back == "/" else back
 
 
 def sign_in(frame: Frame) -> Endpoint:

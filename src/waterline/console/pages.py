@@ -31,6 +31,7 @@ from waterline.console import (
     key_pages,
     load_line_pages,
     overview,
+    people_pages,
     provider_pages,
     release_pages,
     review_pages,
@@ -117,6 +118,8 @@ PAGES: tuple[Page, ...] = (
     Page("POST", "/keys/app", Action.KEY_CREATE_APP, key_pages.create_app_key),
     Page("POST", "/keys/personal", Action.KEY_CREATE_PERSON, key_pages.create_personal_key),
     Page("POST", "/keys/{key}/revocation", Action.KEY_REVOKE, key_pages.revoke),
+    Page("GET", "/people", Action.KEY_READ, people_pages.people),
+    Page("POST", "/people", Action.KEY_CREATE_PERSON, people_pages.apply),
     Page("GET", "/audit", Action.AUDIT_READ, audit_pages.audit),
     Page("GET", "/audit/export", Action.AUDIT_READ, audit_pages.export),
 )

@@ -98,6 +98,6 @@ def _priority(said: str) -> Priority | Literal[""]:
 def _key_view(k: StoredKey) -> KeyView:
     return KeyView(
         k.id, k.kind, k.name, k.app, k.env, k.role or "", k.assert_identity, k.created_us, k.created_by,
-        k.expires_us, k.revoked_us, branch=k.branch, nano_usd_per_day=k.nano_usd_per_day,
+        k.expires_us, k.revoked_us, branch=k.branch, grants=k.grants, nano_usd_per_day=k.nano_usd_per_day,
         nano_usd_per_month=k.nano_usd_per_month, priority=k.priority, person=k.person,
     )  # fmt: skip

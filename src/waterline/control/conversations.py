@@ -1,18 +1,20 @@
 """Conversations for people: lists, one with all that was said and done, taking it over, the queue, the funnel.
 
-Who has a branch sees that branch only."""
+Who has branches sees those only."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
 from waterline.access import audit
-from waterline.access.roles import Action, Principal, allowed, require
+from waterline.access.roles import Action, Principal, require
 from waterline.access.stored import AuditRows
 from waterline.agents import handoff
+from waterline.control.branch_roles import Sees, branches_of
 from waterline.core.errors import Refused
+from waterline.gateway.deps import App
 from waterline.store import conversation_days, conversations, effects, handoffs, identities
 from waterline.store.conversation_days import NOTHING_SPENT, Asked, FunnelRow
 from waterline.store.conversations import Conversation, Cursor, Filter
@@ -164,8 +166,11 @@ class FunnelView(Struct, frozen=True):
 class ConversationDesk:
     """`woken` is told of a conversation in which something is to be done now."""
 
-    def __init__(self, store: Store, clock_us: Callable[[], int], woken: Callable[[str], None]) -> None:
+    def __init__(
+        self, store: Store, apps: Mapping[str, App], clock_us: Callable[[], int], woken: Callable[[str], None]
+    ) -> None:
         self._store = store
+        self._apps = apps
         self._clock_us = clock_us
         self._woken = woken
 
@@ -179,24 +184,32 @@ class ConversationDesk:
             raise Refused(f"{error}.", 400) from None
         if not 1 <= limit <= MOST_ROWS:
             raise Refused(f"A page has 1 to {MOST_ROWS} rows, not {limit}.", 400)
-        if who.branch:
-            where = msgspec.structs.replace(where, branch=who.branch)
+        sees = self._sees(who)
+        app, branch = sees.asked(where.app, where.branch)
+        where = msgspec.structs.replace(where, app=app, branch=branch, mine=sees.mine)
         found, after = await self._store.read(lambda tx: conversations.page(tx, where, cursor, limit))
-        return ConversationPage([_line(c, _reads(who)) for c in found], after)
+        return ConversationPage([_line(c, sees.reads(c)) for c in found], after)
 
     async def one(self, who: Principal, conversation: str) -> ConversationView:
         require(who, Action.CONVERSATION_LIST)
-        return await self._store.read(lambda tx: _view(tx, _found(tx, who, conversation), _reads(who)))
+        sees = self._sees(who)
+
+        def read(tx: Tx) -> ConversationView:
+            at = _found(tx, sees, conversation)
+            return _view(tx, at, sees.reads(at))
+
+        return await self._store.read(read)
 
     async def queue(self, who: Principal, app: str | None, branch: str | None) -> QueueView:
         """Those that wait for a person or are with one; urgent first, then the longest wait."""
         require(who, Action.CONVERSATION_LIST)
-        now = self._clock_us()
-        wanted = who.branch or branch or None
+        now, sees = self._clock_us(), self._sees(who)
+        theirs, wanted = sees.asked(app, branch)
 
         def read(tx: Tx) -> QueueView:
-            rows = [_waiting(tx, row, _reads(who)) for row in handoffs.queue(tx, app, wanted)]
-            times = handoffs.waits_us(tx, app, wanted, now - FUNNEL_DAYS * DAY_US, now + 1)
+            found = handoffs.queue(tx, theirs, wanted, mine=sees.mine)
+            rows = [_waiting(tx, row, sees.reads(row)) for row in found]
+            times = handoffs.waits_us(tx, theirs, wanted, now - FUNNEL_DAYS * DAY_US, now + 1, sees.mine)
             waits = [Waits(b, len(t), _rank(sorted(t), 0.5), _rank(sorted(t), 0.95)) for b, t in sorted(times.items())]
             return QueueView(rows, waits, now)
 
@@ -209,10 +222,11 @@ class ConversationDesk:
         require(who, Action.CONVERSATION_LIST)
         until = until_us or self._clock_us() + 1
         since = since_us if since_us is not None else until - FUNNEL_DAYS * DAY_US
-        wanted = who.branch or branch or None
+        sees = self._sees(who)
+        theirs, wanted = sees.asked(app, branch)
 
         def read(tx: Tx) -> FunnelView:
-            rows, figures = conversation_days.both(tx, Asked(app, None, wanted, since, until))
+            rows, figures = conversation_days.both(tx, Asked(theirs, None, wanted, since, until, sees.mine))
             return _funnel(rows, figures, since, until)
 
         return await self._store.read(read)
@@ -226,9 +240,12 @@ class ConversationDesk:
         if not 1 <= limit <= MOST_ROWS:
             raise Refused(f"A page has 1 to {MOST_ROWS} rows, not {limit}.", 400)
 
+        sees = self._sees(who)
+        theirs, wanted = sees.asked(app, branch)
+
         def read(tx: Tx) -> list[Act]:
-            rows = effects.acts(tx, app, who.branch or branch or None, state, before, limit)
-            return [_act(row, _reads(who)) for row in rows]
+            rows = effects.acts(tx, theirs, wanted, state, before, limit, sees.mine)
+            return [_act(row, sees.reads(row)) for row in rows]
 
         return await self._store.read(read)
 
@@ -237,33 +254,33 @@ class ConversationDesk:
     async def take(self, who: Principal, conversation: str) -> Line:
         """This person has it from now on; the agent is silent. 409 if somebody has it."""
         require(who, Action.CONVERSATION_TAKE)
-        now = self._clock_us()
+        now, sees = self._clock_us(), self._sees(who)
 
         def write(tx: Tx) -> Line:
-            at = _found(tx, who, conversation)
+            at = sees.answers(_found(tx, sees, conversation))
             if at.mode == "person" and at.taken_by == who.name:
-                return _line(at, _reads(who))
+                return _line(at, sees.reads(at))
             if not handoff.take(tx, at, who.name, now):
                 raise Refused(f"{at.taken_by} has this conversation already.", 409)
             self._audit(tx, who, "takeover", at)
-            return _line(_found(tx, who, conversation), _reads(who))
+            return _line(_found(tx, sees, conversation), sees.reads(at))
 
         return await self._store.write(write)
 
     async def reply(self, who: Principal, conversation: str, text: str, key: str) -> Line:
         """Says this to the user, through their channel. `key`: a repeat of the same one sends nothing more."""
         require(who, Action.CONVERSATION_TAKE)
-        said, now = text.strip(), self._clock_us()
+        said, now, sees = text.strip(), self._clock_us(), self._sees(who)
         if not said or len(said) > LONGEST_REPLY:
             raise Refused(f"A reply has 1 to {LONGEST_REPLY} characters.", 400)
         if not key or len(key) > 100 or not key.isprintable():
             raise Refused("`key` names this reply, so that a repeat sends it once: 1 to 100 characters.", 400)
 
         def write(tx: Tx) -> Line:
-            at = _with(tx, who, conversation)
+            at = _with(sees.answers(_found(tx, sees, conversation)), who)
             handoff.reply(tx, at, who.name, said, key, now)
             self._audit(tx, who, "reply", at)
-            return _line(_found(tx, who, conversation), _reads(who))
+            return _line(_found(tx, sees, conversation), sees.reads(at))
 
         line = await self._store.write(write)
         self._woken(conversation)
@@ -272,18 +289,21 @@ class ConversationDesk:
     async def resume(self, who: Principal, conversation: str) -> Line:
         """Gives it back to the agent, which is told."""
         require(who, Action.CONVERSATION_TAKE)
-        now = self._clock_us()
+        now, sees = self._clock_us(), self._sees(who)
 
         def write(tx: Tx) -> Line:
-            at = _found(tx, who, conversation)
+            at = sees.answers(_found(tx, sees, conversation))
             if not handoff.give_back(tx, at, now):
                 raise Refused("The agent has this conversation already.", 409)
             self._audit(tx, who, "resume", at)
-            return _line(_found(tx, who, conversation), _reads(who))
+            return _line(_found(tx, sees, conversation), sees.reads(at))
 
         line = await self._store.write(write)
         self._woken(conversation)
         return line
+
+    def _sees(self, who: Principal) -> Sees:
+        return Sees(who, branches_of(who, self._apps))
 
     def _audit(self, tx: Tx, who: Principal, what: str, at: Conversation) -> None:
         audit.append(
@@ -292,20 +312,15 @@ class ConversationDesk:
         )  # fmt: skip
 
 
-def _reads(who: Principal) -> bool:
-    return allowed(who.acts_as, Action.CONVERSATION_READ)
-
-
-def _found(tx: Tx, who: Principal, conversation: str) -> Conversation:
+def _found(tx: Tx, sees: Sees, conversation: str) -> Conversation:
     found = conversations.get(tx, conversation)
-    if found is None or (who.branch and found.branch != who.branch):
+    if found is None or not sees.has(found):
         raise Refused(f"There is no conversation {conversation[:40]} here.", 404)
     return found
 
 
-def _with(tx: Tx, who: Principal, conversation: str) -> Conversation:
+def _with(at: Conversation, who: Principal) -> Conversation:
     """One that this person has taken."""
-    at = _found(tx, who, conversation)
     if at.mode != "person":
         raise Refused("The agent has this conversation. Take it over before you reply.", 409)
     if at.taken_by != who.name:

@@ -33,6 +33,7 @@ from waterline.control.judges import Judges
 from waterline.control.load_lines import EXPERIMENTAL, SEAWORTHY, LoadLineDesk
 from waterline.control.money import MoneyDesk
 from waterline.control.named import parsed, resolved
+from waterline.control.people import PeopleDesk
 from waterline.control.promotion import Gatekeeper
 from waterline.control.providers import AppProviders, app_providers
 from waterline.control.review import Review
@@ -97,7 +98,8 @@ class Plane:
         self.traces = TraceDesk(store, deps, providers, upstreams, drain)
         self.load_lines = LoadLineDesk(store, deps.apps, deps.clock_us, master_key, self._known_app, status_changed)
         self.access = AccessDesk(store, keys, deps.apps, deps.clock_us, self._known_app, self._count_keys)
-        self.conversations = ConversationDesk(store, deps.clock_us, woken)
+        self.people = PeopleDesk(keys, self._known_app)
+        self.conversations = ConversationDesk(store, deps.apps, deps.clock_us, woken)
         self.money = MoneyDesk(store, deps.apps, live, deps.clock_us, drain, self._known_app)
         self.experiments = ExperimentDesk(store, deps.clock_us, self._known_app, resolved)
         self.cases = CaseDesk(store, deps.clock_us, self._known_app)
@@ -133,7 +135,8 @@ class Plane:
     async def apps(self, who: Principal) -> list[AppView]:
         require(who, Action.APP_LIST)
         good = await self._store.read(self.load_lines.seaworthy)
-        return [self._app_view(app, good) for _, app in sorted(self._deps.apps.items())]
+        mine = self._deps.apps.keys() if who.grants is None else {who.app}
+        return [self._app_view(app, good) for name, app in sorted(self._deps.apps.items()) if name in mine]
 
     async def providers(self, who: Principal, app: str | None) -> list[AppProviders]:
         """How the providers of the live routes are, now and in the last minutes, as this process knows it."""

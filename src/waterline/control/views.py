@@ -2,6 +2,7 @@
 
 from msgspec import Struct
 
+from waterline.access.roles import Role
 from waterline.core.rollout import Move, Share
 from waterline.core.trace import Event, TraceRow
 from waterline.core.verdict import Verdict
@@ -152,6 +153,7 @@ class KeyView(Struct, frozen=True):
     nano_usd_per_month: int | None = None
     priority: str = ""  # "": none of its own
     person: str = ""  # "": who it is named after
+    grants: dict[str, Role] | None = None  # branch of `app` -> role, from the sheet of its branches
 
 
 class LoadLineView(Struct, frozen=True):

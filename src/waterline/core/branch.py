@@ -12,6 +12,14 @@ class Hours(Struct, frozen=True):
     end_min: int
 
 
+class Person(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """Who may do what in a branch. Declared is not given: an owner applies it, see docs/howto/desk.md."""
+
+    email: str  # lower case
+    role: str  # "desk" or "viewer"
+    name: str = ""
+
+
 class Branch(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     id: str
     name: str
@@ -27,3 +35,4 @@ class Branch(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True
     facts: dict[str, str] = {}  # what texts are filled in with: phone, street, fees
     scope: dict[str, str] = {}  # connector -> what is this branch's there (a calendar's path, a company's id)
     team: tuple[str, ...] = ()  # who takes over, in order: console users or mail addresses
+    people: tuple[Person, ...] = ()

@@ -1,7 +1,7 @@
 """branches.toml for one or a few, branches.csv or branches.xlsx for many: the units of the organisation.
 
 A spreadsheet has a row for each branch and the same names as columns; what is of one kind has columns of its own:
-`address.whatsapp`, `fact.street`, `scope.calendar`. Every mistake is told with its row.
+`address.whatsapp`, `fact.street`, `scope.calendar`, `role.desk`. Every mistake is told with its row.
 """
 
 import datetime
@@ -13,21 +13,25 @@ from zoneinfo import available_timezones
 
 from msgspec import Struct
 
+from waterline.access.roles import BRANCH_ROLES
 from waterline.connectors.base import ConnectorFault
 from waterline.connectors.sheet_file import Layout, open_rows
 from waterline.core.branch import Branch
 from waterline.rollout.folder import MAX_FILE_BYTES, Folder
 from waterline.rollout.hours import parse_hours
 from waterline.rollout.keys import BRANCH
+from waterline.rollout.people import read_people, split_people, unknown_role
 from waterline.rollout.reading import Place, did_you_mean, read_table
 from waterline.rollout.routes import NAME, NAME_RULE
 from waterline.rollout.workbook import odd_cells
 
 FILES = ("branches.toml", "branches.csv", "branches.xlsx")
-KINDS = {"address": "addresses", "fact": "facts", "scope": "scope"}  # of columns -> tables of branches.toml
+# Of columns -> tables of branches.toml.
+KINDS = {"address": "addresses", "fact": "facts", "scope": "scope", "role": "roles"}
 CHANNELS = ("whatsapp", "webchat", "email")
 _LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Z]{2})?\Z")
 _MOST = 5_000
+_MOST_PEOPLE = 5_000
 _MOST_TOLD = 200  # rows with mistakes
 _LONGEST_NAME = 200
 _LISTS = ("languages", "closed", "team")
@@ -58,6 +62,9 @@ def read_branches(folder: Folder, connectors: frozenset[str]) -> tuple[Branch, .
     found = read(folder, there[0], known)
     if not found and len(folder.mistakes) == mistakes:
         folder.wrong(there[0], 0, "declares no branch", "Write one, or remove the file")
+    people = len({person.email for _, branch in found for person in branch.people})
+    if people > _MOST_PEOPLE:
+        folder.wrong(there[0], 0, f"declares {people} people, more than {_MOST_PEOPLE}", "Split the app")
     if len(found) > _MOST:
         folder.wrong(there[0], 0, f"declares more than {_MOST} branches", "Split the app")
     _unique(folder, there[0], found)
@@ -67,10 +74,17 @@ def read_branches(folder: Folder, connectors: frozenset[str]) -> tuple[Branch, .
 def _unique(folder: Folder, file: str, found: list[tuple[int, Branch]]) -> None:
     ids: dict[str, int] = {}
     owners: dict[tuple[str, str], str] = {}
+    called: dict[str, tuple[str, int]] = {}
     for line, branch in found:
         if branch.id in ids:
             folder.wrong(file, line, f'the branch "{branch.id}" is there already (row {ids[branch.id]})', "Rename one")
         ids.setdefault(branch.id, line)
+        for person in branch.people:
+            name, row = called.setdefault(person.email, (person.name, line))
+            if person.name and name and person.name != name:
+                problem = f'role.{person.role}: {person.email} is "{person.name}" here and "{name}" in row {row}'
+                folder.wrong(file, line, problem, "One person has one address: correct one of the two")
+            called[person.email] = (name or person.name, row if name else line)
         for channel, addresses in branch.addresses.items():
             for address in addresses:
                 owner = owners.setdefault((channel, address), branch.id)
@@ -172,6 +186,10 @@ def _columns(folder: Folder, file: str, names: list[str]) -> bool:
             known = {*BRANCH, *(f"{kind}.<name>" for kind in KINDS)}
             folder.wrong(file, 1, f'unknown column "{name}"', did_you_mean(name, known))
             good = False
+        elif kind == "role" and rest not in BRANCH_ROLES:
+            problem, remedy = unknown_role(rest)
+            folder.wrong(file, 1, f"{name}: {problem}", remedy)
+            good = False
         twice, _, number = name.rpartition(" ")
         if number.isdecimal() and twice in names:  # so the reader of tables tells them apart
             folder.wrong(file, 1, f'the column "{twice}" is there twice', "Keep one of them")
@@ -192,7 +210,13 @@ def _row(names: list[str], cells: tuple[Any, ...], wrong: Wrong) -> dict[str, An
         text = str(cell)
         if dot:
             table = values.setdefault(KINDS[kind], {})
-            table[rest] = tuple(_split(text)) if kind == "address" else (text,)
+            match kind:
+                case "address":
+                    table[rest] = tuple(_split(text))
+                case "role":
+                    table[rest] = split_people(text)
+                case _:
+                    table[rest] = (text,)
         elif name in _LISTS:
             values[name] = tuple(_split(text))
         elif BRANCH[name].type == "whole":
@@ -274,6 +298,7 @@ def _tables(values: Mapping[str, Any], made: dict[str, Any], bad: Wrong, known: 
     }
     for key in ("facts", "scope"):
         made[key] = {name: " ".join(texts) for name, texts in values.get(key, {}).items()}
+    made["people"] = read_people(values.get("roles", {}), bad)
 
 
 @functools.cache

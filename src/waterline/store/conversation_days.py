@@ -58,10 +58,12 @@ class Asked(Struct, frozen=True):
     branch: str | None
     since_us: int
     until_us: int
+    mine: str | None = None  # as in conversations.Filter
 
     def params(self, since_us: int, until_us: int) -> dict[str, Any]:
         return {
-            "app": self.app, "env": self.env, "branch": self.branch, "since_us": since_us, "until_us": until_us
+            "app": self.app, "env": self.env, "branch": self.branch, "mine": self.mine, "since_us": since_us,
+            "until_us": until_us,
         }  # fmt: skip
 
     @property

@@ -104,6 +104,7 @@ class Filter(Struct, frozen=True):
     stage: str | None = None
     mode: str | None = None
     channel: str | None = None
+    mine: str | None = None  # " porto braga ": of these branches only
 
 
 def get(tx: Tx, conversation: str) -> Conversation | None:

@@ -115,10 +115,12 @@ def of(tx: Tx, conversation: str, limit: int = 500) -> list[EffectRow]:
 
 
 def acts(
-    tx: Tx, app: str | None, branch: str | None, state: str | None, before: int | None = None, limit: int = 50
-) -> list[EffectRow]:
+    tx: Tx, app: str | None, branch: str | None, state: str | None, before: int | None = None, limit: int = 50,
+    mine: str | None = None,
+) -> list[EffectRow]:  # fmt: skip
     """What was done, or not, in connected systems; newest first, before the number `before`."""
-    rows = tx.all("effects.of_lane_kind", app=app, branch=branch, state=state, before=before, limit=limit)
+    at = {"app": app, "branch": branch, "mine": mine, "state": state, "before": before}
+    rows = tx.all("effects.of_lane_kind", **at, limit=limit)
     return [EffectRow(**row) for row in rows]
 
 

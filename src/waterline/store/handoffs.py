@@ -62,9 +62,10 @@ def of(tx: Tx, conversation: str, limit: int = 100) -> list[HandoffRow]:
     return [HandoffRow(**row) for row in tx.all("handoffs.of", conversation=conversation, limit=limit)]
 
 
-def queue(tx: Tx, app: str | None, branch: str | None, limit: int = 500) -> list[HandoffRow]:
-    """Open ones: urgent first, then who has waited longest."""
-    return [HandoffRow(**row) for row in tx.all("handoffs.queue", app=app, branch=branch, limit=limit)]
+def queue(tx: Tx, app: str | None, branch: str | None, limit: int = 500, mine: str | None = None) -> list[HandoffRow]:
+    """Open ones: urgent first, then who has waited longest. `mine`: as in conversations.Filter."""
+    rows = tx.all("handoffs.queue", app=app, branch=branch, limit=limit, mine=mine)
+    return [HandoffRow(**row) for row in rows]
 
 
 def to_remind(tx: Tx, app: str | None, asked_before_us: int, limit: int = 100) -> list[HandoffRow]:
@@ -77,11 +78,14 @@ def reminded(tx: Tx, n: int, now_us: int) -> bool:
     return tx.run("handoffs.reminded", n=n, now_us=now_us) > 0
 
 
-def waits_us(tx: Tx, app: str | None, branch: str | None, since_us: int, until_us: int) -> dict[str, list[int]]:
+def waits_us(
+    tx: Tx, app: str | None, branch: str | None, since_us: int, until_us: int, mine: str | None = None
+) -> dict[str, list[int]]:
     """By branch: how long those who asked waited for a person's first reply, of those who got one (at most the newest
     10,000)."""
     found: dict[str, list[int]] = {}
-    for row in tx.all("handoffs.times", app=app, branch=branch, since_us=since_us, until_us=until_us, limit=10_000):
+    at = {"app": app, "branch": branch, "mine": mine, "since_us": since_us, "until_us": until_us}
+    for row in tx.all("handoffs.times", **at, limit=10_000):
         if row["replied_us"]:
             found.setdefault(row["branch"], []).append(row["replied_us"] - row["asked_us"])
     return found

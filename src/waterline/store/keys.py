@@ -28,6 +28,7 @@ class KeyRow(Struct, frozen=True):
     nano_usd_per_month: int | None = None
     priority: str = ""  # who is refused first; "": none of its own
     person: str = ""  # who it belongs to; "": who it is named after
+    grants: str = ""  # JSON, branch -> role; "": not by branch
 
 
 class SessionRow(Struct, frozen=True):
@@ -52,6 +53,11 @@ def all_keys(tx: Tx) -> list[KeyRow]:
 def get(tx: Tx, key_id: str) -> KeyRow | None:
     row = tx.one("keys.get", id=key_id)
     return None if row is None else _key(row)
+
+
+def change_grants(tx: Tx, key_id: str, role: str, grants: str) -> bool:
+    """False if there is no such key, or it was revoked before."""
+    return tx.run("keys.change_grants", id=key_id, role=role, grants=grants) > 0
 
 
 def revoke(tx: Tx, key_id: str, at_us: int) -> bool:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from waterline.access import keys as keys_module
 from waterline.access.keys import SYSTEM, KeyRing, MemoryKeys, NewKey, Principal, StoredKey, hide_keys
-from waterline.access.roles import Role
+from waterline.access.roles import BRANCH_ACTIONS, Action, Role
 from waterline.access.stored import AuditRows, StoredKeys
 from waterline.core.errors import InvalidApiKey, PermissionDenied, Refused
 from waterline.store import audit_log
@@ -339,3 +339,59 @@ def test_hide_keys_cuts_the_secret_part_wherever_it_stands() -> None:
         hide_keys(f"curl -H 'x-api-key: {key}' and {key}.") == "curl -H 'x-api-key: wl-0a1b2c3d...' and wl-0a1b2c3d...."
     )
     assert hide_keys("key wl-0a1b2c3d of the waterline") == "key wl-0a1b2c3d of the waterline"
+
+
+async def test_a_sheet_is_settled_by_an_owner_only_and_all_of_it_or_nothing(store: MemoryKeys, ring: KeyRing) -> None:
+    said = {"ana@x.example": {"porto": Role.DESK, "braga": Role.VIEWER}, "rui@x.example": {"porto": Role.VIEWER}}
+    for role in Role:
+        if role is not Role.OWNER:
+            with pytest.raises(PermissionDenied):
+                await ring.settle_sheet(Principal("wl-00000001", "person", "p", role=role), "school", lambda: said)
+    assert not store.acts
+    made = await ring.settle_sheet(SYSTEM, "school", lambda: said)
+    ana = ring.check(made[0].text.encode())
+    assert (ana.role, ana.app, ana.grants, ana.person) == (Role.DESK, "school", said["ana@x.example"], "ana@x.example")
+    assert await ring.settle_sheet(SYSTEM, "school", lambda: said) == ()
+    assert len(store.acts) == 2
+    await ring.settle_sheet(SYSTEM, "other", lambda: {})
+    assert ring.check(made[0].text.encode()) == ana, "the sheet of another app is of other people"
+    await ring.settle_sheet(SYSTEM, "school", lambda: {"ana@x.example": {"braga": Role.VIEWER}})
+    now = ring.check(made[0].text.encode())
+    assert (now.role, now.grants) == (Role.VIEWER, {"braga": Role.VIEWER})
+    with pytest.raises(InvalidApiKey, match="was revoked"):
+        ring.check(made[1].text.encode())
+
+
+def test_a_key_by_branch_opens_only_what_is_by_branch() -> None:
+    for grants in ({}, {"porto": Role.DESK}):
+        who = Principal("wl-00000001", "person", "ana@x.example", "school", role=Role.OWNER, grants=grants)
+        assert {action for action in Action if who.may(action)} == BRANCH_ACTIONS
+
+
+async def test_what_a_sheet_gave_is_kept_and_what_is_not_understood_of_it_opens_nothing(tmp_path: Path) -> None:
+    store = Store.open(tmp_path / "waterline.db")
+    ring = KeyRing(StoredKeys(store), lambda: START_US)
+    said = {"ana@x.example": {"porto": Role.DESK}, "rui@x.example": {"porto": Role.VIEWER}}
+    ana, rui = await ring.settle_sheet(SYSTEM, "school", lambda: said)
+    await ring.settle_sheet(SYSTEM, "school", lambda: {"ana@x.example": {"porto": Role.DESK, "braga": Role.VIEWER}})
+    await ring.revoke(SYSTEM, ana.stored.id)
+    [bea] = await ring.settle_sheet(SYSTEM, "school", lambda: {"ana@x.example": {"porto": Role.DESK}})
+    again = {key.id: key for key in StoredKeys(store).load()}
+    assert again[ana.stored.id].grants == {"porto": Role.DESK, "braga": Role.VIEWER}
+    assert again[rui.stored.id].revoked_us == START_US
+    assert again[bea.stored.id] == bea.stored
+    acts = [AuditRows.read(row).entry for row in store.read_sync(audit_log.entries)]
+    assert [(a.action, a.target, a.detail.get("branches", "")) for a in acts] == [
+        ("key.create_person", ana.stored.id, "porto=desk"), ("key.create_person", rui.stored.id, "porto=viewer"),
+        ("key.change_person", ana.stored.id, "braga=viewer, porto=desk"), ("key.revoke_person", rui.stored.id, ""),
+        ("key.revoke_person", ana.stored.id, ""), ("key.create_person", bea.stored.id, "porto=desk"),
+    ]  # fmt: skip
+    for text, opens in (
+        ('{"porto": "captain"}', {}),
+        ("{", {}),
+        ('{"porto": "owner", "braga": "desk"}', {"braga": "desk"}),
+    ):
+        store.write_sync(lambda tx, t=text: tx.run("keys.change_grants", id=bea.stored.id, role="desk", grants=t))  # type: ignore[misc]
+        [found] = [key for key in StoredKeys(store).load() if key.id == bea.stored.id]
+        assert found.grants == opens
+    store.close()

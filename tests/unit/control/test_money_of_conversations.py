@@ -58,7 +58,7 @@ async def test_models_and_channel_are_shared_out_to_conversations_and_booked_vis
         conversation(tx, "f0", "faro", NOW - 2 * DAY_US, booked=False)
 
     store.write_sync(fill)
-    found = await ConversationDesk(store, lambda: NOW, lambda c: None).funnel(OWNER, "school", None, None, None)
+    found = await ConversationDesk(store, {}, lambda: NOW, lambda c: None).funnel(OWNER, "school", None, None, None)
     one = 2 * CALL + FEE
     by = {branch.branch: branch for branch in found.branches}
     assert (by["porto"].conversations, by["porto"].booked, by["faro"].booked) == (6, 2, 0)

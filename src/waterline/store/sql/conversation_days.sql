@@ -15,6 +15,7 @@ WHERE day >= :since_us AND day < :until_us
     AND app = :app          --? app
     AND env IN (:env, '')   --? env
     AND branch = :branch    --? branch
+    AND REPLACE(:mine, ' ' || branch || ' ', '') <> :mine --? mine
 GROUP BY branch, name
 
 -- name: with_person
@@ -24,4 +25,5 @@ WHERE mode = 'person' AND created_us >= :since_us AND created_us < :until_us
     AND app = :app       --? app
     AND env = :env       --? env
     AND branch = :branch --? branch
+    AND REPLACE(:mine, ' ' || branch || ' ', '') <> :mine --? mine
 GROUP BY branch

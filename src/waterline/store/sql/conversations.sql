@@ -45,6 +45,7 @@ WHERE 1 = 1
     AND c.app = :app                                      --? app
     AND c.env = :env                                      --? env
     AND c.branch = :branch                                --? branch
+    AND REPLACE(:mine, ' ' || c.branch || ' ', '') <> :mine --? mine
     AND c.stage = :stage                                  --? stage
     AND c.mode = :mode                                    --? mode
     AND c.channel = :channel                              --? channel
@@ -155,6 +156,7 @@ WHERE began_us >= :since_us AND began_us < :until_us
     AND app = :app --? app
     AND env = :env --? env
     AND branch = :branch --? branch
+    AND REPLACE(:mine, ' ' || branch || ' ', '') <> :mine --? mine
 GROUP BY branch, stage
 
 -- name: figures
@@ -166,6 +168,7 @@ WHERE c.created_us >= :since_us AND c.created_us < :until_us
     AND c.app = :app --? app
     AND c.env = :env --? env
     AND c.branch = :branch --? branch
+    AND REPLACE(:mine, ' ' || c.branch || ' ', '') <> :mine --? mine
 GROUP BY c.branch
 
 -- What the models of a conversation cost. unpriced: calls whose cost nobody knows.
@@ -192,6 +195,7 @@ WHERE key_id = 'conversations' AND started_us >= :since_us AND started_us < :unt
     AND app || '' = :app --? app
     AND env = :env --? env
     AND branch = :branch --? branch
+    AND REPLACE(:mine, ' ' || branch || ' ', '') <> :mine --? mine
 GROUP BY branch
 
 -- name: fees_by_branch
@@ -203,6 +207,7 @@ FROM channel_fees
 WHERE state <> 'failed' AND at_us >= :since_us AND at_us < :until_us
     AND app = :app --? app
     AND branch = :branch --? branch
+    AND REPLACE(:mine, ' ' || branch || ' ', '') <> :mine --? mine
 GROUP BY branch
 
 -- name: ids_of_identity

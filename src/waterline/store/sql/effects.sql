@@ -47,6 +47,7 @@ WHERE lane <> 'reply'
     AND app = :app --? app
     AND state = :state --? state
     AND branch = :branch --? branch
+    AND REPLACE(:mine, ' ' || branch || ' ', '') <> :mine --? mine
     AND n < :before --? before
 ORDER BY n DESC LIMIT :limit
 

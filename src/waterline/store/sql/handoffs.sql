@@ -28,6 +28,7 @@ FROM handoffs h
 WHERE h.closed_us = 0
     AND h.app = :app --? app
     AND h.branch = :branch --? branch
+    AND REPLACE(:mine, ' ' || h.branch || ' ', '') <> :mine --? mine
 ORDER BY h.urgent DESC, h.asked_us, h.n LIMIT :limit
 
 -- name: to_remind
@@ -59,4 +60,5 @@ SELECT branch, asked_us, taken_us, replied_us FROM handoffs
 WHERE asked_us >= :since_us AND asked_us < :until_us AND reason <> 'taken'
     AND app = :app --? app
     AND branch = :branch --? branch
+    AND REPLACE(:mine, ' ' || branch || ' ', '') <> :mine --? mine
 ORDER BY asked_us DESC LIMIT :limit

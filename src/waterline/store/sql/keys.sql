@@ -1,21 +1,24 @@
 -- name: add
 INSERT INTO access_keys (
     id, digest, kind, name, app, env, role, assert_identity, created_us, created_by, expires_us, revoked_us,
-    branch, nano_usd_per_day, nano_usd_per_month, priority, person
+    branch, nano_usd_per_day, nano_usd_per_month, priority, person, grants
 ) VALUES (
     :id, :digest, :kind, :name, :app, :env, :role, :assert_identity, :created_us, :created_by, :expires_us, :revoked_us,
-    :branch, :nano_usd_per_day, :nano_usd_per_month, :priority, :person
+    :branch, :nano_usd_per_day, :nano_usd_per_month, :priority, :person, :grants
 )
 
 -- name: all
 SELECT id, digest, kind, name, app, env, role, assert_identity, created_us, created_by, expires_us, revoked_us,
-    branch, nano_usd_per_day, nano_usd_per_month, priority, person
+    branch, nano_usd_per_day, nano_usd_per_month, priority, person, grants
 FROM access_keys ORDER BY created_us, id
 
 -- name: get
 SELECT id, digest, kind, name, app, env, role, assert_identity, created_us, created_by, expires_us, revoked_us,
-    branch, nano_usd_per_day, nano_usd_per_month, priority, person
+    branch, nano_usd_per_day, nano_usd_per_month, priority, person, grants
 FROM access_keys WHERE id = :id
+
+-- name: change_grants
+UPDATE access_keys SET grants = :grants, role = :role WHERE id = :id AND revoked_us IS NULL
 
 -- name: revoke
 UPDATE access_keys SET revoked_us = :at_us WHERE id = :id AND revoked_us IS NULL
