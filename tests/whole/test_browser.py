@@ -157,7 +157,7 @@ def pages(server: Server, app: App, second: str) -> list[str]:
             "/releases", f"/releases/{second}", f"/releases/{app.id}/diff/{second}", "/load-lines",
             "/forecast?app=school", "/behaviour", "/behaviour?days=1", "/behaviour/off-rails",
             "/providers", "/budgets", "/channels", "/channels/fees?app=school",
-            "/keys", "/audit", "/traces/nothing"]  # fmt: skip
+            "/keys", "/people", "/audit", "/traces/nothing"]  # fmt: skip
 
 
 @pytest.mark.parametrize("width", [1280, 400])
