@@ -17,6 +17,8 @@ from msgspec import Struct
 
 from waterline.channels.base import SendFault, Sent
 from waterline.channels.email_parse import Mail, answer, message_id, parse
+from waterline.connectors.base import ConnectorFault
+from waterline.connectors.mail_clients import Imap, ImapTls, Smtp, SmtpTls
 from waterline.core.channels import EmailPolicy
 from waterline.core.conversation import ChannelKind, Inbound, Outbound, Status
 from waterline.core.errors import WaterlineError
@@ -95,7 +97,7 @@ class Email:
                 if self.trouble:
                     log.info("the mailbox %s can be read again", self._mailbox.address)
                 self.trouble = ""
-            except (OSError, imaplib.IMAP4.error, WaterlineError) as error:
+            except (OSError, imaplib.IMAP4.error, WaterlineError, ConnectorFault) as error:
                 more = 0
                 if not self.trouble:
                     log.error("the mailbox %s cannot be read: %s", self._mailbox.address, error)
@@ -153,9 +155,9 @@ class Email:
         host = at.hostname or ""
         box: imaplib.IMAP4
         if at.scheme == "imaps":
-            box = imaplib.IMAP4_SSL(host, at.port or 993, ssl_context=self._tls(), timeout=TIMEOUT_S)
+            box = ImapTls(host, at.port or 993, ssl_context=self._tls(), timeout=TIMEOUT_S)
         else:
-            box = imaplib.IMAP4(host, at.port or 143, timeout=TIMEOUT_S)
+            box = Imap(host, at.port or 143, timeout=TIMEOUT_S)
         try:
             box.login(self._mailbox.user, self._mailbox.password)
             box.select("INBOX")
@@ -185,6 +187,8 @@ class Email:
             raise SendFault("never", f"The mail cannot be written: {error}") from error
         except smtplib.SMTPRecipientsRefused as error:
             raise _refused(*next(iter(error.recipients.values()), (550, b""))) from error
+        except ConnectorFault as error:
+            raise SendFault("number_stopped", f"{error.message} See WATERLINE_EMAIL_SMTP.") from error
         except smtplib.SMTPAuthenticationError as error:
             raise SendFault(
                 "number_stopped", "The mail server refuses our password: WATERLINE_EMAIL_PASSWORD."
@@ -201,9 +205,9 @@ class Email:
         host = at.hostname or ""
         server: smtplib.SMTP
         if at.scheme == "smtps":
-            server = smtplib.SMTP_SSL(host, at.port or 465, timeout=TIMEOUT_S, context=self._tls())
+            server = SmtpTls(host, at.port or 465, timeout=TIMEOUT_S, context=self._tls())
         else:
-            server = smtplib.SMTP(host, at.port or 587, timeout=TIMEOUT_S)
+            server = Smtp(host, at.port or 587, timeout=TIMEOUT_S)
         with server:
             if at.scheme == "smtp" and host not in LOOPBACK:
                 server.starttls(context=self._tls())  # raises where the server has none: nothing leaves in the clear

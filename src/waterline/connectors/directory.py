@@ -4,6 +4,7 @@ What a user typed is a value in a filter and never a part of it. Referrals to ot
 with a name and no password is not tried: servers answer it with "success", as nobody.
 """
 
+import socket
 import ssl
 import time
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from waterline.connectors.base import BadParameter, Config, ConnectorFault, Manifest, Operation, Scope
+from waterline.connectors.dial import addresses_of
 from waterline.connectors.threads import Threads
 
 _MOST = 50
@@ -181,9 +183,17 @@ class Directory:
         user, password = self.settings.get("user", ""), self.settings.get("password", "")
         if user and not password:
             raise ConnectorFault("credentials", "The directory's password is not set; without one nobody signs in.")
-        server = ldap3.Server(
-            parts.hostname, parts.port or (636 if tls else 389), use_ssl=tls, get_info=ldap3.SCHEMA,
-            connect_timeout=o.timeout_s,
+        port = parts.port or (636 if tls else 389)
+        digits = socket.getaddrinfo(addresses_of(parts.hostname)[0], port, type=socket.SOCK_STREAM)
+
+        class Server(ldap3.Server):
+            @property
+            def address_info(self) -> list[Any]:
+                """What the library would look up itself; the last two are for its own notes."""
+                return [[*info, None, None] for info in digits]
+
+        server = Server(
+            parts.hostname, port, use_ssl=tls, get_info=ldap3.SCHEMA, connect_timeout=o.timeout_s,
             tls=ldap3.Tls(validate=ssl.CERT_REQUIRED, ca_certs_file=o.ca_file or None),
         )  # fmt: skip
         connection = ldap3.Connection(

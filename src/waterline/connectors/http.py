@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 
 from waterline.connectors.base import ConnectorFault
+from waterline.connectors.dial import dial, looked_up
 from waterline.connectors.threads import Threads
 from waterline.core.egress import never_ours
 
@@ -140,35 +141,18 @@ def _connection(
     return made
 
 
-def _open(address: tuple[str, int], timeout: Any = None, source: Any = None) -> socket.socket:
-    """Never to where a cloud hands out credentials, whatever the settings or DNS say."""
-    found = _looked_up(address)
-    good = [where for where in found if not never_ours(ipaddress.ip_address(where))]
-    if not good:
-        raise ConnectorFault(
-            "invalid", f"{address[0]} leads to {found[0]}, where a cloud hands out credentials. Correct the address."
-        )
-    for left, where in enumerate(good, 1 - len(good)):
-        try:
-            return socket.create_connection((where, address[1]), timeout)
-        except OSError:
-            if not left:
-                raise
-    raise AssertionError  # there is one
+def _open(address: tuple[str, int], timeout: float | None = None, source: Any = None) -> socket.socket:
+    return dial(*address, timeout)
 
 
-def _open_public(address: tuple[str, int], timeout: Any = None, source: Any = None) -> socket.socket:
-    found = _looked_up(address)
+def _open_public(address: tuple[str, int], timeout: float | None = None, source: Any = None) -> socket.socket:
+    found = looked_up(address[0])
     for where in found:
         if never_ours(ipaddress.ip_address(where)) or not is_public(where):
             raise ConnectorFault(
                 "invalid", f"{address[0]} is an address of a private network. Set allow_private = true if it is meant."
             )
     return socket.create_connection((found[0], address[1]), timeout)
-
-
-def _looked_up(address: tuple[str, int]) -> list[str]:
-    return list(dict.fromkeys(str(i[4][0]) for i in socket.getaddrinfo(*address, type=socket.SOCK_STREAM)))
 
 
 def is_public(address: str) -> bool:

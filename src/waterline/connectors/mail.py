@@ -22,6 +22,7 @@ import msgspec
 from msgspec import Struct
 
 from waterline.connectors.base import Breaking, Config, ConnectorFault, Manifest, Operation, Scope
+from waterline.connectors.mail_clients import Smtp, SmtpTls
 from waterline.connectors.once import safe_key
 from waterline.connectors.threads import Threads
 
@@ -207,7 +208,7 @@ class Mail:
                 return ConnectorFault("down", f"{where} cannot be reached or broke off ({type(error).__name__}).")
 
 
-class _Smtp(smtplib.SMTP):
+class _Smtp(Smtp):
     """Knows whether a message was handed over and its answer is not in: losing the connection then leaves a doubt."""
 
     handed_over = False
@@ -235,5 +236,5 @@ class _Smtp(smtplib.SMTP):
             self.close()
 
 
-class _Tls(_Smtp, smtplib.SMTP_SSL):
+class _Tls(_Smtp, SmtpTls):
     pass

@@ -8,6 +8,7 @@ and where that is beyond doubt it is read as UTF-8. A date that is none is null 
 
 import datetime as dt
 import re
+import socket
 import ssl
 from contextlib import suppress
 from functools import partial
@@ -15,6 +16,7 @@ from typing import Any, ClassVar
 
 from waterline.connectors import queries
 from waterline.connectors.base import Config, ConnectorFault, Scope
+from waterline.connectors.dial import dial
 
 CONNECT_S = 5
 _DATE = re.compile(r"(\d{4})-(\d\d)-(\d\d)(?: (\d\d):(\d\d):(\d\d)(?:\.\d+)?)?\Z")
@@ -103,11 +105,11 @@ class MariaDb(queries.Database):
             **dict.fromkeys((*numbers, FIELD_TYPE.YEAR), int),
             **dict.fromkeys((FIELD_TYPE.FLOAT, FIELD_TYPE.DOUBLE), float),
         }
-        where: dict[str, Any] = {"unix_socket": settings["socket"]} if settings.get("socket") else {}
-        if not where:
-            where = {"host": settings.get("host", ""), "port": int(settings.get("port") or 3306)}
+        host, port = settings.get("host") or "localhost", int(settings.get("port") or 3306)
+        where = {"unix_socket": settings["socket"]} if settings.get("socket") else {"host": host, "port": port}
         connection = pymysql.connect(
             **where,
+            defer_connect=True,
             database=settings["database"],
             user=settings["user"],
             password=settings.get("password", ""),
@@ -120,12 +122,21 @@ class MariaDb(queries.Database):
             conv={**encoders, **readers},
             use_unicode=False,
         )
+        connection.connect(None if settings.get("socket") else _dialled(host, port))
         with connection.cursor() as cursor:
             # What does not fit is an error, not a cut; and the server stops what nobody waits for any more.
             cursor.execute("SET SESSION sql_mode = CONCAT(@@sql_mode, ',STRICT_ALL_TABLES')")
             with suppress(pymysql.OperationalError):  # MySQL has no such variable
                 cursor.execute("SET SESSION max_statement_time = %s", (timeout_s,))
         return connection
+
+
+def _dialled(host: str, port: int) -> socket.socket:
+    """As the library opens one."""
+    made = dial(host, port, CONNECT_S)
+    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    return made
 
 
 def _style(name: str) -> str:

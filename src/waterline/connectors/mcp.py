@@ -17,6 +17,7 @@ import msgspec
 from msgspec import Struct
 
 from waterline.connectors.base import BadParameter, Config, ConnectorFault, Manifest, Operation, Scope
+from waterline.connectors.dial import addresses_of
 from waterline.connectors.http import site_of
 from waterline.connectors.once import safe_key, writes, written_before
 from waterline.connectors.openapi_spec import argument_schema, inline
@@ -253,8 +254,9 @@ async def _session(url: str, token: str, timeout_s: float) -> AsyncIterator[Any]
     try:
         async with asyncio.timeout(timeout_s):
             async with httpx2.AsyncClient(
-                headers=headers, timeout=timeout_s, trust_env=False, event_hooks={"response": [note]}
-            ) as http:
+                headers=headers, timeout=timeout_s, trust_env=False, event_hooks={"response": [note]},
+                transport=_dialling(),
+            ) as http:  # fmt: skip
                 transport = streamable_http_client(url, http_client=http)
                 async with Client(transport, read_timeout_seconds=timeout_s) as client:
                     yield client
@@ -264,6 +266,33 @@ async def _session(url: str, token: str, timeout_s: float) -> AsyncIterator[Any]
         raise
     except Exception as error:  # noqa: BLE001  # groups of anyio's, errors of three libraries: each becomes a fault
         raise over[0] if over else _fault(error, str(site), statuses, timeout_s) from None
+
+
+def _dialling() -> Any:
+    """Connects to the addresses that we looked at, one after the other; Host and the certificate are the name's."""
+    import httpx2
+
+    class Dialling(httpx2.AsyncHTTPTransport):
+        async def handle_async_request(self, request: Any) -> Any:
+            try:
+                addresses = await asyncio.to_thread(addresses_of, request.url.host)
+            except OSError as error:
+                raise httpx2.ConnectError(str(error), request=request) from None
+            given = request.extensions
+            timeout = {**given["timeout"], "connect": given["timeout"]["connect"] / len(addresses)}
+            for left, address in enumerate(addresses, 1 - len(addresses)):
+                there = httpx2.Request(
+                    request.method, request.url.copy_with(host=address), headers=request.headers,
+                    stream=request.stream, extensions={**given, "timeout": timeout, "sni_hostname": request.url.host},
+                )  # fmt: skip
+                try:
+                    return await super().handle_async_request(there)
+                except (httpx2.ConnectError, httpx2.ConnectTimeout):
+                    if not left:
+                        raise
+            raise AssertionError  # there is one
+
+    return Dialling(trust_env=False)
 
 
 def _bounded(stream: Any, too_much: Callable[[], ConnectorFault]) -> Any:

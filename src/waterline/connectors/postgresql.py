@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 from waterline.connectors import queries
 from waterline.connectors.base import ConnectorFault, Scope
+from waterline.connectors.dial import addresses_of
 
 CONNECT_S = 5
 _NAME = re.compile(r"[\w.-]{1,128}")
@@ -74,9 +75,13 @@ class PostgreSql(queries.Database):
         settings = self._required("host", "database", "user")
         if "," in settings["host"]:
             raise ConnectorFault("invalid", "The setting host is more than one host. Name one.")
+        host, port = settings["host"], settings.get("port") or "5432"
+        # libpq tries pairs of a name, which is for the certificate, and an address. A path is a socket of this machine.
+        addresses = [] if host.startswith(("/", "@")) else _addresses(host)
         connection = psycopg.connect(
-            host=settings["host"],
-            port=settings.get("port") or "5432",
+            host=",".join([host] * max(1, len(addresses))),
+            hostaddr=",".join(addresses) or None,
+            port=port,
             dbname=settings["database"],
             user=settings["user"],
             password=settings.get("password") or None,
@@ -96,6 +101,13 @@ class PostgreSql(queries.Database):
         for name in ("date", "timestamp", "timestamptz", "interval"):
             connection.adapters.register_loader(name, AsText)
         return connection
+
+
+def _addresses(host: str) -> list[str]:
+    try:
+        return addresses_of(host)
+    except OSError:
+        raise ConnectorFault("down", "PostgreSQL cannot be reached: its name is not known.") from None
 
 
 def _style(name: str) -> str:
