@@ -76,6 +76,38 @@ def test_a_streamed_response_has_the_whole_sequence_of_events(app):
     assert client(app).responses.retrieve(events[-1].response.id) == events[-1].response
 
 
+def test_a_stored_response_is_streamed_again_event_by_event_from_where_its_caller_was(app):
+    api = client(app)
+    events = list(api.responses.create(model="main", input="hello", stream=True))
+    made = events[-1].response.id
+    assert list(api.responses.retrieve(made, stream=True)) == events
+    for after in (0, 3, len(events) - 2, len(events) - 1, 10**8):
+        assert list(api.responses.retrieve(made, stream=True, starting_after=after)) == events[after + 1 :]
+    with api.responses.stream(response_id=made, starting_after=4) as stream:  # as the SDK takes up a stream again
+        assert stream.get_final_response().output_text == SAID
+
+
+def test_what_is_streamed_again_is_what_was_sent_byte_for_byte(app):
+    sent = app.post({"model": "main", "input": "hello", "stream": True}, "/v1/responses")
+    made = json.loads(sent.body.split(b"data: ")[1].split(b"\n")[0])["response"]["id"]
+    again = send(
+        app.server.url, "GET", f"/v1/responses/{made}?stream=true", None, {"authorization": f"Bearer {app.key}"}
+    )
+    assert again.headers["content-type"] == sent.headers["content-type"]
+    assert again.body == sent.body != b""
+
+
+def test_a_plain_response_is_streamed_as_if_each_piece_had_been_said_at_once(app):
+    api = client(app)
+    made = api.responses.create(model="main", input="hello")
+    events = list(api.responses.retrieve(made.id, stream=True))
+    assert [e.type for e in events] == TEXT_EVENTS
+    assert [e.sequence_number for e in events] == list(range(len(events)))
+    assert events[0].response.status == "in_progress"
+    assert events[0].response.usage is None
+    assert events[-1].response == made
+
+
 def test_a_response_that_reaches_its_length_is_incomplete(app):
     for stream in (False, True):
         made = client(app).responses.create(model="main", input="hello", max_output_tokens=2, stream=stream)
@@ -98,6 +130,7 @@ def test_a_tool_is_called_and_its_result_continues_the_chain(app, sim, stream):
         done = next(e for e in events if e.type == "response.function_call_arguments.done")
         assert json.loads(done.arguments) == {"city": "Rome"}
         made = events[-1].response
+        assert list(api.responses.retrieve(made.id, stream=True)) == events
     (item,) = [i for i in made.output if i.type == "function_call"]
     assert (item.name, json.loads(item.arguments), item.status) == ("weather", {"city": "Rome"}, "completed")
     sim.play()
@@ -358,6 +391,7 @@ def test_a_stream_that_breaks_ends_in_response_failed(app, sim, kind):
     said = "".join(e.delta for e in events if e.type == "response.output_text.delta")
     assert last.output_text == said != ""
     assert client(app).responses.retrieve(last.id) == last
+    assert list(client(app).responses.retrieve(last.id, stream=True)) == events
     with pytest.raises(openai.NotFoundError, match="not completed"):
         client(app).responses.create(model="main", input="go on", previous_response_id=last.id)
 
@@ -413,7 +447,9 @@ def test_a_method_that_a_path_has_not_is_405_and_an_unknown_path_404(make_app, s
         ("POST", f"/v1/responses/{made.id}/input_items", 405),
         ("GET", f"/v1/responses/{made.id}/nothing", 404),
         ("GET", "/v1/responses/", 404),
-        ("GET", f"/v1/responses/{made.id}?stream=true", 400),
+        ("GET", f"/v1/responses/{made.id}?stream=maybe", 400),
+        ("GET", f"/v1/responses/{made.id}?starting_after=3", 400),
+        ("GET", f"/v1/responses/{made.id}?stream=true&starting_after=-1", 400),
         ("GET", f"/v1/responses/{made.id}/input_items?limit=0", 400),
         ("GET", f"/v1/responses/{made.id}/input_items?after=msg_x", 400),
     ):

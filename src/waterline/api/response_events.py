@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct
 
-from waterline.core.completion import ChatUsage, ChunkChoice, Said, ToolPart, chunks, decode_completion
+from waterline.core.completion import ChatUsage, ChunkChoice, Completion, Said, ToolPart, chunks, decode_completion
 from waterline.core.errors import RateLimited, RequestError
 from waterline.core.response_items import seal_thinking
 from waterline.core.responses import Asked
@@ -48,16 +48,17 @@ class ResponseTranslator:
         self.response: dict[str, Any] = {}  # once the answer has ended
 
     def answer(self, body: bytes) -> bytes:
-        read = decode_completion(body)
-        if not read.choices:
-            raise msgspec.ValidationError("no choices")
-        choice = read.choices[0]
-        self._model, self._usage = read.model or "", read.usage
-        logprobs = choice.logprobs.content if choice.logprobs is not None else None
-        self._say(choice.message, logprobs or [])
-        self._end(choice.finish_reason or "")
+        self._whole(decode_completion(body))
         self._out.clear()
         return _encode(self.response)
+
+    def answer_as_events(self, body: bytes) -> bytes:
+        """A plain answer as the stream that would have said each piece of it at once."""
+        read = decode_completion(body)
+        self._model = read.model or ""
+        self._begin()
+        self._whole(read)
+        return self._written()
 
     def feed(self, events: bytes) -> bytes:
         for chunk in chunks(events):
@@ -88,6 +89,15 @@ class ResponseTranslator:
         return self._written()
 
     # --- the whole ---------------------------------------------------------------------------------------------------
+
+    def _whole(self, read: Completion) -> None:
+        if not read.choices:
+            raise msgspec.ValidationError("no choices")
+        choice = read.choices[0]
+        self._model, self._usage = read.model or "", read.usage
+        logprobs = choice.logprobs.content if choice.logprobs is not None else None
+        self._say(choice.message, logprobs or [])
+        self._end(choice.finish_reason or "")
 
     def _begin(self) -> None:
         if not self._sequence:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 TREE = "/v1/responses/"
 LARGEST_PAGE = 100
+EVENT_STREAM = b"text/event-stream; charset=utf-8"
 _encode = msgspec.json.Encoder().encode
 
 
@@ -97,7 +98,11 @@ class ResponseTree:
         try:
             match method, rest:
                 case "GET", "":
-                    out = self._shown(await self._stored.one(response_id, principal, subject), query)
+                    after = _streamed_after(query)
+                    kept = await self._stored.one(response_id, principal, subject)
+                    if after is not None:
+                        return await reply(exchange.sink, events_of(kept, after), EVENT_STREAM)
+                    out = response_of(kept)
                 case "DELETE", "":
                     await self._stored.delete(response_id, principal, subject)
                     out = {"id": response_id, "object": "response", "deleted": True}
@@ -112,28 +117,44 @@ class ResponseTree:
             raise InvalidRequest(str(error), status=404, param="response_id") from None
         await reply(exchange.sink, _encode(out))
 
-    def _shown(self, kept: Kept, query: bytes) -> dict[str, Any]:
-        if parse_qs(query.decode("latin-1")).get("stream", ["false"])[-1] == "true":
-            raise InvalidRequest("A stored response is read whole; it is not streamed again.", param="stream")
-        return response_of(kept)
-
 
 def response_of(kept: Kept) -> dict[str, Any]:
     """The response as its caller got it, made again from its trace. Raises ResponseNotFound."""
+    return _told_again(kept)[0]
+
+
+def events_of(kept: Kept, after: int) -> bytes:
+    """The events of its stream, those after a sequence number (-1: all). Raises ResponseNotFound."""
+    events = _told_again(kept)[1].split(b"\n\n")  # no event has an empty line in it; the last ends in one
+    return b"\n\n".join(events[after + 1 :])
+
+
+def _told_again(kept: Kept) -> tuple[dict[str, Any], bytes]:
+    """The response, and its stream: the events that its caller got, or would have got, byte for byte."""
     translator = ResponseTranslator(kept.asked, kept.row.id)
     try:
-        if not kept.row.stream:
-            translator.answer(kept.answer)
-        else:
-            translator.feed(kept.answer)
+        events = (translator.feed if kept.row.stream else translator.answer_as_events)(kept.answer)
     except UNREADABLE as error:  # its caller heard of an error
         raise ResponseNotFound(f"The answer of {kept.id} cannot be read: {error}.") from error
     if not translator.response:  # it broke off, its caller left, or this server died
         ended = next((e for e in kept.events if isinstance(e, Ended)), None)
         why = ended.message if ended is not None and ended.message else f"The response was {kept.row.outcome}."
         limited = ended is not None and ended.code == RateLimited.code
-        translator.broken(RateLimited(why) if limited else ProviderUnavailable(why))
-    return translator.response
+        events += translator.broken(RateLimited(why) if limited else ProviderUnavailable(why))
+    return translator.response, events
+
+
+def _streamed_after(query: bytes) -> int | None:
+    """None: it is to be read whole. Raises InvalidRequest."""
+    given = parse_qs(query.decode("latin-1"))
+    streamed, after = (given.get(name, [""])[-1] for name in ("stream", "starting_after"))
+    if streamed not in ("", "true", "false"):
+        raise InvalidRequest("`stream` is true or false.", param="stream")
+    if after and not (streamed == "true" and after.isascii() and after.isdigit() and len(after) < 10):
+        raise InvalidRequest(
+            "`starting_after` is the sequence number of an event, beside stream=true.", param="starting_after"
+        )
+    return None if streamed != "true" else int(after) if after else -1
 
 
 def _input_items(chain: list[Kept]) -> list[dict[str, Any]]:
