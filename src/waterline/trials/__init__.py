@@ -24,5 +24,6 @@ DRILLS = (
 
 IMPLEMENTED = (
     "quality", "robustness", "load", "outage", "availability", "budget", "branches", "cost", "rollback", "recovery",
+    "integrations",
 )  # fmt: skip
 """Those that this version has. A required one that it has not counts as "could not run", never as passed."""

@@ -3,6 +3,7 @@
 from waterline.core.app_spec import AppSpec
 from waterline.core.verdict import Outcome, Verdict
 from waterline.trials.drawing import number
+from waterline.trials.drills.integrations_found import EFFECTS
 from waterline.trials.load_line import Behind, Row, Section
 
 NAMES = (
@@ -11,7 +12,6 @@ NAMES = (
 )  # fmt: skip
 NOT_SHOWN = "not shown"
 WHY_NOT = {
-    "connected systems": "no drill of this version tries connectors (integrations)",
     "regulations": "no drill of this version looks at personal data (privacy, leak) or erasure",
     "governance": "no drill of this version walks roles and tampers with the audit log (access, audit)",
     "incident plan": "no drill of this version plants incidents and waits for the alert (observability)",
@@ -23,6 +23,7 @@ def nine_rows(sections: list[Section], spec: AppSpec) -> list[Row]:
     rows = {
         "scale": _scale(found.get("load")),
         "service level": _service(found.get("outage"), found.get("load"), found.get("quality")),
+        "connected systems": _systems(found.get("integrations")),
         "rollback": _rollback(found.get("rollback")),
         "cost": _cost(found.get("cost"), found.get("budget")),
         "continuity plan": _continuity(found.get("recovery")),
@@ -32,8 +33,8 @@ def nine_rows(sections: list[Section], spec: AppSpec) -> list[Row]:
     for name in NAMES:
         made = rows.get(name)
         if made is None:
-            needs = {"scale": "load", "service level": "outage", "rollback": "rollback", "cost": "cost",
-                     "continuity plan": "recovery"}.get(name, "")  # fmt: skip
+            needs = {"scale": "load", "service level": "outage", "connected systems": "integrations",
+                     "rollback": "rollback", "cost": "cost", "continuity plan": "recovery"}.get(name, "")  # fmt: skip
             why = WHY_NOT.get(name) or f"the drill {needs} did not run"
             out.append(Row(name, NOT_SHOWN, owner=owner, excludes=why))
         else:
@@ -84,6 +85,20 @@ def _service(outage: Section | None, load: Section | None, quality: Section | No
     left_out = _left_out(*(s for s in (outage, quality) if s is not None))
     behind: Behind = "real" if any(v.provider == "real" for v in verdicts) else "simulated"
     return "; ".join(said), f"drill {', '.join(drills)}", left_out, _worst(verdicts), behind
+
+
+def _systems(integrations: Section | None) -> Made:
+    if integrations is None:
+        return None
+    each = [v for v in integrations.verdicts if ": " in v.name]
+    good = sum(v.outcome is Outcome.PASS for v in each)
+    effects = next((v for v in integrations.verdicts if v.name == EFFECTS), None)
+    bad, n = 0, 0
+    if effects is not None and effects.value is not None:
+        bad, n = round(effects.value.value * effects.value.n), effects.value.n
+    played = next((f.text for f in integrations.facts if f.name == "Played"), "nothing")
+    figure = f"{good} of {len(each)} states and kills of {played} passed; {bad} of {n} effects lost or done twice"
+    return figure, "drill integrations", _left_out(integrations), _worst(integrations.verdicts), "simulated"
 
 
 def _rollback(rollback: Section | None) -> Made:

@@ -48,7 +48,7 @@ class Telephones:
         self.address = ""
         self.heard: dict[str, list[Heard]] = defaultdict(list)  # by telephone
         self.sent: dict[str, int] = defaultdict(int)  # by our number
-        self.late_s = 0.0  # the longest that this process did not get to look
+        self.late: list[float] = []  # by how much each look of ours was late; seconds
         self._folder = folder
         self._script = {
             "token": TOKEN, "app_secret": SECRET, "limit": 0, "seed": seed, "phones": [], "templates": [],
@@ -131,7 +131,7 @@ class Telephones:
                 self._news[heard.to].set()
             asleep = time.monotonic()
             await asyncio.sleep(LOOK_EVERY_S)
-            self.late_s = max(self.late_s, time.monotonic() - asleep - LOOK_EVERY_S)
+            self.late.append(time.monotonic() - asleep - LOOK_EVERY_S)
 
     async def _ask(self, method: str, path: str, told: dict[str, Any] | None = None) -> Any:
         assert self._pool is not None

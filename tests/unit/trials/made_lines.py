@@ -4,6 +4,7 @@ from waterline.core.app_spec import AppSpec, Objectives, Quality, Trial, encode_
 from waterline.core.verdict import Estimate, Outcome
 from waterline.evals.statistics import gate
 from waterline.trials import IMPLEMENTED
+from waterline.trials.drills.integrations_found import EFFECTS
 from waterline.trials.judging import gated, none_allowed, verdict
 from waterline.trials.load_line import (
     ANSWERS,
@@ -83,6 +84,11 @@ def passed_section(drill: str) -> Section:
             facts=[Fact("Time to recover (RTO)", "1.1 s at most", "simulated"),
                    Fact("Data lost (RPO)", "0 of 2,804 acknowledged answers", "simulated")],
         )  # fmt: skip
+    if drill == "integrations":
+        states = [none_allowed(drill, f"{name}: {state}", 0, 2, "simulated", "people were told what is not so")
+                  for name in ("calendar", "crm") for state in ("healthy", "slow", "down")]  # fmt: skip
+        effects = none_allowed(drill, EFFECTS, 0, 55, "simulated", "effects were lost or done twice")
+        return Section(drill, verdicts=[*states, effects], facts=[Fact("Played", "calendar (caldav), crm (tryton)")])
     if drill == "budget":
         zero = verdict(drill, "overshoot", Outcome.PASS, "overshoot 0.000000 USD", provider="simulated", threshold=0.0)
         return Section(drill, verdicts=[zero])

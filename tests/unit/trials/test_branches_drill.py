@@ -85,6 +85,17 @@ def test_one_branch_that_is_hurt_fails_the_drill_and_is_named(hurt: Callable[[Tr
     assert "b2" in judged(found, declared=True)[0].reason
 
 
+@pytest.mark.parametrize(("hurt", "outcome"), [(slow, Outcome.INCONCLUSIVE), (doubled, Outcome.FAIL),
+                                               (unanswered, Outcome.FAIL)])  # fmt: skip
+def test_on_a_starved_machine_a_late_branch_fails_nothing_and_a_hurt_one_still_does(
+    hurt: Callable[[Tried], Tried], outcome: Outcome
+) -> None:
+    found = msgspec.structs.replace(hurt(tried()), late_s=[2.0] * 50)
+    first = judged(found, declared=True)[0]
+    assert first.outcome is outcome
+    assert ("starved" in first.reason) == (outcome is Outcome.INCONCLUSIVE)
+
+
 def test_acts_lost_and_doubled_have_a_verdict_of_their_own() -> None:
     for hurt in (doubled, lost):
         assert outcomes(hurt(tried()))["acts of the other branches lost or doubled"] is Outcome.FAIL

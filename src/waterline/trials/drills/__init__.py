@@ -10,6 +10,8 @@ from waterline.trials.drills.branches import not_applicable as no_other_branch
 from waterline.trials.drills.branches import run as run_branches
 from waterline.trials.drills.budget import run as run_budget
 from waterline.trials.drills.cost import run as run_cost
+from waterline.trials.drills.integrations import not_applicable as no_connector
+from waterline.trials.drills.integrations import run as run_integrations
 from waterline.trials.drills.load import run as run_load
 from waterline.trials.drills.outage import run as run_outage
 from waterline.trials.drills.quality import run as run_quality
@@ -41,4 +43,5 @@ DRILL: dict[str, Drill] = {
     "cost": Drill(run_cost, (1.0, 1.0), (1200.0, 7200.0), real=True),
     "rollback": Drill(run_rollback, (12.0, 30.0), (120.0, 300.0)),
     "recovery": Drill(run_recovery, (15.0, 45.0), (120.0, 600.0)),
+    "integrations": Drill(run_integrations, (60.0, 150.0), (300.0, 900.0), not_applicable=no_connector),
 }

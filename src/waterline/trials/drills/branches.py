@@ -94,7 +94,7 @@ async def _try(sea: Sea) -> Tried:
             await ours.install(sea.manifest, _spec(sea, (hostile, *others), tried.budget), sea.env)
             await phones.deliver_to(f"{ours.url}/webhooks/whatsapp")
             await _live(sea, phones, systems, flow, tried)
-            tried.late_s = phones.late_s
+            tried.late_s = phones.late
             tried.flood_answers = phones.sent[hostile.addresses["whatsapp"][0]]
             await ours.drained()
             await _ask_what_was_spent(ours, tried)

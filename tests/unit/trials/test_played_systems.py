@@ -1,0 +1,131 @@
+"""Systems that the drill `integrations` plays: real connectors speak to them, and their books tell once from twice."""
+
+import asyncio
+import datetime as dt
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+import pytest
+
+from waterline.connectors import registry
+from waterline.connectors.base import Config, ConnectorFault, Scope
+from waterline.core.app_spec import Connection
+from waterline.trials.played import PLAYED
+from waterline.trials.played.base import place_name
+from waterline.trials.played.server import POINTS, Armed, PlayedServer, State
+
+PLACE = place_name(7)
+SCOPE = Scope(PLACE, PLACE)
+RULES = {"hours": [[day, 540, 720] for day in range(7)], "minutes": 45, "at_once": 1, "closed": []}
+START = dt.datetime.combine(dt.datetime.now(dt.UTC).date() + dt.timedelta(days=2), dt.time(9), dt.UTC).isoformat()
+ACTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "caldav": ("book", {"visits": RULES, "start": START, "name": "Ana"}),
+    "tryton": ("upsert_lead", {"name": "Ana", "phone": "+351912345678", "description": "Grade 3"}),
+    "webhook": ("send", {"event": "visit", "data": {"name": "Ana"}}),
+}
+FAULTS: dict[State, str] = {"down": "down", "wrong credentials": "credentials", "changed schema": "schema"}
+
+
+async def with_played(
+    kind: str, use: Callable[[PlayedServer, Callable[[], Awaitable[dict[str, Any]]]], Awaitable[None]]
+) -> None:
+    """`use` is given the server, and what does the kind's act once more, by a connector that remembers nothing."""
+    lives = [0]
+
+    async def kill(life: int) -> None:
+        lives[0] = life + 1
+
+    system = PLAYED[kind](Connection(kind))
+    async with PlayedServer(system, kill, lambda: lives[0]) as server:
+
+        async def act() -> dict[str, Any]:
+            config = Config(kind, system.settings(server.url), system.connection().parameters)
+            connector = registry.make(kind, config)
+            try:
+                return await connector.call(*ACTS[kind], "visit/1", SCOPE)
+            finally:
+                await connector.close()
+
+        await use(server, act)
+
+
+@pytest.mark.parametrize("kind", PLAYED)
+async def test_the_same_act_again_is_in_the_books_once(kind: str) -> None:
+    async def use(server: PlayedServer, act: Callable[[], Awaitable[dict[str, Any]]]) -> None:
+        for state in ("healthy", "dirty data", "healthy"):
+            server.put(PLACE, state)  # type: ignore[arg-type]
+            await act()
+        assert [r.what for r in server.system.records(PLACE)] == [ACTS[kind][0]]
+        assert server.met[PLACE] >= 1
+        assert not server.system.records(place_name(8))
+
+    await with_played(kind, use)
+
+
+@pytest.mark.parametrize("kind", PLAYED)
+async def test_each_trouble_is_the_fault_of_its_name_and_books_nothing(kind: str) -> None:
+    async def use(server: PlayedServer, act: Callable[[], Awaitable[dict[str, Any]]]) -> None:
+        for state, fault in FAULTS.items():
+            server.put(PLACE, state)
+            server.put("", state if state == "wrong credentials" else "healthy")
+            with pytest.raises(ConnectorFault) as raised:
+                await act()
+            assert raised.value.kind == fault
+        assert not server.system.records(PLACE)
+
+    await with_played(kind, use)
+
+
+@pytest.mark.parametrize("kind", PLAYED)
+async def test_a_slow_system_has_done_what_it_never_answers(kind: str) -> None:
+    async def use(server: PlayedServer, act: Callable[[], Awaitable[dict[str, Any]]]) -> None:
+        server.put(PLACE, "slow")
+        asked = asyncio.ensure_future(act())
+        while not server.met[PLACE]:  # noqa: ASYNC110  nobody tells
+            await asyncio.sleep(0.001)
+        server.put(PLACE, "healthy")  # which ends what hangs
+        with pytest.raises(ConnectorFault, match="cannot be reached or broke off"):
+            await asked
+        await act()
+        assert len(server.system.records(PLACE)) == 1
+
+    await with_played(kind, use)
+
+
+@pytest.mark.parametrize("point", POINTS)
+@pytest.mark.parametrize("kind", PLAYED)
+async def test_a_caller_is_killed_at_the_write_and_its_repeat_is_the_same_act(kind: str, point: Any) -> None:
+    async def use(server: PlayedServer, act: Callable[[], Awaitable[dict[str, Any]]]) -> None:
+        server.armed[PLACE] = Armed(server.system.WRITES[ACTS[kind][0]][-1], point)
+        if point == "answered":
+            await act()
+        else:
+            with pytest.raises(ConnectorFault):
+                await act()
+        while not server.killed[PLACE]:  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+        assert len(server.system.records(PLACE)) == (point != "before it arrived")
+        await act()
+        assert len(server.system.records(PLACE)) == 1
+        assert server.killed[PLACE] == 1
+
+    await with_played(kind, use)
+
+
+async def test_a_receiver_of_web_hooks_believes_no_wrong_signature_and_sees_a_changed_repeat() -> None:
+    async def use(server: PlayedServer, act: Callable[[], Awaitable[dict[str, Any]]]) -> None:
+        await act()
+        known = server.system.events[PLACE]  # type: ignore[attr-defined]
+        delivery, (body, at_s) = next(iter(known.items()))
+        known[delivery] = (body.replace(b"Ana", b"Eva"), at_s)
+        await act()
+        assert [r.identity for r in server.system.records(PLACE)] == [delivery, delivery]
+
+    await with_played("webhook", use)
+
+
+def test_web_hooks_go_to_the_drill_whatever_the_app_declares_of_networks() -> None:
+    declared = Connection("webhook", {"events": ["visit"], "allow_private": False})
+    made = PLAYED["webhook"](declared).connection()
+    assert made == msgspec.structs.replace(declared, parameters={"events": ["visit"], "allow_private": True})
