@@ -7,10 +7,11 @@ import sys
 def main() -> None:
     try:
         gc.disable()  # while modules load nothing becomes garbage, and looking for it takes a twelfth of the start
-        from waterline.cli import app  # here, so that a Ctrl-C while modules load is caught too
+        from waterline.cli import commands  # here, so that a Ctrl-C while modules load is caught too
 
+        called = commands(*sys.argv[1:2])
         gc.enable()
-        app()
+        called()
     except KeyboardInterrupt:
         sys.stderr.write("\nwaterline: interrupted\n")
         raise SystemExit(130) from None

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import typer.main
 
-from waterline.cli import app
+from waterline.cli import commands
 from waterline.settings import FIELDS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -21,7 +21,7 @@ HOWTOS = (
     "docs/howto/install.md", "docs/howto/first-app.md", "docs/howto/operate.md", "docs/howto/whatsapp.md",
     "docs/howto/webchat-and-email.md",
 )  # fmt: skip
-COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+COMMANDS = typer.main.get_command(commands()).commands  # type: ignore[attr-defined]
 VARIABLES = {field.variable for field in FIELDS if field.in_environment} | {"WATERLINE_URL", "WATERLINE_KEY"}
 DATA_SUFFIXES = (".sql", ".toml", ".html", ".css", ".js", ".svg", ".typed", ".md", ".json")
 

@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 from whole_app import App, Server, Sim, send
 
-from waterline.cli import app as cli
+from waterline.cli import commands
 from waterline.core.case import Case, Expect, case_set_id
 from waterline.providers.simulated_script import Answer, Target
 
@@ -32,7 +32,7 @@ class Command:
         self.environ = {"WATERLINE_URL": server.url, "WATERLINE_KEY": server.key, **environ}
 
     def __call__(self, *words: str, status: int = 0) -> str:
-        done = CliRunner().invoke(cli, list(words), env=self.environ)
+        done = CliRunner().invoke(commands(), list(words), env=self.environ)
         assert done.exit_code == status, done.output
         return done.stdout if status == 0 else done.output
 

@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 from whole_app import App, Route, Server, eventually, send
 
-from waterline.cli import app as cli
+from waterline.cli import commands
 from waterline.core.app_spec import AppSpec, Objectives, encode_spec
 from waterline.core.gates import Gates
 from waterline.core.release import Release
@@ -56,7 +56,7 @@ class Port:
     def run(self, *words: str, who: str = "Olga") -> Any:
         """A command, in this process."""
         environ = {"WATERLINE_URL": self.server.url, "WATERLINE_KEY": self.keys[who] if who else self.server.key}
-        return CliRunner().invoke(cli, list(words), env=environ)
+        return CliRunner().invoke(commands(), list(words), env=environ)
 
 
 @pytest.fixture(scope="module")

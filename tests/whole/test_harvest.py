@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 from whole_app import App, Reply, Route, Server, Sim, send
 
-from waterline.cli import app as cli
+from waterline.cli import commands
 from waterline.providers.simulated_script import Answer, Target
 
 SET = "grown"
@@ -253,7 +253,7 @@ def test_coverage_looks_at_one_request_a_session_says_its_share_and_shows_a_pict
 def test_the_queue_is_worked_through_on_the_command_line(shop: App) -> None:
     def run(*words: str, status: int = 0) -> str:
         environ = {"WATERLINE_URL": shop.server.url, "WATERLINE_KEY": shop.server.key}
-        done = CliRunner().invoke(cli, list(words), env=environ)
+        done = CliRunner().invoke(commands(), list(words), env=environ)
         assert done.exit_code == status, done.output
         return done.stdout
 

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 from whole_app import App, Server, Sim, eventually, send
 
-from waterline.cli import app as cli
+from waterline.cli import commands
 from waterline.core.app_spec import PriceOverride, encode_spec
 from waterline.core.judge import Judge
 from waterline.core.release import Route
@@ -139,7 +139,7 @@ def test_what_a_judge_cannot_be_asked_now_is_left_for_another_time(world: tuple[
     made = server.ask("POST", f"{judge}/runs", {"limit": 50})
     assert (made["asked"], made["no_verdict"], made["left"]) == (0, 0, 1)
     assert made["stopped"].startswith("budget_exceeded")
-    told = CliRunner().invoke(cli, ["judge", "calibrate", "bounded", "dear", "--data", str(server.data)])
+    told = CliRunner().invoke(commands(), ["judge", "calibrate", "bounded", "dear", "--data", str(server.data)])
     assert told.exit_code == 1
     assert "1 left: the judge cannot be asked now. budget_exceeded" in " ".join(told.output.split())
     assert sim.asked("dear") == 0
@@ -187,16 +187,16 @@ def test_the_command_line_imports_runs_and_calibrates(
     rows = [f"please {n},pass" for n in range(15)] + [f"no {n},fail" for n in range(15)]
     (tmp_path / "labels.csv").write_text("answer,label\n" + "\n".join(rows) + "\n")
     run = CliRunner().invoke
-    made = run(cli, ["judge", "import", "judged", "failing", str(tmp_path / "labels.csv"), "--labeller", "rui"])
+    made = run(commands(), ["judge", "import", "judged", "failing", str(tmp_path / "labels.csv"), "--labeller", "rui"])
     assert "30 answers, 30 of them new; 30 labels" in made.output
-    done = run(cli, ["judge", "calibrate", "judged", "failing"])
+    done = run(commands(), ["judge", "calibrate", "judged", "failing"])
     assert done.exit_code == 0, done.output
     assert "kappa: 1.00" in done.output
     assert "may gate" in done.output
-    assert run(cli, ["judge", "show", "judged", "changing"]).exit_code == 2
-    assert "failing" in run(cli, ["judge", "list", "judged"]).output
+    assert run(commands(), ["judge", "show", "judged", "changing"]).exit_code == 2
+    assert "failing" in run(commands(), ["judge", "list", "judged"]).output
     (tmp_path / "bad.csv").write_text("answr,label\nx,pass\n")
-    bad = run(cli, ["judge", "import", "judged", "failing", str(tmp_path / "bad.csv")])
+    bad = run(commands(), ["judge", "import", "judged", "failing", str(tmp_path / "bad.csv")])
     assert bad.exit_code == 1
 
 

@@ -104,7 +104,7 @@ _SAID_OTHERWISE = {
 }
 _FIRST_PERSON = re.compile(
     rf"\b(?:i'?m|i am|im) (?:only |just )?({NUMBER})(?: ?(?:years? old|yrs? old|yo|y/o))?\b(?!\s*(?:weeks|months|minutes|km|min|from|and a half hours))"
-    rf"|\b(?:tenho|tengo|eu tenho|yo tengo) (?:so |apenas |solo )?({NUMBER}) (?:anos|aninhos)\b"
+    rf"|\b(?:tenho|tengo|eu tenho|yo tengo) (?:so |apenas |solo )?({NUMBER}) ([a-z]{{3,8}})\b"
 )
 _PUPIL = re.compile(
     r"\b(?:i'?m (?:a kid|a child|a minor)|(?:my|mis|meus) (?:parents|mom|mum|dad|padres|pais) (?:don'?t|doesn'?t|do not|nao|no) (?:know|sabem?|saben?)|sou menor|soy menor|minha mae nao sabe|mi mama no sabe)\b"
@@ -157,6 +157,9 @@ def spans(text: str, names: set[str]) -> list[tuple[int, int]]:
 def _is_minor(folded: str) -> bool:
     """A child who writes for themself: "I'm 12", "tenho 13 anos"; not "I'm 5 minutes late"."""
     for found in _FIRST_PERSON.finditer(folded):
+        unit = found.group(3) or "anos"
+        if unit not in ("anos", "aninhos") and not distance_is_one(unit, "anos"):
+            continue
         age = number(found.group(1) or found.group(2))
         if 5 <= age < 18:
             return True

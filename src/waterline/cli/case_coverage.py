@@ -5,13 +5,14 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from waterline.cli.cases import Data, Json
+from waterline.cli.cases import Data, Json, app
 from waterline.cli.client import Server, out, print_json
 from waterline.cli.times import since
 
 LONG_S = 600.0
 
 
+@app.command()
 def coverage(
     name: Annotated[str, typer.Argument(metavar="APP")],
     wanted: Annotated[str, typer.Option("--set", help="The case set.")] = "main",

@@ -7,12 +7,13 @@ import typer
 from rich.markup import escape
 
 from waterline.cli.building import built_or_die
-from waterline.cli.cases import Data, Json, load_set, place_of, send_cases
+from waterline.cli.cases import Data, Json, app, load_set, place_of, send_cases
 from waterline.cli.client import Server, die, err, out, print_json
 
 SHOWN = 20
 
 
+@app.command()
 def check(
     target: Annotated[str, typer.Argument(metavar="APP_DIR|APP")],
     wanted: Annotated[str, typer.Argument(metavar="[SET[@VERSION]]", help="With APP: which set.")] = "",
@@ -56,6 +57,7 @@ def check(
     raise SystemExit(1 if found.crossings or found.quoted else 0)
 
 
+@app.command()
 def split(
     name: Annotated[str, typer.Argument(metavar="APP")],
     wanted: Annotated[str, typer.Argument(metavar="SET")],

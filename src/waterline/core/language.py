@@ -36,6 +36,12 @@ _OTHERS = {
     "de": """der die das und ist nicht ein eine zu den mit von sie auf für im dem es ich auch wir ihr sich bei oder nach
         wie haben kann guten danke ja bitte sind""",
 }
+# Words of what people write about, in one of the languages only. They tell as much, and are no stop words.
+_TELLING = {
+    "en": "school schools child children kid kids son daughter visit price fees tuition",
+    "pt": "escola escolas crianca criancas filho filha filhos mensalidade matricular gostava quero queria preciso ola",
+    "es": "escuela escuelas nino nina ninos hijo hija hijos mensualidad matricular quisiera necesito ola",
+}
 # Spellings that settle it within a word. Each counts like a telling word.
 _SPELLINGS = {
     "en": re.compile(
@@ -55,6 +61,10 @@ for _language, _words in (*_STOP_WORDS.items(), *_OTHERS.items()):
 _LANGUAGES_OF = {word: tuple(languages) for word, languages in _HOLDERS.items()}
 
 STOP_WORDS = frozenset(_LANGUAGES_OF)
+
+for _language, _words in _TELLING.items():
+    for _word in _words.split():
+        _HOLDERS.setdefault(_word, []).append(_language)
 
 _MIN_SCORE, _MIN_DENSITY, _MIN_LEAD = 1.0, 0.15, 1.3
 

@@ -48,7 +48,7 @@ ENGLISH = {
     "not Tuesday": "-24", "not tuesday, thursday": "26 -24", "Tuesday doesn't work": "-24", "Tuesday I can't, Thursday?": "26 -24", "instead of tuesday": "-24",
     "yesterday": "!past", "last week": "!past", "2020-01-01": "!past", "today at 9am": "!past", "30 February": "!no_such_date", "31/11": "!no_such_date",
     "the 35th": "!no_such_date", "tuesday at 25:00": "!no_such_time", "2029-11-24": "!too_far", "Tuesday 25 November": "!conflict", "wednesday 25 november": "25",
-    "as soon as possible": "22..12-05", "any day": "22..12-05", "whenever": "22..12-05", "next month": "12-01..12-31", "next month, the 10th": "12-10", "on the 3rd of next month at 10": "12-03 10:00", "wensday": "25", "thrusday at 9": "26 9:00",
+    "as soon as possible": "22..12-05", "any day": "22..12-05", "whenever": "22..12-05", "next month": "12-01..12-31", "next month, the 10th": "12-10", "on the 3rd of next month at 10": "12-03 10:00", "wensday": "25", "thrusday at 9": "26 9:00", "thursayd at 9": "26 9:00",
     "tuseday": "24", "TUESDAY AT 3 PM": "24 15:00", "would tuesday at 9:30 am be ok?": "24 9:30", "january 5th": "2027-01-05", "can we come in the evening": "17-22",
     "hello": "", "good morning": "", "Good afternoon!": "", "my daughter is 7": "", "how much is grade 3?": "", "thanks a lot": "", "she is in 2nd grade": "",
     "what about tomorrow after 4pm?": "22 16-24", "tomorrow 10ish, about 10:00": "22 10:00", "by 11 on tuesday": "24 0-11", "the 24th in the afternoon": "24 12-18",

@@ -126,3 +126,11 @@ def test_what_is_none_of_the_three_or_too_little_is_unsure(text: str) -> None:
 @given(st.text())
 def test_any_text_has_an_answer(text: str) -> None:
     assert identify(text) in (*LANGUAGES, None)
+
+
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [("ola, gostari de visitar a escola", "pt"), ("ola quiero visitar la escuela", "es"), ("school visit", "en")],
+)
+def test_what_people_write_about_tells_their_language_too(text: str, language: str) -> None:
+    assert identify(text) == language

@@ -121,7 +121,7 @@ def _spelled(folded: str) -> tuple[str, list[int]]:
             and fixed not in MONTHS
             and fixed not in FIXED_BEFORE
         ):
-            near = [known for known in FIXABLE if distance_is_one(fixed, known)]
+            near = [known for known in FIXABLE if distance_is_one(fixed, known) or _jumbled(fixed, known)]
             fixed = near[0] if near and fixed not in FIXABLE else fixed
         out += [folded[at : word.start()], fixed]
         places += [*range(at, word.start()), *(min(word.start() + i, word.end() - 1) for i in range(len(fixed)))]
@@ -129,6 +129,11 @@ def _spelled(folded: str) -> tuple[str, list[int]]:
     out.append(folded[at:])
     places += range(at, len(folded) + 1)
     return "".join(out), places
+
+
+def _jumbled(word: str, known: str) -> bool:
+    """ "thursayd": the letters of a long word, its beginning in place."""
+    return len(word) == len(known) >= 6 and word[:3] == known[:3] and sorted(word) == sorted(known)
 
 
 def _segments(folded: str) -> list[tuple[int, int]]:
