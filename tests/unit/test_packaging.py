@@ -26,6 +26,17 @@ VARIABLES = {field.variable for field in FIELDS if field.in_environment} | {"WAT
 DATA_SUFFIXES = (".sql", ".toml", ".html", ".css", ".js", ".svg", ".typed", ".md", ".json")
 
 
+def test_a_start_loads_no_other_command_and_nothing_heavy() -> None:
+    code = (
+        "import sys; from waterline.cli import commands; commands('up'); import waterline.serving, waterline.app\n"
+        "heavy = {'pydantic', 'rich', 'aiohttp', 'numpy', 'requests', 'phonenumbers', 'dateparser'}\n"
+        "ours = {name for name in sys.modules if name.startswith('waterline.cli.')}\n"
+        "print(sorted(heavy & set(sys.modules)), sorted(ours))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[] ['waterline.cli.building', 'waterline.cli.client', 'waterline.cli.up']"
+
+
 def unit_value(name: str) -> list[str]:
     return [line.partition("=")[2] for line in UNIT.splitlines() if line.startswith(f"{name}=")]
 

@@ -8,11 +8,13 @@ import json
 import os
 import sys
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import quote, urlencode, urlsplit
 
-from rich.console import Console
+if TYPE_CHECKING:
+    from rich.console import Console
 
 SERVER_FILE = "server.json"
 KEY_FILE = "operator.key"
@@ -20,8 +22,25 @@ TIMEOUT_S = 60.0
 
 PIPED_WIDTH = 200  # columns where nobody looks at a terminal: a table is not cut to 80
 
-out = Console(highlight=False, width=None if sys.stdout.isatty() else PIPED_WIDTH)
-err = Console(stderr=True, highlight=False)
+
+class Screen:
+    """A rich Console that is made when something is said: a server says nothing before it is ready."""
+
+    def __init__(self, stderr: bool) -> None:
+        self.stderr = stderr
+
+    @cached_property
+    def console(self) -> "Console":
+        from rich.console import Console
+
+        width = None if self.stderr or sys.stdout.isatty() else PIPED_WIDTH
+        return Console(stderr=self.stderr, highlight=False, width=width)
+
+    def print(self, *what: Any, **how: Any) -> None:
+        self.console.print(*what, **how)
+
+
+out, err = Screen(stderr=False), Screen(stderr=True)
 
 
 def die(message: str, code: int = 1) -> NoReturn:

@@ -52,7 +52,7 @@ def pull(name: Annotated[str, typer.Argument(help="A name from `waterline model 
         out.print(f"{name} is here already: {models.path_of(spec, folder)}", markup=False)
         return
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=err) as bar:
+    with Progress(*columns, TimeRemainingColumn(), console=err.console) as bar:
         task = bar.add_task(name, total=spec.size_bytes)
 
         def progress(done: int, total: int, what: str) -> None:
