@@ -47,11 +47,11 @@ from waterline.core.flow import READINGS  # noqa: E402
 from waterline.evals.leads import Counted, Found, Lead, play  # noqa: E402
 from waterline.evals.personas import persona  # noqa: E402
 from waterline.rollout.check import check  # noqa: E402
+from waterline.trials import DRILLS  # noqa: E402
 
 FIRST_SEED = 30_000
 WORDED_BY_MODEL = 4  # every so many
 WATERLINE = [sys.executable, "-m", "waterline"]
-DRILLS = ("quality", "robustness", "load", "outage", "budget", "cost", "rollback", "recovery")
 BRANCH = Branch(
     "porto-azul",
     "Porto Azul International School",

@@ -16,9 +16,9 @@ from whole_app import App, Sim, eventually, send
 from waterline.core.branch import Branch, Hours
 from waterline.core.conversing import Conversing
 from waterline.rollout.check import check
+from waterline.trials import DRILLS
 
 SCHOOL = Path(__file__).parents[2] / "examples" / "school"
-DRILLS = ("quality", "robustness", "load", "outage", "budget", "cost", "rollback", "recovery")
 RULES = Conversing(quiet_s=0.05, longest_quiet_s=0.2, late_s=60, turn_s=30, remind_s=1.0, notify="mail.send")
 TOMORROW = (datetime.now(UTC) + timedelta(days=1)).weekday()
 FACTS = {"phone": "555-0142", "email": "office@school.example", "street": "Rua do Mar 12"}

@@ -19,6 +19,7 @@ from waterline.core.flow import Flow, Slot, Voice
 from waterline.core.release import Route
 from waterline.providers.simulated_script import Fault, Target
 from waterline.rollout.check import check
+from waterline.trials import DRILLS
 
 SCHOOL = Path(__file__).parents[2] / "examples" / "school"
 RULES = Conversing(quiet_s=0.05, longest_quiet_s=0.2, late_s=60, turn_s=30)
@@ -44,8 +45,7 @@ class Line:
         self._app("poor", POOR, Limits(nano_usd_per_day=SECOND))
 
     def _app(self, name: str, number: str, limits: Limits) -> None:
-        drills = ("quality", "robustness", "load", "outage", "budget", "cost", "rollback", "recovery")
-        texts = check(SCHOOL, model_digests={"qwen2.5-coder-1.5b": "0" * 64}, known_drills=drills).release.flows
+        texts = check(SCHOOL, model_digests={"qwen2.5-coder-1.5b": "0" * 64}, known_drills=DRILLS).release.flows
         flow = Flow(
             "visit",
             ("en", "pt"),

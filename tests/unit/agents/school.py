@@ -16,6 +16,7 @@ from waterline.core.branch import Branch, Hours
 from waterline.core.release import Release
 from waterline.evals.talks import Said, Talking
 from waterline.rollout.check import check
+from waterline.trials import DRILLS
 
 FOLDER = Path(__file__).parents[3] / "examples" / "school"
 LISBON = ZoneInfo("Europe/Lisbon")
@@ -34,8 +35,7 @@ BRANCH = Branch(
 @cache
 def release() -> Release:
     digests = {"qwen2.5-coder-1.5b": "0" * 64}
-    drills = ("quality", "robustness", "load", "outage", "budget", "cost", "rollback", "recovery")
-    return check(FOLDER, model_digests=digests, known_drills=drills).release
+    return check(FOLDER, model_digests=digests, known_drills=DRILLS).release
 
 
 def school_agent() -> FlowAgent:
