@@ -25,12 +25,15 @@ PLACES = [  # city, country's zone, languages
 HANDBOOKS = {  # language -> its text; what differs between branches is a fact of the branch
     "en": "## Visits\n<!-- also: tour, appointment -->\nVisits are on school days and take about an hour.\n\n"
     "## Meals\n<!-- also: lunch, allergies -->\nLunch is cooked at the school. Tell us about allergies.\n\n"
+    "## Where we are\n<!-- also: address location -->\nThe school is at {street}.\n\n"
     "## Documents\nTo enrol we need the child's identity card and the last school report.\n",
     "pt": "## Visitas\n<!-- also: marcar, conhecer -->\nAs visitas são em dias de aulas e demoram uma hora.\n\n"
     "## Refeições\n<!-- also: almoço, alergias -->\nO almoço é feito na escola. Diga-nos as alergias.\n\n"
+    "## Onde estamos\n<!-- also: morada endereço -->\nA escola fica em {street}.\n\n"
     "## Documentos\nPara a matrícula: documento de identidade da criança e o último boletim.\n",
     "es": "## Visitas\n<!-- also: cita, conocer -->\nLas visitas son en días de clase y duran una hora.\n\n"
     "## Comidas\n<!-- also: almuerzo, alergias -->\nLa comida se hace en la escuela. Díganos las alergias.\n\n"
+    "## Dónde estamos\n<!-- also: dirección ubicación -->\nLa escuela está en {street}.\n\n"
     "## Documentos\nPara inscribir: documento de identidad del niño y el último boletín.\n",
 }
 STREETS = ("Rua das Flores", "Avenida Central", "Calle Mayor", "High Street", "Rua do Sol", "Paseo del Río")

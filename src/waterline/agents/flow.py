@@ -11,12 +11,13 @@ from waterline.agents.hearing import Heard, hear, nothing
 from waterline.agents.memory import heard_and_said, keep_open
 from waterline.agents.outcomes import hear_outcome
 from waterline.agents.reading import overhear, read
+from waterline.agents.remarks import keep, remarks, says_something
 from waterline.agents.state import read_state, write_state
 from waterline.agents.talk import Talk
 from waterline.agents.understand import understand
 from waterline.agents.voice import listened, show
 from waterline.core.conversation import Effect, Inbound, Outbound, Template, Turn
-from waterline.core.flow import Flow
+from waterline.core.flow import NOTED, Flow
 from waterline.core.release import Release
 
 AWAY_US = 12 * 3600 * 1_000_000  # who comes back later than this is welcomed
@@ -97,10 +98,13 @@ async def _respond(talk: Talk, messages: list[Inbound]) -> str:
     if _media(talk, messages) and not text and not choice:
         await steps.next_step(talk, repeat=True)
         return text
-    if not heard.understood or (talk.flow.reading == "both" and text and not choice):
+    beside = remarks(text) if talk.flow.keeps_remarks else []
+    unread = not heard.understood and not (beside and talk.flow.reading == "code")
+    if unread or (talk.flow.reading == "both" and text and not choice):
         await _ask_what_it_means(talk, heard)
         if _ends(talk, heard):
             return text
+    heard.remarks = beside
     await _act_on(talk, heard, first)
     return text
 
@@ -149,6 +153,7 @@ def _ends(talk: Talk, heard: Heard) -> bool:
         state.minor = False
     elif "minor" in intents or state.minor:
         if not state.minor:
+            state.memory.remarks = []
             taken = [slot.name for slot in talk.flow.slots]
             state.slots = {k: v for k, v in state.slots.items() if k not in taken}
         state.minor, state.pending = True, ""
@@ -202,6 +207,7 @@ async def _act_on(talk: Talk, heard: Heard, first: bool) -> None:
     if "who" in heard.intents:  # honestly, however often it is asked
         talk.say("handover" if state.handed else "hello")
     await _questions(talk, heard)
+    _remarks(talk, heard)
     settled = await _settle(talk, heard, pending, news)
     if not settled and talk.handoff is None:
         _social(talk, heard, first)
@@ -237,9 +243,19 @@ async def _questions(talk: Talk, heard: Heard) -> None:
             elif fresh:
                 talk.say("quoted", answer=fresh)
             talk.reach("answered")
-        else:
+        elif " ".join(question.split()) not in {" ".join(said.split()) for said in heard.remarks}:
             keep_open(talk.state.memory, question)
             talk.say("unknown_answer", question=question)
+
+
+def _remarks(talk: Talk, heard: Heard) -> None:
+    """Once there is a visit and nothing is open, whatever is said and not understood is for whoever receives them."""
+    state = talk.state
+    if talk.flow.keeps_remarks and state.booked_at and not state.pending and nothing(heard):
+        heard.remarks = says_something(heard.text)
+    if heard.remarks:
+        keep(state, heard.remarks)
+        talk.say(NOTED)
 
 
 async def _settle(talk: Talk, heard: Heard, pending: str, news: bool) -> bool:
@@ -385,7 +401,8 @@ def _turn(talk: Talk, users: list[Inbound], said: str) -> Turn:
 def _for_people(talk: Talk) -> dict[str, str]:
     """What is known, and, empty, what is still to be asked."""
     asked = {slot.name: "" for slot in talk.flow.slots if slot.asked and not slot.follows}
-    return {**asked, **dict.fromkeys(talk.state.skipped, "(not said)"), **talk.state.slots}
+    said = {"remarks": "; ".join(talk.state.memory.remarks)} if talk.state.memory.remarks else {}
+    return {**asked, **dict.fromkeys(talk.state.skipped, "(not said)"), **said, **talk.state.slots}
 
 
 def _template(talk: Talk) -> Template | None:

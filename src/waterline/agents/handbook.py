@@ -6,6 +6,7 @@ found by its own words and by those of a comment `<!-- also: price, how much -->
 
 import math
 import re
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 from msgspec import Struct
@@ -108,7 +109,21 @@ def stem(word: str) -> str:
     return word
 
 
-@lru_cache(64)
+def with_facts(text: str, names: Sequence[str], facts: Mapping[str, str]) -> str:
+    """The branch's own facts, where the text names them: {street}. A line is left out whose fact the branch lacks."""
+    holes = [f"{{{name}}}" for name in names]
+    if not any(hole in text for hole in holes):
+        return text
+    lines = []
+    for line in text.splitlines():
+        if all(facts.get(name, "").strip() for name, hole in zip(names, holes, strict=True) if hole in line):
+            for name, hole in zip(names, holes, strict=True):
+                line = line.replace(hole, facts.get(name, ""))
+            lines.append(line)
+    return "\n".join(lines)
+
+
+@lru_cache(1024)
 def read_handbook(text: str) -> Handbook:
     """Cut at headings. The same text gives the same object."""
     sections: list[Section] = []

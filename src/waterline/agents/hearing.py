@@ -15,6 +15,7 @@ from waterline.agents.slots.people import read_age, read_grade, read_name
 from waterline.agents.slots.when import When, read_when
 from waterline.agents.slots.yes_no import read_yes_no
 from waterline.agents.state import State
+from waterline.agents.whereabouts import own_address
 from waterline.core.conversation import Choice
 from waterline.core.flow import Flow, Slot
 
@@ -50,6 +51,7 @@ class Heard(Struct):
     start: str = ""  # of the offers, the one that was chosen
     other: bool = False  # none of the offers
     questions: list[str] = []
+    remarks: list[str] = []
     understood: bool = True
 
 
@@ -226,12 +228,14 @@ def _questions(heard: Heard, text: str, masked: str, language: str, book: Handbo
     `spoken`: where a language is asked for."""
     for found in _SENTENCE.finditer(text):
         sentence, bare = found.group(), masked[found.start() : found.end()]
-        if not terms(bare) and not words.price_word(bare, language) and "?" not in bare:
+        if not terms(bare) and not words.topic_word(bare, language) and "?" not in bare:
             continue
-        if not terms(sentence) and not words.price_word(sentence, language):
+        if not terms(sentence) and not words.topic_word(sentence, language):
             continue
         intents = words.intents(sentence)
         if intents & {"injection", "abuse", "opt_out", "person", "cancel", "who"} or words.asks_what_next(sentence):
+            continue
+        if own_address(sentence):
             continue
         if found.start() <= spoken < found.end() and not _covered(sentence, book):
             continue  # "can we speak English?"
@@ -239,14 +243,14 @@ def _questions(heard: Heard, text: str, masked: str, language: str, book: Handbo
             folded_rest = sentence
             for start, end in sorted(words.spans(sentence, {"visit", *_SOCIAL}), reverse=True):
                 folded_rest = _blank(folded_rest, start, end)
-            if not words.price_word(sentence, language) and not _covered(folded_rest, book):
+            if not words.topic_word(sentence, language) and not _covered(folded_rest, book):
                 continue
             sentence = folded_rest
-        query = sentence.strip() + words.price_word(sentence, language)
+        query = _query(sentence, language, book)
         if not _covered(query, book):  # "the third grade" stands in no handbook
             for start, end in words.spans(bare, {*_SOCIAL, "unsure"}):
                 bare = _blank(bare, start, end)
-            shorter = bare.strip() + words.price_word(sentence, language)
+            shorter = bare.strip() + words.topic_word(sentence, language)
             query = shorter if _covered(shorter, book) else query
         if heard.other and not _covered(query, book):
             continue  # "or the week after?" is a wish
@@ -258,11 +262,17 @@ def _questions(heard: Heard, text: str, masked: str, language: str, book: Handbo
             heard.questions += [query] if _covered(query, book) else _by_clause(bare, language, book) or [query]
 
 
+def _query(sentence: str, language: str, book: Handbook | None) -> str:
+    """What the handbook is asked: of "where is it exactly?" nothing but the word for it is in there."""
+    place = words.place_word(sentence, language).strip()
+    return place if place and _covered(place, book) else sentence.strip() + words.price_word(sentence, language)
+
+
 def _by_clause(sentence: str, language: str, book: Handbook | None) -> list[str]:
     """The parts that the handbook speaks of, of a sentence that asks for several things: nobody speaks commas."""
     found = []
     for part in _CLAUSE.finditer(sentence):
-        query = part.group().strip() + words.price_word(part.group(), language)
+        query = _query(part.group(), language, book)
         if words.asks(part.group()) and _covered(query, book):
             found.append(query)
     return found
@@ -319,5 +329,6 @@ def nothing(heard: Heard) -> bool:
         heard.start,
         heard.other,
         heard.questions,
+        heard.remarks,
     )
     return not any(fields) and not heard.intents - {"other", "parent", "own_child"}

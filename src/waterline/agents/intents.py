@@ -5,6 +5,7 @@ from functools import lru_cache
 
 from waterline.agents.slots.base import NUMBER, distance_is_one, fold, number
 from waterline.agents.wanting import ANGER, PERSON, angry
+from waterline.agents.whereabouts import asks_where
 
 _PATTERNS: dict[str, re.Pattern[str]] = {
     "opt_out": re.compile(
@@ -215,3 +216,12 @@ def price_word(sentence: str, language: str) -> str:
         distance_is_one(w, p) for w in re.findall(r"[a-z]{5,}", folded) for p in _PRICE_WORDS
     )
     return {"pt": " preço", "es": " precio"}.get(language, " price") if priced else ""
+
+
+def topic_word(sentence: str, language: str) -> str:
+    """Of questions whose own words stand in no handbook ("how much is it", "where are you"): the word that does."""
+    return place_word(sentence, language) or price_word(sentence, language)
+
+
+def place_word(sentence: str, language: str) -> str:
+    return {"pt": " morada", "es": " dirección"}.get(language, " address") if asks_where(sentence) else ""

@@ -30,6 +30,7 @@ def summary(state: State, lines: int = 6) -> str:
     if state.booked_at:
         parts.append(f"booked: {state.booked_at}")
     parts += [f"open question: {question}" for question in state.memory.open]
+    parts += [f"remark: {remark}" for remark in state.memory.remarks]
     if state.memory.next_step:
         parts.append(f"next: {state.memory.next_step}")
     if state.memory.dropped:

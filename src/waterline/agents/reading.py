@@ -93,9 +93,9 @@ def _believe(heard: Heard, form: Whole, state: State, flow: Flow, context: Conte
     if intent := INTENTS.get(form.intent):
         heard.intents.add(intent)
     if form.question and _stands(form.question, heard.text):
-        heard.questions.append(form.question + words.price_word(form.question, context.language))
+        heard.questions.append(form.question + words.topic_word(form.question, context.language))
     elif form.intent == "question":
-        heard.questions.append(heard.text + words.price_word(heard.text, context.language))
+        heard.questions.append(heard.text + words.topic_word(heard.text, context.language))
     pending = flow.slot(state.pending)
     if form.answer and (state.pending in ("confirm", "cancel") or (pending and pending.kind in _ANSWERED)):
         heard.answer = form.answer

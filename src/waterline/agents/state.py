@@ -30,10 +30,11 @@ class Wish(Struct, omit_defaults=True):
 
 
 class Memory(Struct, omit_defaults=True):
-    """Facts are the slots. `open`: questions that nobody could answer. `talk`: the last lines; older ones are dropped,
-    the next step never is, because it is kept apart."""
+    """Facts are the slots. `open`: questions that nobody could answer. `remarks`: what people should know. `talk`: the
+    last lines; older ones are dropped, the next step never is, because it is kept apart."""
 
     open: list[str] = []
+    remarks: list[str] = []
     talk: list[str] = []
     dropped: int = 0
     next_step: str = ""

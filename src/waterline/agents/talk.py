@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 from waterline.agents import phrases
 from waterline.agents.agent import Tools, TurnInput
-from waterline.agents.handbook import Handbook, read_handbook
+from waterline.agents.handbook import Handbook, read_handbook, with_facts
 from waterline.agents.memory import summary
 from waterline.agents.slots.base import Context
 from waterline.agents.state import State
@@ -56,7 +56,8 @@ class Talk:
         name = self.given.branch.handbook or self.flow.handbook
         for known in (f"{name}.{language or self.language}", name, f"{name}.{self.flow.languages[0]}"):
             if known in self._handbooks:
-                return read_handbook(self._handbooks[known])
+                facts = self.given.branch.facts
+                return read_handbook(with_facts(self._handbooks[known], self.flow.facts, facts))
         return None
 
     def values(self, **more: str) -> dict[str, str]:
@@ -81,6 +82,7 @@ class Talk:
             "booking": state.booking,
             "stage": state.stage,
             "notes": "; ".join(state.memory.open),
+            "remarks": "; ".join(state.memory.remarks),
             **more,
         }
 

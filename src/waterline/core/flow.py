@@ -102,6 +102,10 @@ class Flow(Struct, frozen=True, omit_defaults=True):
     def slot(self, name: str) -> Slot | None:
         return next((slot for slot in self.slots if slot.name == name), None)
 
+    @property
+    def keeps_remarks(self) -> bool:
+        return any(NOTED in texts for texts in self.texts.values())
+
     def appointment(self) -> Slot | None:
         return next((slot for slot in self.slots if slot.kind == "appointment"), None)
 
@@ -109,7 +113,7 @@ class Flow(Struct, frozen=True, omit_defaults=True):
 # What texts, arguments and keys may name besides slots and facts.
 FILLED: tuple[str, ...] = (
     "branch", "when", "start", "grade_label", "answer", "question", "value", "suggestion", "conversation", "channel",
-    "language", "booking", "visit_rules", "notes", "stage",
+    "language", "booking", "visit_rules", "notes", "remarks", "stage",
 )  # fmt: skip
 
 # What every flow says at some point, besides ask_<slot>, outside_<slot> and <slot>_<option>.
@@ -124,3 +128,4 @@ TEXTS: tuple[str, ...] = (
     "bad_past", "bad_no_such_date", "bad_no_such_time", "bad_too_far", "bad_conflict", "bad_not_an_age", "bad_several",
     "bad_no_such_grade", "bad_not_a_name", "bad_not_a_number", "bad_incomplete", "bad_slip",
 )  # fmt: skip
+NOTED = "noted"  # a flow that has this text keeps what people should know, and says so

@@ -7,6 +7,7 @@ from typing import Any
 from waterline.core.flow import (
     FILLED,
     KINDS_OF_PERSON,
+    NOTED,
     READINGS,
     SLOT_KINDS,
     TEXTS,
@@ -250,6 +251,8 @@ class _Reader:
     def _texts(self, languages: tuple[str, ...], slots: list[Slot]) -> dict[str, dict[str, str]]:
         found = self.table.get("texts", {})
         wanted = list(TEXTS)
+        if isinstance(found, dict) and any(NOTED in texts for texts in found.values() if isinstance(texts, dict)):
+            wanted.append(NOTED)
         for slot in slots:
             wanted += [f"ask_{slot.name}"] if slot.asked and not slot.follows else []
             wanted += [f"outside_{slot.name}"] if slot.low is not None or slot.high is not None else []

@@ -16,7 +16,7 @@ CASES = [(file.stem, case) for file in FILES for case in tomllib.loads(file.read
 KEYS = {
     "name", "says", "model", "handbook", "slots", "unset", "visits", "lead", "handoff", "urgent", "summary", "stage",
     "pending", "language", "open", "calls", "turns", "acts", "only_acts", "minor", "out", "wakes", "reminders",
-    "replies_while_person", "noted",
+    "replies_while_person", "noted", "remarks",
 }  # fmt: skip
 DAY_US = 86_400_000_000
 
@@ -77,6 +77,7 @@ class Run:
             "urgent": any(h.urgent for h in talk.handoffs),
             "summary": [text for text in case.get("summary", ()) if text in passed_on],
             "noted": [text for text in case.get("noted", ()) if any(text in note for note in notes)],
+            "remarks": state.memory.remarks,
             "stage": state.stage,
             "pending": state.pending,
             "language": state.language,

@@ -322,6 +322,45 @@ async def test_a_button_of_an_earlier_message_still_means_its_time() -> None:
     assert school.slots["visit_at"].startswith("2026-11-26T09:30")
 
 
+@pytest.mark.parametrize("asked", ["where are you?", "onde é que vocês ficam?", "¿dónde queda?"])
+async def test_where_a_branch_is_is_its_own_fact_and_never_made_up(asked: str) -> None:
+    assert "Rua do Mar 12" in await School().says(asked)
+    facts = {**BRANCH.facts, "street": "Rua do Sol 5"}
+    other = School(branch=msgspec.structs.replace(BRANCH, id="other", facts=facts))
+    assert "Rua do Sol 5" in await other.says(asked)
+    facts.pop("street")
+    none = School(branch=msgspec.structs.replace(BRANCH, facts=facts))
+    said = await none.says(asked)
+    assert "Rua" not in said
+    assert "{street}" not in said
+    assert "admissions@portoazul.example" in said, "the office knows"
+
+
+async def test_a_remark_is_with_the_visit_the_lead_and_in_what_people_see() -> None:
+    school = School()
+    await school.all(*TO_CONFIRM, "she is allergic to nuts", "yes")
+    [(_, details)] = school.systems.visits.values()
+    assert "she is allergic to nuts" in details["note"]
+    assert "noted" in await school.says("we will come with grandma")
+    assert school.talk.turns[-1].slots["remarks"] == "she is allergic to nuts; we will come with grandma"
+    await school.says("can I talk to a person?")
+    assert "remark: we will come with grandma" in school.talk.handoffs[-1].summary
+
+
+async def test_remarks_are_bounded_and_a_flow_without_the_text_keeps_none() -> None:
+    school = School()
+    await school.all(*TO_CONFIRM, "yes", *(f"please note that {n} {'of us ' * 60}come" for n in range(8)))
+    kept = school.state.memory.remarks
+    assert (len(kept), max(map(len, kept))) == (5, 200)
+    assert "note that 7" in kept[-1]
+    flow = next(iter(release().flows.values()))
+    texts = {language: {k: v for k, v in of.items() if k != "noted"} for language, of in flow.texts.items()}
+    plain = School({"intent": "other"})
+    plain.talk.agent = FlowAgent(msgspec.structs.replace(flow, texts=texts), release().handbooks)
+    await plain.all("hello", "we will come with grandma")
+    assert plain.state.memory.remarks == []
+
+
 async def test_what_a_model_fills_in_counts_only_if_the_message_says_it() -> None:
     school = School({"intent": "visit", "child_age": 9}, {"intent": "other", "child_age": 6})
     await school.says("queremos muito passar por aí um dia desses com a miúda")
