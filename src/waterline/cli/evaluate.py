@@ -1,8 +1,10 @@
 """`waterline eval`: is this release good enough, or at least no worse than that one?"""
 
 import asyncio
+import contextlib
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,7 +18,7 @@ from waterline.cli.case_leaks import warn_of_prompts
 from waterline.cli.cases import load_set
 from waterline.cli.ci import JUnit, Markdown, Sarif, could_not_run, recorded, write_reports
 from waterline.cli.client import SERVER_FILE, Server, data_folder, die, err, out, print_json
-from waterline.core.case import SPLITS
+from waterline.core.case import SPLITS, Case
 from waterline.core.errors import WaterlineError
 
 ITEMS_A_REQUEST = 200
@@ -50,7 +52,6 @@ def evaluate(
     """Ask the cases and judge the answers. Killed, it goes on where it stopped when it is started again.
 
     Exit 0: good enough, or no worse than the margin allows. 1: failed, or worse. 2: inconclusive. 3: could not run."""
-    from waterline.evals.cases import load_cases
     from waterline.trials.ci_report import checks_of_result, markdown_of_result
     from waterline.trials.evaluation import Work
     from waterline.trials.evaluation import evaluate as run
@@ -64,14 +65,8 @@ def evaluate(
         server = Server.find(data) if against or stored or not here.is_dir() else None
         app, manifest, spec = _subject(here, target, release, server)
         other = _stored(server, app, against)[0] if server is not None and against else None
-        try:
-            folder = Path(cases) if cases else here / "cases" if here.is_dir() else None
-            if stored and server is not None:
-                asked, told = load_set(server, app, cases, split)
-            elif folder is not None:
-                asked, told = tuple(c for c in load_cases(folder) if split in ("", c.split)), split
-            else:
-                die("Name the cases: --cases FILE, or --cases SET (waterline cases list shows the server's sets).", 3)
+        with _dying():
+            asked, told = _asked(here, cases, split, app, server if stored else None)
             quality = spec.objectives.quality
             work = Work(
                 manifest=manifest, spec=spec, cases=asked, cases_from=told, against=other, repeats=repeats,
@@ -85,13 +80,6 @@ def evaluate(
                 _foresee(work.plan(), json)
                 return
             done = asyncio.run(run(work, folder_out, teller(json)))
-        except WaterlineError as error:
-            die(str(error), 3)
-        except BaseExceptionGroup as group:
-            first = _first(group)
-            if isinstance(first, WaterlineError):
-                die(str(first), 3)
-            raise
     address = ""
     if (data_folder(data) / SERVER_FILE).exists() or server is not None:
         with recorded("evaluation"):
@@ -100,12 +88,36 @@ def evaluate(
     suite = f"waterline eval {result.plan.app}"
     write_reports(suite, checks_of_result(result), markdown_of_result(result, address), junit, sarif, markdown)
     if json:
-        said = {"run": done.run, "journal": str(done.journal), "asked_now": done.asked_now, "address": address,
-                "exit_status": result.exit_status, **msgspec.to_builtins(result)}  # fmt: skip
-        print_json(said)
+        _show_json(done, address)
     else:
         _show(done, address)
     raise SystemExit(result.exit_status)
+
+
+@contextlib.contextmanager
+def _dying() -> Iterator[None]:
+    """What Waterline knows how to say ends the command, also out of a group of tasks."""
+    try:
+        yield
+    except WaterlineError as error:
+        die(str(error), 3)
+    except BaseExceptionGroup as group:
+        first = _first(group)
+        if isinstance(first, WaterlineError):
+            die(str(first), 3)
+        raise
+
+
+def _asked(here: Path, cases: str, split: str, app: str, server: Server | None) -> tuple[tuple[Case, ...], str]:
+    """The cases, and where they are from. `server`: of a set that it keeps."""
+    from waterline.evals.cases import load_cases
+
+    if server is not None:
+        return load_set(server, app, cases, split)
+    folder = Path(cases) if cases else here / "cases" if here.is_dir() else None
+    if folder is None:
+        die("Name the cases: --cases FILE, or --cases SET (waterline cases list shows the server's sets).", 3)
+    return tuple(c for c in load_cases(folder) if split in ("", c.split)), split
 
 
 def _standings(app: str, spec: Any, server: Server | None, data: Path | None) -> dict[str, Any]:
@@ -202,6 +214,12 @@ def _record(server: Server, done: Any, work: Any) -> str:
     if batch:
         server.ask("POST", f"/api/experiments/{done.run}/items", {"items": batch})
     return f"{server.url}/experiments/{done.run}"
+
+
+def _show_json(done: Any, address: str) -> None:
+    said = {"run": done.run, "journal": str(done.journal), "asked_now": done.asked_now, "address": address,
+            "exit_status": done.result.exit_status, **msgspec.to_builtins(done.result)}  # fmt: skip
+    print_json(said)
 
 
 def _show(done: Any, address: str) -> None:

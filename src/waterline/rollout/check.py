@@ -78,73 +78,86 @@ def check(
     tools, others = read_tools(found)
     prices = read_prices(found)
     app = _app_toml(found)
-    routes: dict[str, Route] = {}
-    spec = AppSpec(name="")
-    cache, routing, history = Cache(), Routing(), History()
-    name = purpose = ""
-    declared: frozenset[str] | None = None
-    contracts: dict[str, Any] = {}
+    said = _Said()
     if app is not None:
-        top = _top(app)
-        name, purpose = top.get("name", ""), top.get("purpose", "")
-        routes, declared = read_routes(found, app.table.get("models"), app.lines, prompts, model_digests)
-        connections, contracts = read_connectors(app)
-        environments, objectives = app.environments(), app.objectives()
-        judges = read_judges(found, app, routes, model_digests)
-        refuse_addresses(found, app.lines, routes, judges, egress, addresses)
-        spec = AppSpec(
-            name=name,
-            purpose=purpose,
-            owner=top.get("owner", ""),
-            environments=environments,
-            limits=app.limits(),
-            objectives=objectives,
-            gates=app.gates(environments, objectives),
-            forecast=app.forecast(),
-            trial=app.trial(known_drills),
-            retention=app.retention(),
-            app=app.app(),
-            prices=prices,
-            conversations=app.conversations(),
-            channels=read_channels(app),
-            branches=read_branches(found, _declared(app, "connectors")),
-            connectors=connections,
-            offered=read_offered(app, contracts),
-            canary=read_canary(app, judges),
-            shadow=read_shadow(app),
-            judges=judges,
-            funnel=app.funnel(),
-        )
-        cache = read_cache(app)
-        routing = read_routing(app, routes, declared)
-        history = read_history(app, routes, declared)
-        app.not_yet()
-    flows, more = read_flows(found, routes, contracts, _declared(app, "connectors") if app is not None else ())
+        said = _read_app(found, app, prompts, prices, model_digests, known_drills, egress, addresses)
+    connectors = _declared(app, "connectors") if app is not None else ()
+    flows, more = read_flows(found, said.routes, said.contracts, connectors)
     handbooks = read_handbooks(found)
     files = {file: digest for file in (*others, *more) if (digest := found.digest(file)) is not None}
-    cases = read_cases(found, declared or None, spec.judges)  # without routes, that is the mistake
+    cases = read_cases(found, said.declared or None, said.spec.judges)  # without routes, that is the mistake
     if found.mistakes:
         raise AppFolderError(sorted(found.mistakes, key=lambda m: (m.file != FILE, m.file, m.line)))
     release = Release(
-        app=name,
-        purpose=purpose,
-        routes=routes,
+        app=said.spec.name,
+        purpose=said.spec.purpose,
+        routes=said.routes,
         prompts=prompts,
         tools=tools,
         files=files,
-        cache=cache,
-        routing=routing,
-        history=history,
+        cache=said.cache,
+        routing=said.routing,
+        history=said.history,
         flows=flows,
         handbooks=handbooks,
-        connectors=contracts,
+        connectors=said.contracts,
     )
     if learned and app is not None:
         release = read_semantic(app, read_learned(found, release), cases)
     if found.mistakes:
         raise AppFolderError(found.mistakes)
-    _warn(found, release, spec, cases)
-    return Checked(release, spec, cases, found.warnings)
+    _warn(found, release, said.spec, cases)
+    return Checked(release, said.spec, cases, found.warnings)
+
+
+class _Said(Struct, frozen=True):
+    """What app.toml says; nothing, if it cannot be read. `declared`: the names of all its routes, wrong ones too."""
+
+    spec: AppSpec = AppSpec(name="")
+    routes: dict[str, Route] = {}
+    declared: frozenset[str] | None = None
+    contracts: dict[str, Any] = {}
+    cache: Cache = Cache()
+    routing: Routing = Routing()
+    history: History = History()
+
+
+def _read_app(
+    found: Folder, app: AppToml, prompts: dict[str, Any], prices: tuple[PriceOverride, ...],
+    model_digests: Mapping[str, str], known_drills: Collection[str], egress: Egress, addresses: Mapping[str, str],
+) -> _Said:  # fmt: skip
+    top = _top(app)
+    routes, declared = read_routes(found, app.table.get("models"), app.lines, prompts, model_digests)
+    connections, contracts = read_connectors(app)
+    environments, objectives = app.environments(), app.objectives()
+    judges = read_judges(found, app, routes, model_digests)
+    refuse_addresses(found, app.lines, routes, judges, egress, addresses)
+    spec = AppSpec(
+        name=top.get("name", ""),
+        purpose=top.get("purpose", ""),
+        owner=top.get("owner", ""),
+        environments=environments,
+        limits=app.limits(),
+        objectives=objectives,
+        gates=app.gates(environments, objectives),
+        forecast=app.forecast(),
+        trial=app.trial(known_drills),
+        retention=app.retention(),
+        app=app.app(),
+        prices=prices,
+        conversations=app.conversations(),
+        channels=read_channels(app),
+        branches=read_branches(found, _declared(app, "connectors")),
+        connectors=connections,
+        offered=read_offered(app, contracts),
+        canary=read_canary(app, judges),
+        shadow=read_shadow(app),
+        judges=judges,
+        funnel=app.funnel(),
+    )
+    cache, routing, history = read_cache(app), read_routing(app, routes, declared), read_history(app, routes, declared)
+    app.not_yet()
+    return _Said(spec, routes, declared, contracts, cache, routing, history)
 
 
 def _app_toml(folder: Folder) -> AppToml | None:

@@ -305,11 +305,6 @@ def spent_by(
     return {who: nano for who, nano in found.items() if who and nano}
 
 
-def open_of_other_boots(tx: Tx, boot: str) -> list[str]:
-    """Ids of traces that a process now gone has left open."""
-    return sorted(row["id"] for row in tx.all("traces.open_of_other_boots", boot=boot))
-
-
 def interrupt_other_boots(tx: Tx, boot: str) -> "list[Stored]":
     """Marks them interrupted. Their cost becomes the worst case that was reserved; without a price it is unknown."""
     return [Stored(r["n"], _row(r)) for r in tx.all("traces.interrupt", boot=boot)]

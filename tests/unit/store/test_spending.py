@@ -221,7 +221,7 @@ def test_traces_that_are_deleted_were_paid_for_all_the_same(store: Store) -> Non
     assert spent(store, "app", 0, "live") == {}
 
 
-@pytest.mark.parametrize("statement", ["spending.by", "cost.sums", "traces.interrupt", "traces.open_of_other_boots"])
+@pytest.mark.parametrize("statement", ["spending.by", "cost.sums", "traces.interrupt"])
 def test_no_month_of_traces_is_read(store: Store, statement: str) -> None:
     def plan(tx: Tx) -> list[str]:
         named = tx._statements.named[statement].text(())

@@ -167,9 +167,6 @@ SELECT CASE :scope WHEN 'branch' THEN branch WHEN 'key' THEN key_id WHEN 'subjec
 FROM traces
 WHERE id = :id AND app = :app AND started_us >= :since_us AND purpose = :purpose
 
--- name: open_of_other_boots
-SELECT id FROM traces WHERE outcome IN ('open', 'interrupted') AND outcome = 'open' AND boot <> :boot
-
 -- name: interrupt
 UPDATE traces SET outcome = 'interrupted',
     cost_nano_usd = CASE

@@ -7,9 +7,11 @@ most twice what one caller alone sees.
 
 import asyncio
 import math
+from typing import TYPE_CHECKING, NamedTuple
 
 from waterline.core.verdict import Estimate, Outcome, Verdict
 from waterline.evals.statistics import Gate, gate, gate_quantile, quantile, quantile_interval
+from waterline.providers.simulated import SimulatedProcess
 from waterline.providers.simulated_script import Answer, Limits, Lognormal, Script, Target
 from waterline.trials.asking import Asked
 from waterline.trials.calls import Call, Caller, user
@@ -17,6 +19,9 @@ from waterline.trials.judging import gated, none_allowed, verdict
 from waterline.trials.load import Stage, closed, curve, in_turn, open_loop
 from waterline.trials.load_line import Fact, Section, Table
 from waterline.trials.sea import LIFTED, Sea
+
+if TYPE_CHECKING:
+    from waterline.providers.simulated_play import TargetStats
 
 DRILL = "load"
 ANSWERED_MIN = 0.99
@@ -60,90 +65,127 @@ def script(sea: Sea, limits: Limits) -> Script:
     return Script(seed=sea.seed, default=free, targets={f"ours/{sea.main}": limited, "plain": limited})
 
 
+class Measured(NamedTuple):
+    """What was seen: `alone` is the first stage, `plain` the last, without Waterline; those between are through it."""
+
+    talk: Talk
+    stages: list[Stage]
+    targets: "dict[str, TargetStats]"
+
+    @property
+    def alone(self) -> Stage:
+        return self.stages[0]
+
+    @property
+    def through(self) -> list[Stage]:
+        return self.stages[:-1]
+
+
 async def run(sea: Sea) -> Section:
+    seen = await _measured(sea)
     section = Section(DRILL)
-    expected = max(1, sea.spec.objectives.expected_concurrency)
-    pace, talk = sea.pace, Talk(sea)
-    users = [min(MOST_USERS, math.ceil(expected * times)) for times in (1.0, 2.5, 3.0)]
-    stages: list[Stage] = []
+    section.calls_simulated = sum(len(s.calls) for s in seen.stages)
+    section.verdicts = _verdicts(sea, seen)
+    section.tables = [_table(seen.stages)]
+    section.curves = [curve(s.name, s.answer_ms()) for s in (seen.alone, *seen.stages[3:])]
+    section.facts = _facts(sea, seen)
+    section.excludes = [
+        "how many callers the real provider or model can answer at once (its latencies are of few); several gateways",
+        "quality under load: the simulated provider has none (that answers reach the right caller is checked)",
+    ]
+    return section
+
+
+def _expected(sea: Sea) -> int:
+    return max(1, sea.spec.objectives.expected_concurrency)
+
+
+async def _measured(sea: Sea) -> Measured:
+    talk = Talk(sea)
     async with sea.simulated(script(sea, Limits())) as provider:
         redirect = f"{provider.address}/ours/{{route}}"
         async with sea.instance("instance", redirect=redirect) as ours:
             await ours.install(sea.manifest, sea.lifted(), sea.env)
             key = await ours.app_key(sea.spec.name, sea.env)
             async with ours.caller(key) as caller, Caller(f"{provider.address}/plain/v1") as plain:
+                stages = await _stages(sea, provider, talk, caller, plain)
+        return Measured(talk, stages, (await provider.stats()).targets)
 
-                async def through(number: int, meant_at: float) -> Call:
-                    return await talk.say(caller, number, meant_at)
 
-                async def straight(number: int, meant_at: float) -> Call:
-                    """As the official SDK does: two retries, honouring Retry-After."""
-                    call = await talk.say(plain, number, meant_at)
-                    for _ in range(SDK_RETRIES):
-                        if call.status != 429:
-                            break
-                        await asyncio.sleep(call.retry_after_s or 0.5)
-                        call = await talk.say(plain, number, meant_at)
-                    return call
+async def _stages(sea: Sea, provider: SimulatedProcess, talk: Talk, caller: Caller, plain: Caller) -> list[Stage]:
+    async def through(number: int, meant_at: float) -> Call:
+        return await talk.say(caller, number, meant_at)
 
-                async def stage(made: Stage) -> Stage:
-                    stages.append(made)
-                    sea.teller.step()
-                    return made
+    async def straight(number: int, meant_at: float) -> Call:
+        """As the official SDK does: two retries, honouring Retry-After."""
+        call = await talk.say(plain, number, meant_at)
+        for _ in range(SDK_RETRIES):
+            if call.status != 429:
+                break
+            await asyncio.sleep(call.retry_after_s or 0.5)
+            call = await talk.say(plain, number, meant_at)
+        return call
 
-                sea.teller.doing("stages", 6)
-                await in_turn("warm up", 4, through)  # connections and caches, not measured
-                alone = await stage(await in_turn("one caller alone", pace.alone_samples, through))
-                mean_s = max(0.001, sum(alone.answer_ms()) / max(1, len(alone.answered)) / 1000.0)
-                rate = LIMITED_AT * expected / mean_s
-                await provider.set_script(script(sea, Limits(rpm=60.0 * rate, burst=max(1.0, rate))))
-                for times, count in zip(("1x", "2.5x", "3x"), users, strict=True):
-                    name = f"{times}: {count} callers"
-                    await stage(await closed(name, count, pace.stage_s, pace.stage_samples, through))
-                rate = users[2] / mean_s
-                for_s = max(pace.stage_s, pace.stage_samples / rate)
-                name = f"3x arrivals: {rate:.0f} a second"
-                await stage(await open_loop(name, rate, for_s, sea.seed, through))
-                await stage(await closed(f"plain client, {users[2]} callers", users[2], pace.stage_s, 0, straight))
-        stats = (await provider.stats()).targets
-    through_us = sum(len(s.calls) for s in stages[:5])
-    section.calls_simulated = sum(len(s.calls) for s in stages)
-    ours_at = stages[1:5]
-    fewer = Stage("1x and 2.5x", ours_at[0].calls + ours_at[1].calls)
-    section.verdicts = [_answered(one) for one in (fewer, *ours_at[2:])]
-    section.verdicts += [_slower(one, alone) for one in ours_at[2:]]
-    everything = [c for s in stages[:5] for c in s.calls]
-    section.verdicts.append(
-        none_allowed(DRILL, "answers for another caller", talk.crossed, talk.compared, "simulated",
+    stages: list[Stage] = []
+
+    async def stage(made: Stage) -> Stage:
+        stages.append(made)
+        sea.teller.step()
+        return made
+
+    expected, pace = _expected(sea), sea.pace
+    users = [min(MOST_USERS, math.ceil(expected * times)) for times in (1.0, 2.5, 3.0)]
+    sea.teller.doing("stages", 6)
+    await in_turn("warm up", 4, through)  # connections and caches, not measured
+    alone = await stage(await in_turn("one caller alone", pace.alone_samples, through))
+    mean_s = max(0.001, sum(alone.answer_ms()) / max(1, len(alone.answered)) / 1000.0)
+    rate = LIMITED_AT * expected / mean_s
+    await provider.set_script(script(sea, Limits(rpm=60.0 * rate, burst=max(1.0, rate))))
+    for times, count in zip(("1x", "2.5x", "3x"), users, strict=True):
+        name = f"{times}: {count} callers"
+        await stage(await closed(name, count, pace.stage_s, pace.stage_samples, through))
+    rate = users[2] / mean_s
+    for_s = max(pace.stage_s, pace.stage_samples / rate)
+    await stage(await open_loop(f"3x arrivals: {rate:.0f} a second", rate, for_s, sea.seed, through))
+    await stage(await closed(f"plain client, {users[2]} callers", users[2], pace.stage_s, 0, straight))
+    return stages
+
+
+def _verdicts(sea: Sea, seen: Measured) -> list[Verdict]:
+    one, two_and_a_half, *most = seen.through[1:]
+    fewer = Stage("1x and 2.5x", one.calls + two_and_a_half.calls)
+    found = [_answered(stage) for stage in (fewer, *most)]
+    found += [_slower(stage, seen.alone) for stage in most]
+    everything = [c for s in seen.through for c in s.calls]
+    found.append(
+        none_allowed(DRILL, "answers for another caller", seen.talk.crossed, seen.talk.compared, "simulated",
                      "answers held something else than the caller's own question")
     )  # fmt: skip
-    section.verdicts.append(
+    found.append(
         none_allowed(DRILL, "truncated answers shown as whole", sum(c.truncated for c in everything), len(everything),
                      "simulated", "calls ended in half an answer presented as success")
     )  # fmt: skip
-    section.verdicts += _real(sea)
-    section.tables = [_table(stages)]
-    section.curves = [curve(s.name, s.answer_ms()) for s in (alone, stages[3], stages[4], stages[5])]
-    limited = stats.get(f"ours/{sea.main}")
+    found += _real(sea)
+    if 3 * _expected(sea) > MOST_USERS:
+        said = f"one load generator makes at most {MOST_USERS} callers, and 3x would be {3 * _expected(sea)}"
+        found.append(verdict(DRILL, "callers", Outcome.INCONCLUSIVE, said, provider="none"))
+    return found
+
+
+def _facts(sea: Sea, seen: Measured) -> list[Fact]:
+    limited = seen.targets.get(f"ours/{sea.main}")
     here = limited.answered if limited else 0
-    elsewhere = sum(t.answered for name, t in stats.items() if name.startswith("ours/")) - here
-    section.facts = [
-        Fact("Expected callers at once", f"{expected} (declared)"),
+    elsewhere = sum(t.answered for name, t in seen.targets.items() if name.startswith("ours/")) - here
+    calls = sum(len(s.calls) for s in seen.through)
+    return [
+        Fact("Expected callers at once", f"{_expected(sea)} (declared)"),
         Fact("The simulated provider", f"first token lognormal, median {FIRST_TOKEN_MS.median:g} ms, p95 "
              f"{FIRST_TOKEN_MS.p95:g} ms; {PER_TOKEN_MS:g} ms a token; 429 beyond {LIMITED_AT:g}x the expected load",
              "simulated"),
-        Fact("The rate limit at work", _limited(sea, limited.limited if limited else 0, elsewhere, through_us),
+        Fact("The rate limit at work", _limited(sea, limited.limited if limited else 0, elsewhere, calls),
              "simulated"),
         Fact("Limits", LIFTED),
     ]  # fmt: skip
-    if 3 * expected > MOST_USERS:
-        said = f"one load generator makes at most {MOST_USERS} callers, and 3x would be {3 * expected}"
-        section.verdicts.append(verdict(DRILL, "callers", Outcome.INCONCLUSIVE, said, provider="none"))
-    section.excludes = [
-        "how many callers the real provider or model can answer at once (its latencies are of few); several gateways",
-        "quality under load: the simulated provider has none (that answers reach the right caller is checked)",
-    ]
-    return section
 
 
 def _answered(stage: Stage) -> Verdict:
