@@ -85,7 +85,7 @@ def passed_section(drill: str) -> Section:
                    Fact("Data lost (RPO)", "0 of 2,804 acknowledged answers", "simulated")],
         )  # fmt: skip
     if drill == "integrations":
-        states = [none_allowed(drill, f"{name}: {state}", 0, 2, "simulated", "people were told what is not so")
+        states = [verdict(drill, f"{name}: {state}", Outcome.PASS, "2 of 2 people", provider="simulated")
                   for name in ("calendar", "crm") for state in ("healthy", "slow", "down")]  # fmt: skip
         effects = none_allowed(drill, EFFECTS, 0, 55, "simulated", "effects were lost or done twice")
         return Section(drill, verdicts=[*states, effects], facts=[Fact("Played", "calendar (caldav), crm (tryton)")])

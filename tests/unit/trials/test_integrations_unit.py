@@ -201,8 +201,7 @@ def test_what_was_said_is_known_by_the_flows_own_texts() -> None:
 def plan(short: bool = True, **changes: Any) -> list[list[Cell]]:
     spec = msgspec.structs.replace(USED, **changes)
     sea = msgspec.structs.replace(cast(Sea, SEA), spec=spec, short=short, pace=SHORT if short else FULL)
-    usable = {n: c for n, c in spec.connectors.items() if c.kind in PLAYED}
-    return planned(sea, FLOW, usable, PLAYED)
+    return planned(sea, FLOW, {n: PLAYED[c.kind](c) for n, c in spec.connectors.items()})
 
 
 SEA = Sea("", cast(Any, None), b"", USED, (), False, 1, True, SHORT, cast(Any, None), cast(Any, None), cast(Any, None))
@@ -222,6 +221,24 @@ def test_each_connector_meets_each_state_and_wrong_credentials_meet_nobody_else(
     cells = [c for wave in (together, kills, *alone) for c in wave]
     for unique in ({c.place for c in cells}, {c.who for c in cells}, {c.branch.addresses["whatsapp"] for c in cells}):
         assert len(unique) == len(cells)
+
+
+def test_a_system_that_says_not_whose_part_a_request_is_about_is_tried_by_one_person_at_a_time() -> None:
+    class Nobodys(PLAYED["caldav"]):  # type: ignore[misc, name-defined]
+        scoped = False
+
+    sea = msgspec.structs.replace(SEA, spec=USED)
+    waves = planned(
+        sea, FLOW, {"calendar": Nobodys(CONNECTORS["calendar"]), "crm": PLAYED["tryton"](CONNECTORS["crm"])}
+    )
+    assert {len(w) for w in waves if any(c.connector == "calendar" for c in w)} == {1}
+    assert sum(c.connector == "crm" for c in waves[0]) == len(STATES) - 1
+
+
+def test_books_that_do_not_say_whose_they_are_accuse_nobody() -> None:
+    one = cell("crm")
+    del one.records["calendar"]
+    assert tried(one).wrong(one) == ""
 
 
 def test_a_full_trial_kills_at_every_write_and_more_often() -> None:

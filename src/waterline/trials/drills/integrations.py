@@ -16,7 +16,7 @@ from itertools import count
 
 import msgspec
 
-from waterline.core.app_spec import AppSpec, Connection, Limits, encode_spec, ungated
+from waterline.core.app_spec import AppSpec, Limits, encode_spec, ungated
 from waterline.core.branch import Branch
 from waterline.core.channels import Channels
 from waterline.core.flow import Flow
@@ -52,8 +52,9 @@ async def run(sea: Sea, played: Mapping[str, type[Played]] = PLAYED) -> Section:
     if flow is None:
         raise CouldNotRun("The release has no flow, so nothing asks its connectors. Add flows/<name>.toml.")
     usable = {name: c for name, c in sea.spec.connectors.items() if c.kind in played}
-    waves = planned(sea, flow, usable, played)
-    tried = Tried(sea.spec, flow, sorted(usable), {n: tuple(played[c.kind].WRITES) for n, c in usable.items()})
+    systems = {name: played[c.kind](c) for name, c in usable.items()}
+    waves = planned(sea, flow, systems)
+    tried = Tried(sea.spec, flow, sorted(usable), {name: tuple(s.writes) for name, s in systems.items()})
     sea.teller.doing("people", sum(map(len, waves)))
     talk = Target(first_token_ms=Uniform(20.0, 80.0), per_token_ms=0.0, answer=Answer(text="word " * 30))
     turns = asyncio.Semaphore(WAVES_AT_ONCE)
@@ -61,9 +62,9 @@ async def run(sea: Sea, played: Mapping[str, type[Played]] = PLAYED) -> Section:
     async with sea.simulated(Script(seed=sea.seed, default=talk)) as provider:
 
         async def one(number: int, cells: list[Cell]) -> None:
-            systems = {name: played[c.kind](c) for name, c in usable.items()}
+            fresh = {name: played[c.kind](c) for name, c in usable.items()}
             async with turns:
-                await _wave(sea, tried, number, cells, systems, provider.address)
+                await _wave(sea, tried, number, cells, fresh, provider.address)
 
         async with asyncio.TaskGroup() as group:
             for number, cells in enumerate(waves):
@@ -82,10 +83,9 @@ async def run(sea: Sea, played: Mapping[str, type[Played]] = PLAYED) -> Section:
 # --- what is planned -------------------------------------------------------------------------------------------------
 
 
-def planned(
-    sea: Sea, flow: Flow, usable: Mapping[str, Connection], played: Mapping[str, type[Played]]
-) -> list[list[Cell]]:
-    """Waves, each with an instance of its own. What is wrong for all branches at once (credentials) is alone."""
+def planned(sea: Sea, flow: Flow, systems: Mapping[str, Played]) -> list[list[Cell]]:
+    """Waves, each with an instance of its own. Who meets what is wrong for all branches at once is alone: credentials,
+    and everything of a system whose requests do not say whose part they are about."""
     pattern, numbers = _pattern(sea.spec, flow), count()
     again = 1 if sea.short else sea.pace.people
 
@@ -94,30 +94,31 @@ def planned(
         place = place_name(number)
         branch = msgspec.structs.replace(
             pattern, id=place, name=f"Branch {place}", addresses={"whatsapp": (f"1{number:014d}",)},
-            scope=dict.fromkeys(usable, place), closed=(),
+            scope=dict.fromkeys(systems, place), closed=(),
         )  # fmt: skip
         return Cell(connector, state, place, branch, f"3519{number:08d}", acting, armed)
+
+    def put(made: Cell, wave: list[Cell], with_others: bool) -> None:
+        if with_others:
+            wave.append(made)
+        else:
+            alone.append([made])
 
     together: list[Cell] = []
     alone: list[list[Cell]] = []
     kills: list[Cell] = []
-    for name in usable:
+    for name, system in systems.items():
         looks = flow.lookup is not None and flow.lookup.connector == name
         acts = [a for a in flow.actions if a.connector == name and a.when in ("known", "confirmed")]
         for state in STATES:
             # What is looked up first would never come to its act: there the trouble begins with the yes.
             needs = [False] * (looks or bool(acts)) + [True] * (looks and bool(acts) and state != "healthy")
             for acting in needs * again:
-                made = cell(name, state, acting)
-                if state == "wrong credentials":
-                    alone.append([made])
-                else:
-                    together.append(made)
-        wires = [
-            w for a in acts for w in played[usable[name].kind].WRITES.get(a.operation, ())[-1 if sea.short else 0 :]
-        ]
+                put(cell(name, state, acting), together, system.scoped and state != "wrong credentials")
+        wires = [w for a in acts for w in system.writes.get(a.operation, ())[-1 if sea.short else 0 :]]
         for wire in dict.fromkeys(wires[: 1 if sea.short else None]):
-            kills += [cell(name, "healthy", armed=Armed(wire, point)) for point in POINTS for _ in range(again)]
+            for point in POINTS * again:
+                put(cell(name, "healthy", armed=Armed(wire, point)), kills, system.scoped)
     return [wave for wave in (together, kills, *alone) if wave]
 
 
@@ -177,6 +178,8 @@ async def _wave(
         servers = {n: PlayedServer(s, kill, lambda: lives[0].number if lives else 0) for n, s in systems.items()}
         for server in servers.values():
             await stack.enter_async_context(server)
+            if len(cells) == 1:
+                server.only = cells[0].place
         environ = dict(phones.environ)
         for name, server in servers.items():
             for setting, value in server.system.settings(server.url).items():
@@ -203,13 +206,10 @@ async def _live(
         server = servers[cell.connector]
         if cell.armed is not None:
             server.armed[cell.place] = cell.armed
-        everywhere = ("",) if cell.state == "wrong credentials" else ()  # alone in its wave: a login is its own
-        for place in (cell.place, *everywhere):
-            server.put(place, cell.state)
+        server.put(cell.place, cell.state)
 
     def well(cell: Cell) -> None:
-        for place in (cell.place, ""):
-            servers[cell.connector].put(place, "healthy")
+        servers[cell.connector].put(cell.place, "healthy")
 
     async def one(cell: Cell) -> None:
         await cell.live(phones, tried.flow, trouble, well)
@@ -234,7 +234,8 @@ async def _settled(sea: Sea, ours: Instance, cells: list[Cell]) -> None:
 async def _look_back(sea: Sea, ours: Instance, cell: Cell, servers: Mapping[str, PlayedServer]) -> None:
     cell.acts = await ours.ask("GET", "/api/acts", app=sea.spec.name, branch=cell.place, limit=500)
     cell.handed = bool((await ours.ask("GET", "/api/handoffs", app=sea.spec.name, branch=cell.place))["rows"])
-    cell.records = {name: server.system.records(cell.place) for name, server in servers.items()}
+    told = [n for n, s in servers.items() if s.system.scoped or s.only == cell.place]  # others do not say whose it is
+    cell.records = {name: servers[name].system.records(cell.place) for name in told}
     server = servers[cell.connector]
-    cell.met = server.calls[cell.place] if cell.state == "healthy" else server.met[cell.place] + server.met[""]
+    cell.met = server.calls[cell.place] if cell.state == "healthy" else server.met[cell.place]
     cell.kills = server.killed[cell.place]

@@ -21,7 +21,7 @@ from waterline.trials.telephones import ENDS
 DRILL = "integrations"
 QUIET_S = 0.3  # a turn begins so long after a message; people of the drill do not write in pieces
 IN_TIME = 0.95  # of all replies, while one connected system is in trouble
-EFFECTS = "effects in the books of all systems"
+PEOPLE, EFFECTS = "everybody who met with trouble", "effects in the books of all systems"
 NEVER = "it was never needed in this state"
 
 
@@ -74,7 +74,8 @@ class Tried(Struct):
         """Said to be done before the system had it. Clocks are the same machine's."""
         for at_s in cell.claims:
             for connector, operation in self._promised():
-                if not any(r.what == operation and r.at_s <= at_s for r in cell.records.get(connector, ())):
+                books = cell.records.get(connector)
+                if books is not None and not any(r.what == operation and r.at_s <= at_s for r in books):
                     return f"it was said to be done, and {connector} does not have it"
         return ""
 
@@ -108,6 +109,9 @@ def judged(tried: Tried) -> list[Verdict]:
         if name not in tried.played:
             said = f"a {connection.kind} cannot be played by this version, so it was not tried"
             found.append(verdict(DRILL, f"{name}: not played", Outcome.INCONCLUSIVE, said, provider="none"))
+    wrong = sum(bool(tried.wrong(c)) for c in tried.cells)
+    said = "people were told what is not so, or what they asked for was lost or done twice"
+    found.append(none_allowed(DRILL, PEOPLE, wrong, len(tried.cells), "simulated", said))
     bad = sum(len(tried.books(c)) for c in tried.cells)
     effects = sum(len(c.records[n]) for c in tried.cells for n in c.records)
     found.append(none_allowed(DRILL, EFFECTS, bad, effects + bad, "simulated", "effects were lost or done twice"))
@@ -131,9 +135,15 @@ def _of(tried: Tried, name: str, cells: list[Cell]) -> Verdict:
     if not wrong and (never := [c for c in cells if tried.never(c)]):
         said = f"of {len(never)} of {len(cells)} people nothing is known: {NEVER}"
         return verdict(DRILL, name, Outcome.INCONCLUSIVE, said, provider="simulated")
-    what = "people were told what is not so, or what they asked for was lost or done twice"
-    why = f" ({'; '.join(dict.fromkeys(wrong))})" if wrong else ""
-    return none_allowed(DRILL, name, len(wrong), len(cells), "simulated", f"{what}{why}")
+    n = len(cells)
+    if wrong:
+        said = f"{len(wrong)} of {n} people: {'; '.join(dict.fromkeys(wrong))}"
+        return verdict(DRILL, name, Outcome.FAIL, said, provider="simulated")
+    handed = sum(c.handed for c in cells)
+    said = f"{n} of {n} people heard what is so, and what they asked for is in the books once"
+    if handed:
+        said = f"{n} of {n} people heard what is so; for {handed} a person was asked, all else is in the books once"
+    return verdict(DRILL, name, Outcome.PASS, said, provider="simulated")
 
 
 def facts(tried: Tried) -> list[Fact]:

@@ -4,7 +4,7 @@ Only what our connector of the kind asks for is played, with the system's own an
 refused, a unique code, a session that ends. Each place (a branch's part) has books of its own.
 """
 
-from typing import ClassVar, Protocol
+from typing import Protocol
 
 from msgspec import Struct
 
@@ -36,7 +36,8 @@ class Played(Protocol):
     """Made for one connector of an app."""
 
     # operation -> what it writes on the wire, in order; others cannot be judged
-    WRITES: ClassVar[dict[str, tuple[str, ...]]]
+    writes: dict[str, tuple[str, ...]]
+    scoped: bool  # every request says whose part it is about; else one person at a time is tried
 
     def __init__(self, connection: Connection) -> None: ...
 

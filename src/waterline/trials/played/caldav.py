@@ -3,7 +3,6 @@
 import hashlib
 import re
 import time
-from typing import ClassVar
 from urllib.parse import unquote
 from xml.sax.saxutils import escape, unescape
 
@@ -24,10 +23,11 @@ DIRTY = {  # what people's programs leave in calendars; none of it takes a time 
 
 
 class PlayedCalendar:
-    WRITES: ClassVar[dict[str, tuple[str, ...]]] = {"book": ("PUT",)}
+    scoped = True
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self.writes: dict[str, tuple[str, ...]] = {"book": ("PUT",)}
         self.entries: dict[str, dict[str, tuple[str, float]]] = {}  # place -> resource -> iCalendar, when it was put
 
     def connection(self) -> Connection:

@@ -36,6 +36,7 @@ class PlayedServer:
         self.armed: dict[str, Armed] = {}
         self.killed: Counter[str] = Counter()
         self.url = ""
+        self.only = ""  # the place of whatever does not say one
         self._kill, self._life = kill, life
         self._well: dict[str, asyncio.Event] = {}
         self._server: asyncio.Server | None = None
@@ -70,7 +71,7 @@ class PlayedServer:
         life = self._life()
         with contextlib.closing(writer), contextlib.suppress(OSError, asyncio.IncompleteReadError):
             request = await read_request(reader)
-            place = self.system.place_of(request)
+            place = self.system.place_of(request) or self.only
             self.calls[place] += 1
             armed = self.armed.get(place)
             if armed is not None and armed.wire == self.system.wire(request):

@@ -4,7 +4,7 @@ import base64
 import time
 from collections.abc import Iterator
 from itertools import count
-from typing import Any, ClassVar
+from typing import Any
 
 import msgspec
 
@@ -22,12 +22,13 @@ Row = dict[str, Any]
 
 
 class PlayedTryton:
-    WRITES: ClassVar[dict[str, tuple[str, ...]]] = {
-        "upsert_lead": (f"{PARTY}.create", f"{OPPORTUNITY}.create"), "note": (f"{NOTE}.create",),
-    }  # fmt: skip
+    scoped = True
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self.writes: dict[str, tuple[str, ...]] = {
+            "upsert_lead": (f"{PARTY}.create", f"{OPPORTUNITY}.create"), "note": (f"{NOTE}.create",),
+        }  # fmt: skip
         self.rows: dict[str, dict[str, list[Row]]] = {}  # place -> model -> its rows
         self._ids: Iterator[int] = count(1)
 

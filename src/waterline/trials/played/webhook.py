@@ -1,7 +1,7 @@
 """Plays a receiver of web hooks, which looks at the signature and drops a delivery that it has."""
 
 import time
-from typing import Any, ClassVar
+from typing import Any
 
 import msgspec
 
@@ -14,10 +14,11 @@ SECRET = "trial-secret-of-the-web-hook"
 
 
 class PlayedReceiver:
-    WRITES: ClassVar[dict[str, tuple[str, ...]]] = {"send": ("POST",)}
+    scoped = True
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self.writes: dict[str, tuple[str, ...]] = {"send": ("POST",)}
         self.events: dict[str, dict[str, tuple[bytes, float]]] = {}  # place -> delivery -> body, when it came
         self.other: list[tuple[str, str]] = []  # a delivery that came again and said something else
 
