@@ -39,7 +39,7 @@ from volume_leads import Lead, People
 from volume_server import BOOK
 from volume_state import Keeper, State
 
-from waterline.channels.simulated.cloud import Bubble
+from waterline.channels.simulated.bubbles import Bubble
 from waterline.channels.simulated.script import Deliveries, Number, Script
 from waterline.channels.simulated.server import Simulator
 from waterline.core.app_spec import encode_spec, parse_spec

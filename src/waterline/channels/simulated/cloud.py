@@ -10,68 +10,16 @@ import re
 from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any
 
 from msgspec import Struct, field
 
+from waterline.channels.simulated.bubbles import TITLES, Bubble, GraphError, fill, shown
 from waterline.channels.simulated.script import Fault, Number, Phone, Script, TemplateScript
 
 DAY_S = 86_400.0
 WINDOW_S = 24 * 3600.0
 BILLED_FROM = datetime(2026, 10, 1, tzinfo=UTC).timestamp()  # free-form replies, since then
-HTTP_OF = {190: 401, 10: 403, 131005: 403, 368: 403, 131031: 403, 4: 429, 80007: 429, 130429: 429, 131056: 400,
-           131000: 500, 131016: 500, 2: 503, 1: 500}  # fmt: skip
-TITLES = {
-    100: "Invalid parameter", 190: "Access token has expired", 368: "Temporarily blocked for policies violations",
-    130429: "Rate limit hit", 131000: "Something went wrong", 131008: "Required parameter is missing",
-    131009: "Parameter value is not valid", 131026: "Message undeliverable", 131031: "Business account locked",
-    131047: "Re-engagement message", 131048: "Spam rate limit hit", 131049: "Message not delivered",
-    131050: "User has stopped marketing messages", 131056: "Pair rate limit hit", 131064: "Messaging limit reached",
-    132000: "Number of parameters does not match", 132001: "Template does not exist",
-    132015: "Template is paused", 132016: "Template is disabled", 133010: "Phone number not registered",
-}  # fmt: skip
-
-
-class GraphError(Exception):
-    def __init__(self, code: int, details: str, http: int = 0) -> None:
-        super().__init__(details)
-        self.code = code
-        self.details = details
-        self.http = http or HTTP_OF.get(code, 400)
-
-    def body(self) -> dict[str, Any]:
-        title = TITLES.get(self.code, "Error")
-        return {
-            "error": {
-                "message": f"(#{self.code}) {title}",
-                "type": "OAuthException",
-                "code": self.code,
-                "error_data": {"messaging_product": "whatsapp", "details": self.details},
-                "fbtrace_id": "simulated",
-            }
-        }
-
-
-class Bubble(Struct):
-    """One message as a telephone shows it. `ours`: from the business."""
-
-    id: str
-    ours: bool
-    at_s: float
-    kind: str
-    text: str = ""
-    choices: list[tuple[str, str, str]] = field(default_factory=list)  # id, title, description
-    chosen: str = ""
-    media: str = ""
-    mime: str = ""
-    reply_to: str = ""
-    reaction: str = ""
-    template: str = ""
-    key: str = ""
-    status: Literal["", "sent", "delivered", "read", "failed"] = ""
-    code: int = 0
-    category: str = ""
-    billable: bool = False
 
 
 class Chat(Struct):
@@ -142,7 +90,7 @@ class Cloud:
         if number.status == "BANNED":
             raise GraphError(131031, "the number is banned")
         self._pace(number, chat, now)
-        bubble = self._bubble(number, told, now)
+        bubble = self._bubble(told, now)
         open_ = now - chat.last_in_s < WINDOW_S and chat.last_in_s > 0
         code = fault.code if fault is not None else self._late_error(number, phone, bubble, open_)
         if bubble.template and not open_ and not code:
@@ -211,57 +159,14 @@ class Cloud:
             raise GraphError(131064, f"{self.script.limit} users in 24 hours")
         self.begun.setdefault(wa_id, now)
 
-    def _bubble(self, number: Number, told: dict[str, Any], now: float) -> Bubble:
+    def _bubble(self, told: dict[str, Any], now: float) -> Bubble:
         kind = str(told.get("type", "text"))
         part = told.get(kind)
         if not isinstance(part, dict):
             raise GraphError(131008, f"no {kind}")
         bubble = Bubble(self._id("out"), True, now, kind, category="service")
-        match kind:
-            case "text":
-                bubble.text = str(part.get("body", ""))
-                if not 0 < len(bubble.text) <= 4096:
-                    raise GraphError(131009, "text.body must have 1 to 4096 characters")
-            case "interactive":
-                _interactive(bubble, part)
-            case "template":
-                self._template(bubble, part)
-            case "image" | "document" | "audio" | "video" | "sticker":
-                bubble.media = str(part.get("id") or "")
-                bubble.text = str(part.get("caption") or part.get("filename") or "")
-                if bubble.media not in self.files and not part.get("link"):
-                    raise GraphError(131053, "there is no such media")
-                bubble.mime = self.files.get(bubble.media, (b"", ""))[1]
-            case "reaction":
-                bubble.text = str(part.get("emoji", ""))
-            case "location" | "contacts":
-                bubble.text = str(part)
-            case _:
-                raise GraphError(131051, f"{kind} is not supported")
+        fill(bubble, part, self.files, self.templates)
         return bubble
-
-    def _template(self, bubble: Bubble, part: dict[str, Any]) -> None:
-        name, code = str(part.get("name", "")), str((part.get("language") or {}).get("code", ""))
-        found = self.templates.get((name, code))
-        if found is None or found.status in ("PENDING", "REJECTED"):
-            raise GraphError(132001, f"template {name} does not exist in {code}", 404)
-        if found.status == "PAUSED":
-            raise GraphError(132015, f"template {name} is paused")
-        if found.status == "DISABLED":
-            raise GraphError(132016, f"template {name} is disabled")
-        given: list[str] = []
-        for component in part.get("components") or []:
-            if component.get("type") == "body":
-                given = [str(p.get("text", "")) for p in component.get("parameters") or []]
-        wanted = len(set(re.findall(r"\{\{(\d+)\}\}", found.body)))
-        if len(given) != wanted:
-            raise GraphError(132000, f"body: {len(given)} parameters, {wanted} expected")
-        for index, text in enumerate(given, 1):
-            if not text or re.search(r"[\n\t]| {5}", text):
-                raise GraphError(132012, f"parameter {index} holds a line break, or nothing")
-        bubble.template = name
-        bubble.category = found.category.lower()
-        bubble.text = re.sub(r"\{\{(\d+)\}\}", lambda m: given[int(m[1]) - 1], found.body)
 
     def _price(self, number: Number, bubble: Bubble, now: float) -> None:
         if bubble.category != "service":
@@ -288,7 +193,7 @@ class Cloud:
         number, phone = self._number(number_id), self.phone(wa_id)
         now = self.clock_s()
         kind = str(message.get("type", "text"))
-        bubble = Bubble(self._id("in"), False, now, kind, _shown(message), status="sent")
+        bubble = Bubble(self._id("in"), False, now, kind, shown(message), status="sent")
         chat = self.chat(number_id, wa_id)
         told: dict[str, Any] = {"id": bubble.id, "timestamp": str(int(now)), "type": kind, **message}
         if not phone.hidden:
@@ -492,40 +397,6 @@ class Cloud:
 
     def _count(self, name: str) -> None:
         self.counts[name] = self.counts.get(name, 0) + 1
-
-
-def _interactive(bubble: Bubble, part: dict[str, Any]) -> None:
-    action = part.get("action") or {}
-    bubble.text = str((part.get("body") or {}).get("text", ""))
-    if part.get("type") == "button":
-        buttons = [b.get("reply", {}) for b in action.get("buttons", [])]
-        if not 1 <= len(buttons) <= 3 or any(not 0 < len(b.get("title", "")) <= 20 for b in buttons):
-            raise GraphError(131009, "1 to 3 buttons with titles of 1 to 20 characters")
-        if len(bubble.text) > 1024:
-            raise GraphError(131009, "interactive.body.text is longer than 1024 characters")
-        bubble.choices = [(b.get("id", ""), b["title"], "") for b in buttons]
-    elif part.get("type") == "list":
-        rows = [r for s in action.get("sections", []) for r in s.get("rows", [])]
-        if not 1 <= len(rows) <= 10 or any(not 0 < len(r.get("title", "")) <= 24 for r in rows):
-            raise GraphError(131009, "1 to 10 rows with titles of 1 to 24 characters")
-        if not 0 < len(str(action.get("button", ""))) <= 20:
-            raise GraphError(131009, "action.button has 1 to 20 characters")
-        bubble.choices = [(r.get("id", ""), r["title"], r.get("description", "")) for r in rows]
-    else:
-        raise GraphError(131051, f"interactive {part.get('type')} is not supported here")
-    if len({c[0] for c in bubble.choices}) != len(bubble.choices):
-        raise GraphError(131009, "ids are not unique")
-
-
-def _shown(message: dict[str, Any]) -> str:
-    part = message.get(str(message.get("type", "text")))
-    if not isinstance(part, dict):
-        return ""
-    reply = part.get("button_reply") or part.get("list_reply") or {}
-    for text in (part.get("body"), reply.get("title"), part.get("text"), part.get("caption"), part.get("filename")):
-        if text:
-            return str(text)
-    return ""
 
 
 def _digits(text: str) -> str:

@@ -10,7 +10,8 @@ from urllib.parse import quote
 
 from starlette.responses import Response
 
-from waterline.channels.simulated.cloud import WINDOW_S, Bubble, Chat, Cloud, GraphError
+from waterline.channels.simulated.bubbles import Bubble, GraphError
+from waterline.channels.simulated.cloud import WINDOW_S, Chat, Cloud
 from waterline.channels.simulated.script import Phone
 
 PICTURE = base64.b64decode(

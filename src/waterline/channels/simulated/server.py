@@ -30,7 +30,8 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from waterline.channels.simulated import phone
-from waterline.channels.simulated.cloud import Cloud, GraphError, Hook
+from waterline.channels.simulated.bubbles import GraphError
+from waterline.channels.simulated.cloud import Cloud, Hook
 from waterline.channels.simulated.script import Script, TemplateScript, parse_script, read_script
 from waterline.core.errors import WaterlineError
 from waterline.providers.simulated_voice import voice_note
