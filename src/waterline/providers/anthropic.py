@@ -1,27 +1,39 @@
-"""Anthropic's Messages API, for callers who speak OpenAI's chat completions. The request: `anthropic_request.py`.
+"""Anthropic's Messages API, for callers who speak OpenAI's chat completions. The request: `anthropic_request.py`; their
+types: `anthropic_wire.py`.
 
 Source: https://platform.claude.com/docs/en/api/messages, and the types of the `anthropic` package 2.11.
 """
 
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
-from msgspec import Meta, Raw, Struct, structs
+from msgspec import Raw, Struct, structs
 
-from waterline.core.money import Usage, kept_for
+from waterline.core.money import Usage
 from waterline.core.release import ProviderKind, Route
 from waterline.providers.anthropic_request import messages_request
-from waterline.providers.base import (
-    Answer,
-    FaultKind,
-    Fields,
-    Headers,
-    ProviderFault,
-    StreamReader,
-    fault_kind,
-    retry_after_s,
+from waterline.providers.anthropic_wire import (
+    UNREADABLE,
+    Block,
+    Delta,
+    Error,
+    Event,
+    Message,
+    Reported,
+    buckets,
+    decode_content,
+    decode_error,
+    decode_event,
+    decode_message,
+    decode_own,
+    fault_of,
+    json_text,
+    started_usage,
+    stopped,
+    thinking_block,
 )
+from waterline.providers.base import Answer, Fields, Headers, ProviderFault, StreamReader, retry_after_s
 from waterline.providers.event_stream import EventStream, data_of
 
 API_VERSION = b"2023-06-01"
@@ -35,132 +47,11 @@ _FINISH = {
     "pause_turn": "length",  # a long turn was interrupted: not the whole answer
 }
 _KNOWN = ("text", "tool_use", "thinking", "redacted_thinking")  # blocks that a chat completion can say
-_ERROR_KINDS: dict[str, FaultKind] = {
-    "rate_limit_error": "rate_limited",
-    "overloaded_error": "rate_limited",  # status 529
-    "authentication_error": "refused_key",
-    "permission_error": "refused_key",
-    "billing_error": "refused_key",  # our account, never the caller's fault
-    "invalid_request_error": "invalid",
-    "not_found_error": "invalid",
-    "request_too_large": "invalid",
-    "api_error": "unavailable",
-    "timeout_error": "silent",
-}
 # What the endpoint that counts takes; it refuses the rest.
 _COUNTED = ("model", "messages", "system", "tools", "tool_choice", "thinking", "output_config", "cache_control",
             "context_management", "mcp_servers")  # fmt: skip
-Count = Annotated[int, Meta(ge=0, le=1 << 53)]
-
-
-class _OutputDetails(Struct):
-    thinking_tokens: Count | None = None
-
-
-class _Creation(Struct):
-    """For how long what was written is kept."""
-
-    ephemeral_1h_input_tokens: Count | None = None
-
-
-class _Usage(Struct):
-    """Input buckets exclude each other; output includes thinking."""
-
-    input_tokens: Count | None = None
-    cache_read_input_tokens: Count | None = None
-    cache_creation_input_tokens: Count | None = None
-    output_tokens: Count | None = None
-    output_tokens_details: _OutputDetails | None = None
-    cache_creation: _Creation | None = None  # a part of `cache_creation_input_tokens`; without it none is kept an hour
-
-
-class _Block(Struct):
-    type: str
-    text: str = ""
-    id: str = ""
-    name: str = ""
-    input: Raw = Raw()
-    thinking: str = ""
-    signature: str = ""
-    data: str = ""
-    citations: list[Raw] | None = None
-
-
-class _Message(Struct):
-    id: str
-    model: str
-    content: list[_Block] = []
-    stop_reason: str | None = None
-    usage: _Usage | None = None
-    stop_sequence: str | None = None
-
-
-class _Delta(Struct):
-    type: str = ""
-    text: str = ""
-    partial_json: str = ""
-    thinking: str = ""
-    signature: str = ""
-    stop_reason: str | None = None
-    stop_sequence: str | None = None
-
-
-class _Error(Struct):
-    type: str = ""
-    message: str = ""
-
-
-class _Event(Struct):
-    type: str
-    index: int = 0
-    message: _Message | None = None
-    content_block: _Block | None = None
-    delta: _Delta | None = None
-    usage: _Usage | None = None
-    error: _Error | None = None
-
-
-class _ErrorBody(Struct):
-    error: _Error
-
-
-class _Content(Struct):
-    """The blocks of a message as they were written."""
-
-    content: list[Raw]
-
-
-class _OwnEvent(Struct):
-    """What only a Messages answer can say, as it was written."""
-
-    content_block: Raw = Raw()
-    delta: Raw = Raw()
-
-
-_decode_content = msgspec.json.Decoder(_Content).decode
-_decode_own = msgspec.json.Decoder(_OwnEvent).decode
-_decode_message = msgspec.json.Decoder(_Message).decode
-_decode_event = msgspec.json.Decoder(_Event).decode
 _decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
-_decode_error = msgspec.json.Decoder(_ErrorBody).decode
 _encode = msgspec.json.Encoder().encode
-_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-
-
-def _buckets(read: _Usage) -> Usage:
-    total = read.output_tokens or 0
-    details = read.output_tokens_details
-    thinking = min(total, (details.thinking_tokens or 0) if details is not None else 0)
-    written, kept = read.cache_creation_input_tokens or 0, read.cache_creation
-    hour = min(written, (kept.ephemeral_1h_input_tokens or 0) if kept is not None else 0)
-    return Usage(
-        input=read.input_tokens or 0,
-        cached_input=read.cache_read_input_tokens or 0,
-        cache_write=written - hour,
-        output=total - thinking,
-        reasoning=thinking,
-        cache_write_1h=hour,
-    )
 
 
 def _usage_json(usage: Usage) -> dict[str, Any]:
@@ -178,33 +69,14 @@ def _usage_json(usage: Usage) -> dict[str, Any]:
     }
 
 
-def _stopped(reason: str | None, sequence: str | None) -> dict[str, Any]:
-    """Why the answer ended, in Anthropic's words: a finish reason tells less."""
-    return {"stop_reason": reason} | ({"stop_sequence": sequence} if sequence is not None else {})
-
-
-def _json_text(raw: Raw) -> str:
-    """The arguments of a tool call, as the provider wrote them; a call without any is still a JSON object."""
-    try:
-        return bytes(raw).decode() or "{}"
-    except UnicodeDecodeError as error:
-        raise ProviderFault("garbage", "the arguments of a tool call are not UTF-8") from error
-
-
-def _thinking_block(block: _Block) -> dict[str, Any]:
-    if block.type == "redacted_thinking":
-        return {"type": block.type, "data": block.data}
-    return {"type": block.type, "thinking": block.thinking, "signature": block.signature}
-
-
-def _completion(read: _Message, body: bytes, created: int) -> tuple[dict[str, Any], str, str]:
+def _completion(read: Message, body: bytes, created: int) -> tuple[dict[str, Any], str, str]:
     """The chat completion, its text and its finish reason."""
     text = "".join(block.text for block in read.content if block.type == "text")
     calls = [
         {
             "id": block.id,
             "type": "function",
-            "function": {"name": block.name, "arguments": _json_text(block.input)},
+            "function": {"name": block.name, "arguments": json_text(block.input)},
         }
         for block in read.content
         if block.type == "tool_use"
@@ -215,11 +87,11 @@ def _completion(read: _Message, body: bytes, created: int) -> tuple[dict[str, An
         message["tool_calls"] = calls
     if thoughts:
         message["reasoning_content"] = "".join(block.thinking for block in thoughts)
-        message["thinking_blocks"] = [_thinking_block(block) for block in thoughts]
+        message["thinking_blocks"] = [thinking_block(block) for block in thoughts]
     finish = _FINISH.get(read.stop_reason or "", "length")  # never call success what we do not know
-    beyond = _stopped(read.stop_reason, read.stop_sequence)
+    beyond = stopped(read.stop_reason, read.stop_sequence)
     if any(block.type not in _KNOWN or block.citations for block in read.content):
-        beyond["content"] = _decode_content(body).content
+        beyond["content"] = decode_content(body).content
     choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": finish, "anthropic": beyond}
     out: dict[str, Any] = {
         "id": read.id,
@@ -229,7 +101,7 @@ def _completion(read: _Message, body: bytes, created: int) -> tuple[dict[str, An
         "choices": [choice],
     }
     if read.usage is not None:
-        out["usage"] = _usage_json(_buckets(read.usage))
+        out["usage"] = _usage_json(buckets(read.usage))
     return out, text, finish
 
 
@@ -255,21 +127,21 @@ class AnthropicStream(EventStream):
         self._head = b""  # of every chunk; empty until message_start
         self._blocks: dict[int, _OpenBlock] = {}
         self._tools = 0
-        self._reported = _Usage()
+        self._reported = Reported()
 
     def _read(self, event: bytes) -> None:
         payload = data_of(event)
         if not payload:
             return
         try:
-            read = _decode_event(payload)
-        except _UNREADABLE as error:
+            read = decode_event(payload)
+        except UNREADABLE as error:
             raise ProviderFault("garbage", f"the stream has an event that cannot be read: {error}") from error
         match read.type:
             case "message_start":
                 self._start(read.message)
             case "error":
-                raise _fault_of(read.error or _Error(), 0)
+                raise fault_of(read.error or Error(), 0)
             case "content_block_start" | "content_block_delta" | "content_block_stop" | "message_delta":
                 if not self._head:
                     raise ProviderFault("garbage", f"the stream has {read.type} before message_start")
@@ -279,25 +151,25 @@ class AnthropicStream(EventStream):
             case _:
                 pass  # ping; and new kinds, which clients are told to ignore
 
-    def _content(self, read: _Event, payload: bytes) -> None:
+    def _content(self, read: Event, payload: bytes) -> None:
         match read.type:
             case "content_block_start":
                 self._block(read.index, read.content_block)
                 if read.content_block is not None and read.content_block.type not in _KNOWN:
-                    self._emit({}, beyond={"block": _decode_own(payload).content_block})
+                    self._emit({}, beyond={"block": decode_own(payload).content_block})
             case "content_block_delta":
-                block, delta = self._open(read.index), read.delta or _Delta()
+                block, delta = self._open(read.index), read.delta or Delta()
                 self._delta(block, delta)
                 if block.kind not in _KNOWN or delta.type == "citations_delta":
                     block.own = True
-                    self._emit({}, beyond={"delta": _decode_own(payload).delta})
+                    self._emit({}, beyond={"delta": decode_own(payload).delta})
             case "content_block_stop":
                 self._close(self._open(read.index))
                 del self._blocks[read.index]
             case _:
                 self._finish(read)
 
-    def _start(self, message: _Message | None) -> None:
+    def _start(self, message: Message | None) -> None:
         if message is None or self._head:
             raise ProviderFault("garbage", "the stream has a message_start without a message, or a second one")
         self._head = b'data: {"id":%b,"object":"chat.completion.chunk","created":%d,"model":%b,"choices":[' % (
@@ -307,11 +179,11 @@ class AnthropicStream(EventStream):
         )
         if message.usage is not None:
             self._reported = message.usage
-            started = _buckets(message.usage)
+            started = buckets(message.usage)
             # What is written here of the output is not the count of an answer yet.
             self.usage = structs.replace(started, output=0, reasoning=0)
         told = message.usage is not None and self._forward_usage
-        known = {"usage": _started_usage(self._reported)} if told else None
+        known = {"usage": started_usage(self._reported)} if told else None
         self._emit({"role": "assistant", "content": ""}, beyond=known)
 
     def _open(self, index: int) -> _OpenBlock:
@@ -320,7 +192,7 @@ class AnthropicStream(EventStream):
             raise ProviderFault("garbage", f"the stream speaks of content block {index}, which is not open")
         return block
 
-    def _block(self, index: int, start: _Block | None) -> None:
+    def _block(self, index: int, start: Block | None) -> None:
         if start is None or index in self._blocks:
             raise ProviderFault("garbage", "the stream opens a content block twice, or without saying what it is")
         block = self._blocks[index] = _OpenBlock(start.type)
@@ -336,11 +208,11 @@ class AnthropicStream(EventStream):
                 self._think(block, start.thinking)
                 block.signature = start.signature
             case "redacted_thinking":
-                self._speak({"thinking_blocks": [_thinking_block(start)]})
+                self._speak({"thinking_blocks": [thinking_block(start)]})
             case _:
                 pass  # the provider's own tools: their calls and results are not the caller's
 
-    def _delta(self, block: _OpenBlock, delta: _Delta) -> None:
+    def _delta(self, block: _OpenBlock, delta: Delta) -> None:
         match delta.type:
             case "text_delta":
                 self._say(delta.text, "content")
@@ -358,15 +230,15 @@ class AnthropicStream(EventStream):
         if block.own:
             self._emit({}, beyond={"end": True})  # the next text is a block of its own
         if block.tool >= 0 and not block.spoken:
-            self._arguments(block, _json_text(block.input))
+            self._arguments(block, json_text(block.input))
         if block.kind == "thinking" and block.signature:
             whole = {"type": "thinking", "thinking": "".join(block.thinking), "signature": block.signature}
             self._speak({"thinking_blocks": [whole]})
 
-    def _finish(self, read: _Event) -> None:
+    def _finish(self, read: Event) -> None:
         if read.usage is not None:
             told, before = read.usage, self._reported
-            self._reported = _Usage(
+            self._reported = Reported(
                 told.input_tokens if told.input_tokens is not None else before.input_tokens,
                 _later(told.cache_read_input_tokens, before.cache_read_input_tokens),
                 _later(told.cache_creation_input_tokens, before.cache_creation_input_tokens),
@@ -374,13 +246,13 @@ class AnthropicStream(EventStream):
                 told.output_tokens_details or before.output_tokens_details,
                 told.cache_creation or before.cache_creation,
             )
-            self.usage = _buckets(self._reported)
+            self.usage = buckets(self._reported)
         reason = read.delta.stop_reason if read.delta is not None else None
         if reason is not None and not self.finished:
             self.finish_reason = _FINISH.get(reason, "length")
             self.finished = self.began = True
             sequence = read.delta.stop_sequence if read.delta is not None else None
-            self._emit({}, self.finish_reason, _stopped(reason, sequence))
+            self._emit({}, self.finish_reason, stopped(reason, sequence))
 
     def _stop(self) -> None:
         if not self.finished:
@@ -415,35 +287,8 @@ class AnthropicStream(EventStream):
         self._out.append(self._head + choice + (b'],"usage":null}\n\n' if self._forward_usage else b"]}\n\n"))
 
 
-def _started_usage(usage: _Usage) -> dict[str, Any]:
-    """The prompt's counts, known before the answer is."""
-    counts: dict[str, Any] = {
-        "input_tokens": usage.input_tokens or 0,
-        "cache_creation_input_tokens": usage.cache_creation_input_tokens or 0,
-        "cache_read_input_tokens": usage.cache_read_input_tokens or 0,
-        "output_tokens": usage.output_tokens or 0,
-    }
-    if hour := _buckets(usage).cache_write_1h:
-        counts["cache_creation"] = kept_for(counts["cache_creation_input_tokens"], hour)
-    return counts
-
-
 def _later(told: int | None, before: int | None) -> int | None:
     return told if told is not None else before
-
-
-def _fault_of(error: _Error, status: int, retry_s: float | None = None) -> ProviderFault:
-    message = error.message[:1000] or f"{error.type or 'an error'} without a message"
-    lower = message.lower()
-    kind = fault_kind(status) if status else _ERROR_KINDS.get(error.type, "unavailable")
-    if error.type in ("billing_error", "rate_limit_error", "overloaded_error"):
-        kind = _ERROR_KINDS[error.type]
-    if kind == "invalid":
-        if "prompt is too long" in lower or "exceed context limit" in lower or "context window" in lower:
-            kind = "context_length"
-        elif "credit balance is too low" in lower:
-            kind = "refused_key"
-    return ProviderFault(kind, message, status=status, retry_after_s=retry_s)
 
 
 class Anthropic:
@@ -480,13 +325,13 @@ class Anthropic:
         try:
             if not body.isascii():
                 body.decode()  # raw values are not checked by the decoder
-            read = _decode_message(body)
-        except _UNREADABLE as error:
+            read = decode_message(body)
+        except UNREADABLE as error:
             raise ProviderFault("garbage", f"the answer is not a message: {error}") from error
         if read.stop_reason is None:
             raise ProviderFault("garbage", "the answer has no stop_reason")
         completion, text, finish = _completion(read, body, self._clock())
-        usage = _buckets(read.usage) if read.usage is not None else None
+        usage = buckets(read.usage) if read.usage is not None else None
         return Answer(body=_encode(completion), usage=usage, finish_reason=finish, text=text)
 
     def embeddings(self, body: bytes, asked: Fields, route: Route) -> Answer:
@@ -497,7 +342,7 @@ class Anthropic:
 
     def fault(self, status: int, headers: Headers, body: bytes) -> ProviderFault:
         try:
-            error = _decode_error(body).error
-        except _UNREADABLE:
-            error = _Error(message=f"status {status} without an error body")
-        return _fault_of(error, status, retry_after_s(headers))
+            error = decode_error(body).error
+        except UNREADABLE:
+            error = Error(message=f"status {status} without an error body")
+        return fault_of(error, status, retry_after_s(headers))

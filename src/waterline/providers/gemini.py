@@ -1,4 +1,5 @@
-"""Google's Gemini API, for callers who speak OpenAI's chat completions. The request: `gemini_request.py`.
+"""Google's Gemini API, for callers who speak OpenAI's chat completions. The request: `gemini_request.py`; its
+types: `gemini_wire.py`.
 
 Gemini's stream has no [DONE]: it is complete when every candidate has a finishReason and the body has ended. A model
 that thinks signs its parts and wants the signatures back; they travel where Google's own OpenAI-compatible API puts
@@ -10,10 +11,10 @@ import base64
 import struct
 from collections.abc import Callable
 from hashlib import sha256
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
-from msgspec import Meta, Raw, Struct
+from msgspec import Struct
 
 from waterline.core.money import Usage
 from waterline.core.release import ProviderKind, Route
@@ -24,12 +25,25 @@ from waterline.providers.base import (
     Headers,
     ProviderFault,
     StreamReader,
-    fault_kind,
     retry_after_s,
 )
 from waterline.providers.event_stream import EventStream, data_of
-from waterline.providers.gemini_logprobs import LogprobsResult, told_logprobs
+from waterline.providers.gemini_logprobs import told_logprobs
 from waterline.providers.gemini_request import embed_request, generate_request
+from waterline.providers.gemini_wire import (
+    UNREADABLE,
+    Candidate,
+    Error,
+    Feedback,
+    FunctionCall,
+    Part,
+    Response,
+    buckets,
+    decode,
+    decode_embeddings,
+    decode_error,
+    fault_of,
+)
 
 _REFUSED = (
     "SAFETY",
@@ -52,139 +66,7 @@ _FAILED: dict[str, FaultKind] = {
     "OTHER": "garbage",
     "MISSING_THOUGHT_SIGNATURE": "invalid",
 }
-_STATUS_KINDS: dict[str, FaultKind] = {
-    "RESOURCE_EXHAUSTED": "rate_limited",
-    "UNAUTHENTICATED": "refused_key",
-    "PERMISSION_DENIED": "refused_key",
-    "FAILED_PRECONDITION": "refused_key",  # no billing, no service in this country: our account, not the caller
-    "INVALID_ARGUMENT": "invalid",
-    "NOT_FOUND": "invalid",
-    "OUT_OF_RANGE": "invalid",
-    "UNAVAILABLE": "unavailable",
-    "INTERNAL": "unavailable",
-    "DEADLINE_EXCEEDED": "silent",
-    "CANCELLED": "unavailable",
-    "ABORTED": "unavailable",
-}
-Count = Annotated[int, Meta(ge=0, le=1 << 53)]
-
-
-class _Wire(Struct, rename="camel"):
-    """Gemini's names are camelCase."""
-
-
-class _ModalityTokens(_Wire):
-    modality: str = ""
-    token_count: Count = 0
-
-
-class _Usage(_Wire):
-    """`promptTokenCount` includes cached tokens, `candidatesTokenCount` excludes thoughts, tool prompts are apart."""
-
-    prompt_token_count: Count = 0
-    cached_content_token_count: Count = 0
-    tool_use_prompt_token_count: Count = 0
-    candidates_token_count: Count = 0
-    thoughts_token_count: Count = 0
-    prompt_tokens_details: list[_ModalityTokens] = []
-    cache_tokens_details: list[_ModalityTokens] = []
-    candidates_tokens_details: list[_ModalityTokens] = []
-
-
-class _FunctionCall(_Wire):
-    name: str = ""
-    id: str = ""
-    args: Raw = Raw()
-
-
-class _Blob(_Wire):
-    mime_type: str = ""
-
-
-class _Part(_Wire):
-    text: str = ""
-    thought: bool = False
-    thought_signature: str = ""
-    function_call: _FunctionCall | None = None
-    inline_data: _Blob | None = None
-
-
-class _Content(_Wire):
-    parts: list[_Part] = []
-
-
-class _Candidate(_Wire):
-    index: int = 0
-    content: _Content | None = None
-    finish_reason: str | None = None
-    finish_message: str = ""
-    logprobs_result: LogprobsResult | None = None
-
-
-class _Feedback(_Wire):
-    block_reason: str = ""
-    block_reason_message: str = ""
-
-
-class _Detail(Struct):
-    type: str = msgspec.field(name="@type", default="")
-    reason: str = ""
-    retry_delay: str = msgspec.field(name="retryDelay", default="")
-
-
-class _Error(Struct):
-    code: int = 0
-    message: str = ""
-    status: str = ""
-    details: list[_Detail] = []
-
-
-class _Response(_Wire):
-    candidates: list[_Candidate] = []
-    prompt_feedback: _Feedback | None = None
-    usage_metadata: _Usage | None = None
-    response_id: str = ""
-    model_version: str = ""
-    error: _Error | None = None
-
-
-class _Embedding(_Wire):
-    values: list[float]
-
-
-class _Embeddings(_Wire):
-    embeddings: list[_Embedding]
-    usage_metadata: _Usage | None = None
-
-
-class _ErrorBody(Struct):
-    error: _Error
-
-
-_decode = msgspec.json.Decoder(_Response).decode
-_decode_embeddings = msgspec.json.Decoder(_Embeddings).decode
-_decode_error = msgspec.json.Decoder(_ErrorBody | list[_ErrorBody]).decode
 _encode = msgspec.json.Encoder().encode
-_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-
-
-def _audio(details: list[_ModalityTokens]) -> int:
-    return sum(d.token_count for d in details if d.modality == "AUDIO")
-
-
-def _buckets(read: _Usage) -> Usage:
-    cached = min(read.cached_content_token_count, read.prompt_token_count)
-    fresh = read.prompt_token_count - cached
-    audio_in = min(fresh, max(0, _audio(read.prompt_tokens_details) - _audio(read.cache_tokens_details)))
-    audio_out = min(read.candidates_token_count, _audio(read.candidates_tokens_details))
-    return Usage(
-        input=fresh - audio_in + read.tool_use_prompt_token_count,
-        cached_input=cached,
-        output=read.candidates_token_count - audio_out,
-        reasoning=read.thoughts_token_count,
-        audio_input=audio_in,
-        audio_output=audio_out,
-    )
 
 
 def _usage_json(usage: Usage) -> dict[str, Any]:
@@ -203,7 +85,7 @@ def _signed(signature: str) -> dict[str, Any]:
     return {"extra_content": {"google": {"thought_signature": signature}}} if signature else {}
 
 
-def _tool_call(part: _Part, call: _FunctionCall, answer_id: str, number: int) -> dict[str, Any]:
+def _tool_call(part: Part, call: FunctionCall, answer_id: str, number: int) -> dict[str, Any]:
     """A whole call; an id is made where Gemini gives none, the same whenever the same answer is read."""
     try:
         arguments = bytes(call.args).decode() or "{}"
@@ -217,7 +99,7 @@ def _tool_call(part: _Part, call: _FunctionCall, answer_id: str, number: int) ->
     }
 
 
-def _finish(candidate: _Candidate, called: bool, usage: Usage | None) -> str:
+def _finish(candidate: Candidate, called: bool, usage: Usage | None) -> str:
     """OpenAI's word for a finishReason. Raises ProviderFault for one that ends no answer."""
     reason = candidate.finish_reason or ""
     if reason in _FAILED:
@@ -229,21 +111,21 @@ def _finish(candidate: _Candidate, called: bool, usage: Usage | None) -> str:
     return "content_filter" if reason in _REFUSED else "length"  # never call success what we do not know
 
 
-def _blocked(feedback: _Feedback | None) -> str:
+def _blocked(feedback: Feedback | None) -> str:
     """Why the prompt was refused, in words; empty: it was not."""
     if feedback is None or not feedback.block_reason:
         return ""
     return f"Gemini blocked the prompt ({feedback.block_reason}). {feedback.block_reason_message}".strip()
 
 
-def _not_media(part: _Part, usage: Usage | None) -> None:
+def _not_media(part: Part, usage: Usage | None) -> None:
     if part.inline_data is not None:
         kind = part.inline_data.mime_type
         message = f"the answer holds {kind}, which a chat completion cannot carry; use a model that answers in text"
         raise ProviderFault("invalid", message, status=400, usage=usage)
 
 
-def _message(candidate: _Candidate, answer_id: str, usage: Usage | None) -> tuple[dict[str, Any], str]:
+def _message(candidate: Candidate, answer_id: str, usage: Usage | None) -> tuple[dict[str, Any], str]:
     """The message of one choice, and its text."""
     text: list[str] = []
     thoughts: list[str] = []
@@ -304,15 +186,15 @@ class GeminiStream(EventStream):
         if not payload or payload == b"[DONE]":
             return
         try:
-            read = _decode(payload)
-        except _UNREADABLE as error:
+            read = decode(payload)
+        except UNREADABLE as error:
             raise ProviderFault("garbage", f"the stream has an event that cannot be read: {error}") from error
         if read.error is not None:
-            raise _fault_of(read.error, 0)
+            raise fault_of(read.error, 0)
         if not self._head:
             self._start(read, payload)
         if read.usage_metadata is not None:
-            self.usage = _buckets(read.usage_metadata)
+            self.usage = buckets(read.usage_metadata)
         if refusal := _blocked(read.prompt_feedback):
             self._open(0).finish = self.finish_reason = "content_filter"
             self._say(0, refusal, "refusal")
@@ -320,7 +202,7 @@ class GeminiStream(EventStream):
         for candidate in read.candidates:
             self._candidate(candidate)
 
-    def _start(self, read: _Response, payload: bytes) -> None:
+    def _start(self, read: Response, payload: bytes) -> None:
         self._id = read.response_id or sha256(payload).hexdigest()[:20]
         self._head = b'data: {"id":%b,"object":"chat.completion.chunk","created":%d,"model":%b,"choices":[' % (
             _encode(self._id),
@@ -335,7 +217,7 @@ class GeminiStream(EventStream):
             self._emit(index, {"role": "assistant", "content": ""})
         return choice
 
-    def _candidate(self, candidate: _Candidate) -> None:
+    def _candidate(self, candidate: Candidate) -> None:
         index, choice = candidate.index, self._open(candidate.index)
         logprobs = told_logprobs(candidate.logprobs_result)  # of this event; told with its first words
         for part in candidate.content.parts if candidate.content is not None else ():
@@ -377,30 +259,6 @@ class GeminiStream(EventStream):
         self._out.append(self._head + choice + (b'],"usage":null}\n\n' if self._forward_usage else b"]}\n\n"))
 
 
-def _retry_delay_s(details: list[_Detail]) -> float | None:
-    """RetryInfo's "36s" or "0.5s". At most an hour."""
-    for detail in details:
-        if detail.type.endswith("RetryInfo") and detail.retry_delay.endswith("s"):
-            try:
-                return min(max(float(detail.retry_delay[:-1]), 0.0), 3600.0)
-            except ValueError:
-                return None
-    return None
-
-
-def _fault_of(error: _Error, status: int, retry_s: float | None = None) -> ProviderFault:
-    message = error.message[:1000] or f"{error.status or 'an error'} without a message"
-    lower = message.lower()
-    kind = _STATUS_KINDS.get(error.status) or fault_kind(status or error.code or 500)
-    if kind == "invalid":
-        if "token count" in lower and "exceeds the maximum" in lower:
-            kind = "context_length"
-        elif any(detail.reason.startswith("API_KEY_") for detail in error.details) or "api key not valid" in lower:
-            kind = "refused_key"  # Gemini says 400 for a wrong key
-    delay_s = _retry_delay_s(error.details)
-    return ProviderFault(kind, message, status=status, retry_after_s=delay_s if delay_s is not None else retry_s)
-
-
 class Gemini:
     """`clock` gives Unix seconds: a chat completion says when it was created, Gemini's answer does not."""
 
@@ -431,10 +289,10 @@ class Gemini:
 
     def answer(self, body: bytes) -> Answer:
         try:
-            read = _decode(body)
-        except _UNREADABLE as error:
+            read = decode(body)
+        except UNREADABLE as error:
             raise ProviderFault("garbage", f"the answer is not one of generateContent: {error}") from error
-        usage = _buckets(read.usage_metadata) if read.usage_metadata is not None else None
+        usage = buckets(read.usage_metadata) if read.usage_metadata is not None else None
         answer_id = read.response_id or sha256(body).hexdigest()[:20]
         choices, texts = [], []
         if refusal := _blocked(read.prompt_feedback):
@@ -468,8 +326,8 @@ class Gemini:
 
     def embeddings(self, body: bytes, asked: Fields, route: Route) -> Answer:
         try:
-            read = _decode_embeddings(body)
-        except _UNREADABLE as error:
+            read = decode_embeddings(body)
+        except UNREADABLE as error:
             raise ProviderFault("garbage", f"the answer is not a list of embeddings: {error}") from error
         packed = bytes(asked.get("encoding_format", b"")) == b'"base64"'
         data = [
@@ -477,7 +335,7 @@ class Gemini:
             for i, one in enumerate(read.embeddings)
         ]
         out: dict[str, Any] = {"object": "list", "data": data, "model": route.model}
-        usage = _buckets(read.usage_metadata) if read.usage_metadata is not None else None
+        usage = buckets(read.usage_metadata) if read.usage_metadata is not None else None
         if usage is not None:
             out["usage"] = {"prompt_tokens": usage.total_input, "total_tokens": usage.total_input}
         return Answer(body=_encode(out), usage=usage)
@@ -487,14 +345,14 @@ class Gemini:
 
     def fault(self, status: int, headers: Headers, body: bytes) -> ProviderFault:
         try:
-            read = _decode_error(body)
-        except _UNREADABLE:
+            read = decode_error(body)
+        except UNREADABLE:
             read = []
         if isinstance(read, list):  # without alt=sse errors of a stream come in a list
-            error = read[0].error if read else _Error(message=f"status {status} without an error body")
+            error = read[0].error if read else Error(message=f"status {status} without an error body")
         else:
             error = read.error
-        return _fault_of(error, status, retry_after_s(headers))
+        return fault_of(error, status, retry_after_s(headers))
 
 
 def _packed(values: list[float]) -> str:
