@@ -2,6 +2,7 @@
 
 import asyncio
 import resource
+import socket
 from collections.abc import Callable
 from itertools import count
 from typing import Any
@@ -316,3 +317,19 @@ def test_a_query_that_cannot_be_what_it_says_is_a_mistake_of_the_app(queries: di
     for kind in (PostgreSql, MariaDb):
         with pytest.raises(BadParameter, match=says):
             kind.describe({"queries": queries}, {})
+
+
+async def test_each_address_of_a_name_is_tried_and_never_where_credentials_are(
+    enrolment: Enrolment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = socket.getaddrinfo
+
+    def names(host: Any, port: Any, *more: Any, **named: Any) -> Any:
+        if host != "legacy.example":
+            return real(host, port, *more, **named)
+        return [i for a in ("169.254.169.254", "127.0.0.2", "127.0.0.1") for i in real(a, port, *more, **named)]
+
+    monkeypatch.setattr(socket, "getaddrinfo", names)
+    by_name = enrolment.again(host="legacy.example")
+    await enrolment.enrol(ready=by_name)
+    assert (await enrolment.do("find", ready=by_name, name="Ana"))["rows"][0]["name"] == "Ana"
