@@ -54,11 +54,43 @@ def rerender(
     messages before the call, where it continued a stored response. `summary`: a model's, of its older turns.
 
     Raises NotReplayable with the reason."""
+    if body is None:
+        raise NotReplayable(f"NOT REPLAYABLE: the request of trace {row.id} is no longer kept (retention, or erased).")
+    received, admitted, attempts = _sent(row, events)
+    request = _decode(received.path, body, row.started_us, history)
+    request.summary = summary
+
+    def again(attempt: Attempted) -> Rendered:
+        route = release.routes.get(attempt.route)
+        if route is None:
+            raise NotReplayable(f'NOT REPLAYABLE: the release has no route "{attempt.route}".')
+        prompt = release.prompts.get(route.prompt) if route.prompt else None
+        prefill = _said_before(row, attempt, answer)
+        try:
+            variables = prompt_variables(prompt, request.variables, admitted.clock) if prompt else {}
+            made = render(request, release, route, providers[route.provider], variables, attempt.max_tokens, prefill)
+        except (InvalidRequest, ProviderFault) as error:
+            raise NotReplayable(f"NOT REPLAYABLE: {error}") from error
+        digest = keyed_digest(digest_key, made)
+        return Rendered(
+            number=attempt.number,
+            route=attempt.route,
+            model=route.model,
+            same=digest == attempt.body_digest,
+            digest=digest,
+            sealed_digest=attempt.body_digest,
+            body=made,
+            reproducible=route.reproducible,
+        )
+
+    return [again(attempt) for attempt in attempts]
+
+
+def _sent(row: TraceRow, events: list[Event]) -> tuple[Received, Admitted, list[Attempted]]:
+    """What was asked and sent upstream, by a renderer that is still ours. Raises NotReplayable."""
     received = next((e for e in events if isinstance(e, Received)), None)
     admitted = next((e for e in events if isinstance(e, Admitted)), None)
     attempts = [e for e in events if isinstance(e, Attempted)]
-    if body is None:
-        raise NotReplayable(f"NOT REPLAYABLE: the request of trace {row.id} is no longer kept (retention, or erased).")
     kept = next((e for e in events if isinstance(e, CacheHit)), None)
     if kept is not None:
         raise NotReplayable(
@@ -70,40 +102,20 @@ def rerender(
         raise NotReplayable(f"NOT REPLAYABLE: trace {row.id} has no attempt: {why} (outcome {row.outcome}).")
     if received.path == TRANSCRIPTIONS:
         raise NotReplayable(f"NOT REPLAYABLE: the recording of trace {row.id} is not kept, only its digest.")
-    request = _decode(received.path, body, row.started_us, history)
-    request.summary = summary
-    out = []
     for attempt in attempts:
         if attempt.renderer != RENDERER:
             raise NotReplayable(
                 f"NOT REPLAYABLE: trace {row.id} was rendered by version {attempt.renderer} of the renderer; "
                 f"this is version {RENDERER}."
             )
-        route = release.routes.get(attempt.route)
-        if route is None:
-            raise NotReplayable(f'NOT REPLAYABLE: the release has no route "{attempt.route}".')
-        prompt = release.prompts.get(route.prompt) if route.prompt else None
-        prefill = ""
-        if attempt.prefill_characters is not None:
-            prefill = delivered(answer or b"").text[: attempt.prefill_characters]
-            if len(prefill) != attempt.prefill_characters:
-                raise NotReplayable(f"NOT REPLAYABLE: what trace {row.id} had said until it broke is no longer kept.")
-        try:
-            variables = prompt_variables(prompt, request.variables, admitted.clock) if prompt else {}
-            again = render(request, release, route, providers[route.provider], variables, attempt.max_tokens, prefill)
-        except (InvalidRequest, ProviderFault) as error:
-            raise NotReplayable(f"NOT REPLAYABLE: {error}") from error
-        digest = keyed_digest(digest_key, again)
-        out.append(
-            Rendered(
-                number=attempt.number,
-                route=attempt.route,
-                model=route.model,
-                same=digest == attempt.body_digest,
-                digest=digest,
-                sealed_digest=attempt.body_digest,
-                body=again,
-                reproducible=route.reproducible,
-            )
-        )
-    return out
+    return received, admitted, attempts
+
+
+def _said_before(row: TraceRow, attempt: Attempted, answer: bytes | None) -> str:
+    """What another route had said when its stream broke, which this attempt went on from."""
+    if attempt.prefill_characters is None:
+        return ""
+    said = delivered(answer or b"").text[: attempt.prefill_characters]
+    if len(said) != attempt.prefill_characters:
+        raise NotReplayable(f"NOT REPLAYABLE: what trace {row.id} had said until it broke is no longer kept.")
+    return said
