@@ -97,11 +97,12 @@ def _judged(verdict: Verdict) -> dict[str, Any]:
         threshold = f"{'at least' if floor else 'at most'} {drawing.number(verdict.threshold, verdict.unit)}"
         if not floor and not verdict.threshold:
             threshold = "none allowed"
+    counted = verdict.outcome in (Outcome.PASS, Outcome.FAIL)  # its reason says it all
     return {
         "verdict": verdict,
         "word": WORDS[verdict.outcome],
         "bar": drawing.bar(verdict),
-        "figure": drawing.number(seen.value, verdict.unit) if seen is not None else "no figure",
+        "figure": drawing.number(seen.value, verdict.unit) if seen is not None else "" if counted else "no figure",
         "interval": f"{drawing.number(seen.low, verdict.unit)} to {drawing.number(seen.high, verdict.unit)}"
         if seen is not None
         else "",

@@ -23,6 +23,7 @@ from waterline.trials.branch_systems import Systems
 from waterline.trials.drills.branches import not_applicable
 from waterline.trials.drills.branches_found import Tried, classes, facts, judged, worst_branches
 from waterline.trials.runner import plan
+from waterline.trials.starved import Turn
 from waterline.trials.telephones import Person, answer
 
 HOSTILE = Branch("bad", "Bad")
@@ -90,7 +91,7 @@ def test_one_branch_that_is_hurt_fails_the_drill_and_is_named(hurt: Callable[[Tr
 def test_on_a_starved_machine_a_late_branch_fails_nothing_and_a_hurt_one_still_does(
     hurt: Callable[[Tried], Tried], outcome: Outcome
 ) -> None:
-    found = msgspec.structs.replace(hurt(tried()), late_s=[2.0] * 50)
+    found = msgspec.structs.replace(hurt(tried()), turn=Turn([2.0] * 50, 0.5))
     first = judged(found, declared=True)[0]
     assert first.outcome is outcome
     assert ("starved" in first.reason) == (outcome is Outcome.INCONCLUSIVE)

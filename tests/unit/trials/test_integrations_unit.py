@@ -22,6 +22,7 @@ from waterline.trials.played.base import Record
 from waterline.trials.played.server import POINTS, STATES, Armed, State
 from waterline.trials.rows import nine_rows
 from waterline.trials.sea import FULL, SHORT, Sea
+from waterline.trials.starved import Turn
 
 CONNECTORS = {"calendar": Connection("caldav"), "crm": Connection("tryton")}
 TEXTS = {"booked": "Done! Your visit is booked for {when}.", "failed": "I could not book it.", "late": "It is slow.",
@@ -179,8 +180,8 @@ def test_late_replies_fail_unless_the_drill_itself_was_starved() -> None:
     slow = [cell(state=s, took_s=[0.5] * 6 + [30.0]) for s in STATES]
     name = next(n for n in outcomes(tried(*slow)) if n.startswith("replies within 8 s"))
     assert outcomes(tried(*slow))[name] is Outcome.FAIL
-    assert outcomes(tried(*slow, late_s=[0.01] * 200))[name] is Outcome.FAIL
-    assert outcomes(tried(*slow, late_s=[0.01] * 190 + [0.8] * 10))[name] is Outcome.INCONCLUSIVE
+    assert outcomes(tried(*slow, turn=Turn([0.01] * 200, 0.9)))[name] is Outcome.FAIL
+    assert outcomes(tried(*slow, turn=Turn([0.01] * 190 + [0.8] * 10, 0.9)))[name] is Outcome.INCONCLUSIVE
 
 
 def test_a_message_that_nobody_answered_is_no_quick_one() -> None:

@@ -9,7 +9,7 @@ from made_lines import ALL, SPEC, line_of, passed_section, passing
 from waterline.core.app_spec import AppSpec
 from waterline.core.verdict import Estimate, Outcome
 from waterline.trials import IMPLEMENTED, drawing
-from waterline.trials.judging import verdict
+from waterline.trials.judging import undeclared, verdict
 from waterline.trials.load_line import Section, Series, Table
 from waterline.trials.report import page
 from waterline.trials.rows import NAMES, NOT_SHOWN, nine_rows
@@ -131,3 +131,10 @@ def test_the_latency_drawing_rises_from_left_to_right_and_stays_inside() -> None
 def test_sections_of_every_drill_are_on_the_page() -> None:
     html = page(line_of(passing()), "d" * 64)
     assert [i for i in re.findall(r'<section class="drill" id="(\w+)"', html) if i in IMPLEMENTED] == list(IMPLEMENTED)
+
+
+def test_what_was_counted_needs_no_figure_and_what_is_open_says_that_it_has_none() -> None:
+    counted = Section("budget", verdicts=[verdict("budget", "held", Outcome.PASS, "it held", provider="simulated")])
+    unknown = Section("budget", verdicts=[undeclared("budget", "held", "availability")])
+    assert "no figure" not in page(line_of([counted]), "d" * 64)
+    assert "no figure" in page(line_of([unknown]), "d" * 64)

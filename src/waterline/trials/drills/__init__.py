@@ -43,5 +43,5 @@ DRILL: dict[str, Drill] = {
     "cost": Drill(run_cost, (1.0, 1.0), (1200.0, 7200.0), real=True),
     "rollback": Drill(run_rollback, (12.0, 30.0), (120.0, 300.0)),
     "recovery": Drill(run_recovery, (15.0, 45.0), (120.0, 600.0)),
-    "integrations": Drill(run_integrations, (60.0, 150.0), (300.0, 900.0), not_applicable=no_connector),
+    "integrations": Drill(run_integrations, (30.0, 60.0), (300.0, 900.0), not_applicable=no_connector),
 }

@@ -18,6 +18,7 @@ from waterline.core.flow import Flow
 from waterline.providers.simulated_script import Answer, Script, Target, Uniform
 from waterline.trials.asking import CouldNotRun
 from waterline.trials.branch_systems import Systems
+from waterline.trials.busy import Busy
 from waterline.trials.calls import wall_us
 from waterline.trials.drills.branches_found import DRILL, Tried, classes, facts, judged, worst_branches
 from waterline.trials.drills.cost import price_table
@@ -82,6 +83,7 @@ async def _try(sea: Sea) -> Tried:
     )  # fmt: skip
     talk = Target(first_token_ms=Uniform(50.0, 250.0), per_token_ms=0.0, answer=Answer(text="word " * 60))
     numbers = {b.addresses["whatsapp"][0]: b.id for b in (hostile, *others)}
+    busy = Busy()
     sea.teller.doing("people", len(tried.people))
     async with (
         sea.simulated(Script(seed=sea.seed, default=talk)) as provider,
@@ -94,11 +96,12 @@ async def _try(sea: Sea) -> Tried:
             await ours.install(sea.manifest, _spec(sea, (hostile, *others), tried.budget), sea.env)
             await phones.deliver_to(f"{ours.url}/webhooks/whatsapp")
             await _live(sea, phones, systems, flow, tried)
-            tried.late_s = phones.late
+            tried.turn.late_s = phones.late
             tried.flood_answers = phones.sent[hostile.addresses["whatsapp"][0]]
             await ours.drained()
             await _ask_what_was_spent(ours, tried)
             await ours.kill9()  # the flood that is left is nobody's
+    tried.turn.others = busy.others()
     tried.hung = systems.hung
     tried.acts = {b.id: _done(systems, flow, b.id) for b in others}
     return tried

@@ -10,7 +10,7 @@ from waterline.core.verdict import Outcome, Verdict
 from waterline.evals.statistics import gate_quantile, quantile, wilson_lower
 from waterline.trials.judging import gated, none_allowed, verdict
 from waterline.trials.load_line import Fact, Table
-from waterline.trials.starved import softened
+from waterline.trials.starved import Turn, softened
 from waterline.trials.telephones import Person
 
 DRILL = "branches"
@@ -32,7 +32,7 @@ class Tried(Struct):
     spent: dict[str, int] = field(default_factory=dict)
     ran_out: set[str] = field(default_factory=set)  # branches whose budget was used up
     seconds: float = 0.0
-    late_s: list[float] = field(default_factory=list)  # by how much waits of the drill itself ended too late
+    turn: Turn = field(default_factory=Turn)
 
     @property
     def branches(self) -> list[str]:
@@ -86,7 +86,7 @@ def judged(tried: Tried, declared: bool) -> list[Verdict]:
     slow = gated(DRILL, "p95 of the other branches' answers, ms",
                  gate_quantile(tried.took_ms(), 0.95, tried.objective_ms), "simulated", unit="ms")  # fmt: skip
     only_late = all(reason.startswith(LATE) for reason in missed.values())
-    found = [softened(hurt, tried.late_s) if only_late else hurt, softened(slow, tried.late_s)]
+    found = [softened(hurt, tried.turn) if only_late else hurt, softened(slow, tried.turn)]
     if tried.each:
         wrong = sum(abs(tried.acts.get(b, 0) - tried.expected(b)) for b in tried.branches)
         found.append(
@@ -110,7 +110,7 @@ def judged(tried: Tried, declared: bool) -> list[Verdict]:
 def facts(tried: Tried) -> list[Fact]:
     missed, n = tried.missed(), len(tried.branches)
     met = n - len(missed)
-    worst, late_ms = max(tried.branches, key=tried.p95_ms), 1000 * max(tried.late_s, default=0.0)
+    worst = max(tried.branches, key=tried.p95_ms)
     return [
         Fact("Other branches that met their objective",
              f"{met} of {n} ({100 * met / n:.1f} %, at least {100 * wilson_lower(met, n):.1f} % with 95 % confidence)",
@@ -118,7 +118,7 @@ def facts(tried: Tried) -> list[Fact]:
         Fact("Worst other branch", f"{worst}: p95 {_ms(tried.p95_ms(worst))}", "simulated"),
         Fact("The hostile branch", f"{tried.flood:,} messages in {tried.seconds:.0f} s, "
              f"{tried.flood_answers:,} answers; {tried.hung} calls of connected systems hung", "simulated"),
-        Fact("This machine", f"the drill itself was late by {late_ms:,.0f} ms at most; what else runs here "
+        Fact("This machine", f"the drill itself was late by {tried.turn.worst_ms:,.0f} ms at most; what else runs here "
              "makes the branches late too"),
         Fact("Limits", "the app's were lifted for this drill, all but max_concurrency"
              + (f"; each branch had {usd(tried.budget, 6)} USD a day" if tried.budget is not None else "")),

@@ -23,6 +23,7 @@ from waterline.core.flow import Flow
 from waterline.providers.simulated_script import Answer, Script, Target, Uniform
 from waterline.settings.read import connector_variable
 from waterline.trials.asking import CouldNotRun
+from waterline.trials.busy import Busy
 from waterline.trials.drills.integrations_found import DRILL, QUIET_S, Tried, facts, judged, met_with
 from waterline.trials.instance import Instance
 from waterline.trials.integration_people import Cell
@@ -58,7 +59,7 @@ async def run(sea: Sea, played: Mapping[str, type[Played]] = PLAYED) -> Section:
     sea.teller.doing("people", sum(map(len, waves)))
     talk = Target(first_token_ms=Uniform(20.0, 80.0), per_token_ms=0.0, answer=Answer(text="word " * 30))
     turns = asyncio.Semaphore(WAVES_AT_ONCE)
-    began = time.monotonic()
+    began, busy = time.monotonic(), Busy()
     async with sea.simulated(Script(seed=sea.seed, default=talk)) as provider:
 
         async def one(number: int, cells: list[Cell]) -> None:
@@ -69,7 +70,7 @@ async def run(sea: Sea, played: Mapping[str, type[Played]] = PLAYED) -> Section:
         async with asyncio.TaskGroup() as group:
             for number, cells in enumerate(waves):
                 group.create_task(one(number, cells))
-    tried.seconds = time.monotonic() - began
+    tried.seconds, tried.turn.others = time.monotonic() - began, busy.others()
     section = Section(DRILL, calls_simulated=sum(c.said for c in tried.cells))
     section.verdicts, section.facts, section.tables = judged(tried), facts(tried), [met_with(tried)]
     section.excludes = [
@@ -195,7 +196,7 @@ async def _wave(
         for cell in cells:
             await _look_back(sea, ours, cell, servers)
         tried.cells += cells
-        tried.late_s += phones.late
+        tried.turn.late_s = [*tried.turn.late_s, *phones.late]
         await ours.kill9()
 
 

@@ -15,7 +15,7 @@ from waterline.trials.judging import gated, none_allowed, verdict
 from waterline.trials.load_line import Fact, Table
 from waterline.trials.played.server import POINTS, STATES
 from waterline.trials.sea import LIFTED
-from waterline.trials.starved import softened
+from waterline.trials.starved import Turn, softened
 from waterline.trials.telephones import ENDS
 
 DRILL = "integrations"
@@ -33,7 +33,7 @@ class Tried(Struct):
     played: list[str]
     writes: dict[str, tuple[str, ...]] = {}
     cells: list[Cell] = field(default_factory=list)
-    late_s: list[float] = field(default_factory=list)  # how late the drill's own looks were
+    turn: Turn = field(default_factory=Turn)
     seconds: float = 0.0
 
     @property
@@ -126,7 +126,7 @@ def _in_time(tried: Tried) -> Verdict:
     whose = "answer_ms_p95" if tried.spec.objectives.answer_ms_p95 is not None else "turn_s of [conversations]"
     name = f"replies within {tried.limit_s:g} s while a system is in trouble"
     made = gated(DRILL, name, gate(within, len(took), IN_TIME), "simulated", note=f"{whose} is the limit")
-    return softened(made, tried.late_s)
+    return softened(made, tried.turn)
 
 
 def _of(tried: Tried, name: str, cells: list[Cell]) -> Verdict:
@@ -150,7 +150,6 @@ def facts(tried: Tried) -> list[Fact]:
     took = sorted(s for c in tried.cells for s in c.took_s)
     p95 = quantile(took, 0.95)
     kills, effects = sum(c.kills for c in tried.cells), sum(len(r) for c in tried.cells for r in c.records.values())
-    late_ms = 1000 * max(tried.late_s, default=0.0)
     said, handed = sum(c.said for c in tried.cells), sum(c.handed for c in tried.cells)
     return [
         Fact("Played", ", ".join(f"{n} ({tried.spec.connectors[n].kind})" for n in tried.played) or "nothing"),
@@ -160,7 +159,7 @@ def facts(tried: Tried) -> list[Fact]:
         Fact("kill -9", f"{kills} while an effect was under way, {sum(bool(c.armed) for c in tried.cells)} meant",
              "simulated"),
         Fact("Replies", f"p95 {p95:.1f} s, {took[-1]:.1f} s at most" if p95 is not None else "none", "simulated"),
-        Fact("This machine", f"the drill's own waits ended {late_ms:,.0f} ms late at most"),
+        Fact("This machine", f"the drill's own waits ended {tried.turn.worst_ms:,.0f} ms late at most"),
         Fact("Limits", f"{LIFTED} A turn begins {QUIET_S:g} s after a message."),
     ]  # fmt: skip
 
@@ -176,16 +175,19 @@ def met_with(tried: Tried) -> Table:
         heard = Counter(word for c in cells for word in [*["done"] * bool(c.claims), *c.told])
         found = Counter(tried.wrong(c) or (NEVER if tried.never(c) else "good") for c in cells)
         rows.append([
-            name, "when it acts" if acting or cells[0].armed else "from the beginning", f"{len(cells)}",
+            name, "acting" if acting or cells[0].armed else "at once", f"{len(cells)}",
             f"{sum(c.kills if c.armed else c.met for c in cells)}",
             f"{max((s for c in cells for s in c.took_s), default=0.0):.1f} s", _counts(heard), _counts(acts),
             f"{sum(c.handed for c in cells)}", f"{sum(len(r) for c in cells for r in c.records.values())}",
             _counts(found),
         ])  # fmt: skip
-    columns = ["connector: state", "from when", "people", "requests or kills", "slowest reply", "they heard", "acts",
+    columns = ["connector: state", "begins", "people", "requests, kills", "slowest reply", "they heard", "acts",
                "to a person", "in the books", "found"]  # fmt: skip
-    return Table("What people met with", columns, rows, "simulated",
-                 note="What they heard is named as the flow's texts are; done: that it was done.")  # fmt: skip
+    note = (
+        "Trouble begins at once, or with what was said yes to (acting). What they heard has the names of the flow's "
+        "texts; done: that it was done."
+    )
+    return Table("What people met with", columns, rows, "simulated", note=note)
 
 
 def _counts(counter: Counter[str]) -> str:
