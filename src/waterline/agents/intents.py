@@ -5,6 +5,7 @@ from functools import lru_cache
 
 from waterline.agents.slots.base import NUMBER, distance_is_one, fold, number
 from waterline.agents.wanting import ANGER, PERSON, angry
+from waterline.agents.wanting_frames import is_angry, wants_person, without_what_is_told
 from waterline.agents.whereabouts import asks_where
 
 _PATTERNS: dict[str, re.Pattern[str]] = {
@@ -126,9 +127,15 @@ def intents(text: str) -> set[str]:
     if _is_minor(mended):
         found.add("minor")
     # To be passed on by mistake harms less than to be kept from people by a slip of the keyboard.
-    if angry(text, folded):
+    for name, pattern, heard in (("person", PERSON, wants_person(folded)), ("anger", ANGER, is_angry(folded))):
+        mine = without_what_is_told(folded, name == "anger")
+        if heard or pattern.search(mine) or pattern.search(_mended(mine)):
+            found.add(name)
+        else:
+            found.discard(name)
+    if angry(text, without_what_is_told(folded, True)):
         found.add("anger")
-    return found | {name for name in ("person", "anger") if _PATTERNS[name].search(mended)}
+    return found
 
 
 def says(name: str, folded: str) -> bool:
