@@ -8,11 +8,12 @@ import msgspec
 import pytest
 from made_lines import SPEC
 
-from waterline.core.app_spec import Connection
+from waterline.core.app_spec import Connection, parse_spec
 from waterline.core.branch import Branch
 from waterline.core.flow import Action, Flow, Lookup
 from waterline.core.verdict import Outcome
 from waterline.trials.asking import CouldNotRun
+from waterline.trials.drills import integrations as drill
 from waterline.trials.drills.integrations import not_applicable, planned
 from waterline.trials.drills.integrations_found import EFFECTS, Tried, facts, judged, met_with
 from waterline.trials.integration_people import Cell, names_in
@@ -247,6 +248,17 @@ def test_a_full_trial_kills_at_every_write_and_more_often() -> None:
     wires = {c.armed.wire for c in kills if c.armed}
     assert wires == {"PUT", "model.party.party.create", "model.sale.opportunity.create"}
     assert len(kills) == len(wires) * len(POINTS) * FULL.people
+
+
+def test_the_drills_copy_of_the_app_has_no_system_that_is_not_played() -> None:
+    """What an instance declares and is given settings for is all that it can reach."""
+    spec = msgspec.structs.replace(USED, connectors={**CONNECTORS, "erp": Connection("soap")}, offered=("erp.find",))
+    sea = msgspec.structs.replace(SEA, spec=spec)
+    made = parse_spec(drill._spec(sea, [cell()], {"calendar": PLAYED["caldav"](CONNECTORS["calendar"])}))
+    assert list(made.connectors) == ["calendar"]
+    assert not made.offered
+    assert [b.id for b in made.branches] == ["1000"]
+    assert made.limits.nano_usd_per_month is None
 
 
 def test_an_app_without_connectors_or_branches_is_not_asked_to() -> None:

@@ -13,8 +13,9 @@ from waterline.connectors import registry
 from waterline.connectors.base import Config, ConnectorFault, Scope
 from waterline.core.app_spec import Connection
 from waterline.trials.played import PLAYED
-from waterline.trials.played.base import place_name
+from waterline.trials.played.base import Record, Reply, Request, place_name
 from waterline.trials.played.server import POINTS, Armed, PlayedServer, State
+from waterline.trials.played.tryton import PlayedTryton
 
 PLACE = place_name(7)
 SCOPE = Scope(PLACE, PLACE)
@@ -196,3 +197,32 @@ def test_a_described_system_whose_requests_name_no_branch_is_tried_alone() -> No
     nobodys = rest(make={"once": "native"})
     del nobodys.parameters["branch"]
     assert not PLAYED["openapi"](nobodys).scoped
+
+
+class Forgets(PlayedTryton):
+    """Its search finds nothing that was there before the caller logged in: the repeat of an act makes a second lead."""
+
+    def answer(self, request: Request, place: str, dirty: bool) -> Reply:
+        if self.place_of(request) == "":
+            self.before = self.rows
+            self.rows = {}
+        return super().answer(request, place, dirty)
+
+    def records(self, place: str) -> list[Record]:
+        kept, self.rows = self.rows, getattr(self, "before", {})
+        earlier = super().records(place)
+        self.rows = kept
+        return earlier + super().records(place)
+
+
+async def test_books_of_a_system_that_forgets_show_the_same_lead_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(PLAYED, "tryton", Forgets)
+
+    async def use(server: PlayedServer, act: Callable[[], Awaitable[dict[str, Any]]]) -> None:
+        await act()
+        await act()
+        identities = [r.identity for r in server.system.records(PLACE)]
+        assert len(identities) == 2
+        assert len(set(identities)) == 1
+
+    await with_played("crm", use)
