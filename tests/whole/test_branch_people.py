@@ -1,5 +1,6 @@
 """The people of three hundred branches: declared in a sheet, let in by an owner, out when the sheet says so."""
 
+import contextlib
 import itertools
 import json
 import re
@@ -15,6 +16,7 @@ import pytest
 from test_turns_killed import QUICK, World, deliver
 from whole_app import App, Sim, eventually, send
 
+from waterline.__main__ import main
 from waterline.core.app_spec import encode_spec
 from waterline.core.branch import Branch, Person
 from waterline.core.release import Route
@@ -189,7 +191,7 @@ def test_a_record_that_no_sheet_made_gives_no_role_that_no_sheet_can_give(
 
 
 def test_an_owner_applies_the_sheet_by_hand_and_a_lost_key_is_made_again(
-    house: House, sheet: tuple[Branch, ...]
+    house: House, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lost = next(line for line in house.plan()["people"] if line["email"] == LEAD)["key_id"]
     house.world.ask("POST", f"/api/keys/{lost}/revocation", {})
@@ -197,11 +199,19 @@ def test_an_owner_applies_the_sheet_by_hand_and_a_lost_key_is_made_again(
     page = send(house.world.url, "GET", "/people?app=chain", None, headers).body.decode()
     assert "Apply the sheet" in page
     assert "make a key" in page
-    command = [sys.executable, "-m", "waterline", "people", "apply", "chain", "--yes", "--data", str(house.world.data)]
-    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    [made] = re.findall(r"wl-[0-9a-f]{8}[A-Za-z0-9_-]{43}", said)
+    monkeypatch.setenv("WATERLINE_URL", house.world.url)
+    monkeypatch.setenv("WATERLINE_KEY", house.world.key)
+
+    def said(*words: str) -> str:
+        monkeypatch.setattr(sys, "argv", ["waterline", *words])
+        with contextlib.suppress(SystemExit):
+            main()
+        return capsys.readouterr().out
+
+    [made] = re.findall(r"wl-[0-9a-f]{8}[A-Za-z0-9_-]{43}", said("people", "apply", "chain", "--yes"))
     house.keys[LEAD] = made
     assert house.sees(LEAD) == [("porto-01", "351900000")]
-    again = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    again = said("people", "apply", "chain", "--yes")
     assert "0 of 6" in again
     assert "wl-" not in again
+    assert "porto-01 (1 of chain)" in said("key", "list")

@@ -93,10 +93,16 @@ def list_(json: Json = False, data: Data = None) -> None:
             state = f"until {when(r['expires_us'])}"
         named = r["name"] + (f" ({r['person']})" if r["person"] else "")
         table.add_row(
-            r["id"], r["kind"], named, whose + (" +identity" if r["assert_identity"] else ""), r["branch"],
+            r["id"], r["kind"], named, whose + (" +identity" if r["assert_identity"] else ""), _branches(r),
             r["priority"], _budget(r), when(r["created_us"]), state,
         )  # fmt: skip
     out.print(table)
+
+
+def _branches(key: dict[str, Any]) -> str:
+    """One by hand, or those that the sheet of an app gave."""
+    given = key["grants"]
+    return str(key["branch"]) if given is None else f"{', '.join(sorted(given)[:3])} ({len(given)} of {key['app']})"
 
 
 def _budget(key: dict[str, Any]) -> str:
