@@ -115,7 +115,7 @@ _PUPIL = re.compile(
 
 def intents(text: str) -> set[str]:
     """The names of what the words surely say."""
-    folded = " ".join(fold(text).split())
+    folded = _even(text)
     rest = _PATTERNS["who"].sub(" ", folded)
     found = {"who"} if rest != folded else set()
     folded = rest  # "are you a real person?" asks for none
@@ -181,7 +181,7 @@ _CHILD_HAS = re.compile(
 )
 _ASKS = re.compile(
     r"\b(?:how (?:much|many|long|old|big|far|late|early|do|does|is|are)|what|whats|which|when|where|who|why|do (?:you|u|they|we|i)|does|is (?:there|the|it|this|lunch)|are (?:there|you|the)|can (?:i|you|we|he|she|my)|could|price|cost|fees?|tuition|have you got|tell me|explain|let me know|know about|wondering|info on|information"
-    r"|quanto|quanta|qto|qnto|quantos|quantas|qual|quais|quando|onde|quem|por que|que horas|que dias?|tem|vcs? tem|voces? tem|ha\b|existe|aceitam?|oferecem?|funciona|custa|preco|valor|mensalidade|propina|saber|me (?:diz|diga|fala|explica|explique|conta)|explica|explique|gostaria de saber|posso|pode(?:m)?"
+    r"|como (?:e|sao|eh|es|son|funciona[mn]?|se|puedo|podemos|posso|podem)|quanto|quanta|qto|qnto|quantos|quantas|qual|quais|quando|onde|quem|por que|que horas|que dias?|tem|vcs? tem|voces? tem|ha\b|existe|aceitam?|oferecem?|funciona|custa|preco|valor|mensalidade|propina|saber|me (?:diz|diga|fala|explica|explique|conta)|explica|explique|gostaria de saber|posso|pode(?:m)?"
     r"|cuant[oa]s?|cual(?:es)?|donde|quien|por que|a que hora|que dias|hay|tienen?|aceptan|ofrecen|precio|costo|cuesta|vale|cuota|mensualidad|quisiera saber|quiero saber|diga(?:me)?|dime|expliqueme|explicame|puedo|pueden?)\b"
 )
 _ABOUT_VISITS = re.compile(
@@ -196,8 +196,12 @@ _PRICE_WORDS = ("price", "custa", "preco", "mensalidade", "cuesta", "precio", "m
 
 
 def asks(sentence: str) -> bool:
-    folded = fold(sentence)
-    return "?" in sentence or bool(_ASKS.search(_CHILD_HAS.sub(" ", folded)))
+    return "?" in sentence or bool(_ASKS.search(_CHILD_HAS.sub(" ", _even(sentence))))
+
+
+def _even(text: str) -> str:
+    """Folded, with a single space between words."""
+    return " ".join(fold(text).split())
 
 
 _WHAT_NEXT = re.compile(
@@ -208,17 +212,17 @@ _WHAT_NEXT = re.compile(
 
 def asks_what_next(sentence: str) -> bool:
     """The next question of ours is the answer."""
-    return bool(_WHAT_NEXT.search(" ".join(fold(sentence).split())))
+    return bool(_WHAT_NEXT.search(_even(sentence)))
 
 
 def about_visits(sentence: str) -> bool:
     """A question about what a visit is like, not a wish for one."""
-    return bool(_ABOUT_VISITS.search(fold(sentence)))
+    return bool(_ABOUT_VISITS.search(_even(sentence)))
 
 
 def price_word(sentence: str, language: str) -> str:
     """ "how much is it" has no word that a handbook holds: this is the one."""
-    folded = fold(sentence)
+    folded = _even(sentence)
     priced = _PRICE.search(folded) or any(
         distance_is_one(w, p) for w in re.findall(r"[a-z]{5,}", folded) for p in _PRICE_WORDS
     )

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from waterline.agents.intents import asks, price_word
 from waterline.agents.slots.base import Context, Found, Read, fold
 from waterline.agents.slots.choices import read_choice, read_language
 from waterline.agents.slots.contact import read_email, read_phone
@@ -175,3 +176,21 @@ def test_no_reader_raises_and_all_say_where(text: str, language: str, asked: boo
     ):  # fmt: skip
         if read is not None:
             assert 0 <= read.start <= read.end <= len(text)
+
+
+def test_a_question_is_one_without_its_mark_and_with_any_spaces() -> None:
+    assert asks("cómo es   el uniforme")
+    assert asks("como são as turmas")
+    assert asks("how \tmuch is \tit per month")
+    assert price_word("how \tmuch is \tit per month", "en")
+    assert not asks("mi hija tiene 3 años, como la suya")
+
+
+def test_one_slip_in_a_short_yes_is_a_yes_only_where_nothing_else_was_said() -> None:
+    for said, language in (("sjre", "en"), ("suree", "en"), ("val", "es"), ("yea", "en")):
+        found = read_yes_no(said, Context(NOW, language, "PT", True))
+        assert isinstance(found, Found)
+        assert found.value == "yes"
+    for said, language in (("date", "en"), ("male", "en"), ("time", "en"), ("sjre tuesday", "en"), ("hora", "es")):
+        assert not isinstance(read_yes_no(said, Context(NOW, language, "PT", True)), Found)
+    assert read_yes_no("sjre", Context(NOW, "en", "PT", False)) is None

@@ -32,6 +32,8 @@ _UNSURE = re.compile(
 _EMOJI = {"👍": "yes", "👌": "yes", "✅": "yes", "🙌": "yes", "👎": "no", "❌": "no", "🚫": "no"}
 _WORDS = re.compile(r"[a-zñ]+")
 _LONG = tuple(sorted(w for w in _YES | _NO if len(w) >= (8 if " " in w else 5)))
+# "sjre", where nothing else was said. "date" is not "dale", and "male" is no "vale" in English.
+_SHORT = {"en": ("sure", "yeah", "okay"), "es": ("vale", "okay")}
 _POLITE = re.compile(
     r"\b(please|pls|thanks|thank you|thx|obrigad[oa]|obg|gracias|por favor|pfv|xfa|hi|hello|oi|ola|hola)\b"
 )
@@ -79,6 +81,12 @@ def read_yes_no(text: str, context: Context) -> Read:
                 return Found(value, start, end)
             # "sim pode marcar", "yes that's right": a yes among few words; a bare "no" may be "in the"
             return Found(value, start, end) if context.asked and count * 4 >= len(said) and said[0] != "no" else None
+    if (
+        context.asked
+        and len(said) == 1
+        and any(distance_is_one(said[0], word) for word in _SHORT.get(context.language, ()))
+    ):
+        return Found("yes", *spans[0])
     tail = _known(said[-1])  # "por mim sim", "terça não"
     if (
         context.asked
