@@ -144,7 +144,8 @@ async def perform(
                 break
             except ConnectorFault as fault:
                 pause_s = _pause(ready, scope, known, fault, attempts)
-                if pause_s is None:
+                # Somebody waits for what is only read: a system that said nothing in its time is not asked once more.
+                if pause_s is None or (reads_only and fault.kind == "slow"):
                     raise
             await asyncio.sleep(pause_s)
         result, size = _bounded(known, result)

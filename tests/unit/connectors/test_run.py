@@ -106,6 +106,17 @@ async def test_what_may_be_repeated_is_repeated(kind: str) -> None:
         assert pretend.calls == 2
 
 
+async def test_a_silent_system_is_not_asked_again_while_somebody_waits() -> None:
+    for kind, calls in (("slow", 1), ("down", 2)):
+        pretend = Pretend(fault(kind), good)
+        asked = do(ready(pretend), "look", reads_only=True)
+        if kind == "slow":
+            assert await kind_of(asked) == "slow"
+        else:
+            await asked
+        assert pretend.calls == calls
+
+
 async def test_what_is_not_known_to_happen_once_is_not_repeated() -> None:
     pretend = Pretend(fault("slow"), good)
     assert await kind_of(do(ready(pretend), "ring")) == "slow"
