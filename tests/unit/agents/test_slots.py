@@ -191,6 +191,15 @@ def test_one_slip_in_a_short_yes_is_a_yes_only_where_nothing_else_was_said() -> 
         found = read_yes_no(said, Context(NOW, language, "PT", True))
         assert isinstance(found, Found)
         assert found.value == "yes"
-    for said, language in (("date", "en"), ("male", "en"), ("time", "en"), ("sjre tuesday", "en"), ("hora", "es")):
+    for said in ("please", "Por favor!"):
+        assert isinstance(read_yes_no(said, Context(NOW, "pt", "PT", True)), Found)
+    for said, language in (
+        ("please call", "en"),
+        ("date", "en"),
+        ("male", "en"),
+        ("time", "en"),
+        ("sjre tuesday", "en"),
+        ("hora", "es"),
+    ):
         assert not isinstance(read_yes_no(said, Context(NOW, language, "PT", True)), Found)
     assert read_yes_no("sjre", Context(NOW, "en", "PT", False)) is None

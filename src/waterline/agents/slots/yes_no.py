@@ -81,6 +81,8 @@ def read_yes_no(text: str, context: Context) -> Read:
                 return Found(value, start, end)
             # "sim pode marcar", "yes that's right": a yes among few words; a bare "no" may be "in the"
             return Found(value, start, end) if context.asked and count * 4 >= len(said) and said[0] != "no" else None
+    if context.asked and " ".join(said) in ("please", "pls", "por favor"):
+        return Found("yes", spans[0][0], spans[-1][1])
     if (
         context.asked
         and len(said) == 1
