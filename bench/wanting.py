@@ -98,6 +98,9 @@ NOTE = """
 The messages of `tests/data/wanting_unseen.txt`, messy and in three languages, each the first of a conversation with
 examples/school and Qwen2.5-Coder-1.5B. Code alone: `agents/wanting.py`. Code, then the model: the flow as it ships
 (`reading = "code"`; `understand` reads what code did not). Code and the model: `reading = "both"`.
+
+The rules were never changed for these messages. The model's form was, once: it called staff "person", which a small
+model takes for a name, and then passed on 17 of 40, 27 of 40 and 7 of 80.
 """
 
 if __name__ == "__main__":

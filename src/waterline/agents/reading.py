@@ -17,17 +17,12 @@ from waterline.agents.slots.contact import read_email, read_phone
 from waterline.agents.slots.people import read_name
 from waterline.agents.slots.when import read_when
 from waterline.agents.state import State
-from waterline.agents.understand import Form, believe_age
+from waterline.agents.understand import INTENTS, Form, believe_age
 from waterline.core.flow import Flow
 
 MAX_TOKENS = 128
 MAX_SAID = 500  # of the bubble before, its end
 BY_CODE = {"opt_out", "abuse", "minor", "parent", "own_child", "injection", "greeting", "thanks", "bye", "skip", "who"}
-# What the form calls them, for a small model takes "person" for a name; and what the flow does.
-INTENTS = {
-    "visit": "visit", "question": "", "staff": "person", "cancel": "cancel", "change": "change", "complaint": "anger",
-    "not_interested": "not_interested", "other": "",
-}  # fmt: skip
 _ANSWERED = ("yes_no", "appointment")
 _FIELDS: dict[str, Any] = {
     "intent": {"type": "string", "enum": list(INTENTS)},

@@ -13,7 +13,11 @@ from waterline.agents.slots.people import read_name
 from waterline.core.flow import Flow
 
 MAX_TOKENS = 48
-INTENTS = ("visit", "question", "person", "cancel", "change", "complaint", "not_interested", "other")
+# What the form calls them, and what the flow does; a small model takes "person" for a name.
+INTENTS = {
+    "visit": "visit", "question": "", "staff": "person", "cancel": "cancel", "change": "change", "complaint": "anger",
+    "not_interested": "not_interested", "other": "",
+}  # fmt: skip
 SCHEMA: dict[str, Any] = {
     "type": "object",
     "properties": {
@@ -58,10 +62,8 @@ def _believe(heard: Heard, form: Form, pending: str, flow: Flow, context: Contex
     folded = fold(heard.text)
     if form.intent == "question":
         heard.questions = heard.questions or [heard.text]
-    elif form.intent == "complaint":
-        heard.intents.add("anger")
-    elif form.intent in INTENTS and form.intent != "other":
-        heard.intents.add(form.intent)
+    elif intent := INTENTS.get(form.intent):
+        heard.intents.add(intent)
     believe_age(heard, form, flow)
     name = next((slot for slot in flow.slots if slot.kind == "name"), None)
     if form.name and name is not None and pending == name.name and fold(form.name) in folded:
