@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from waterline.connectors.stand_in import Asked
+from waterline.trials.small_server import SmallServer
 
 HANGS_S = 30.0  # longer than any operation waits
 TAKES_S = 0.02
@@ -19,41 +20,21 @@ OFFERED_DAYS, OFFERED_HOURS = 10, (9, 10, 11)
 MOST_BODY = 1 << 20
 
 
-class Systems:
+class Systems(SmallServer):
     """`acts`: branch -> connector.operation -> its keys."""
 
     def __init__(self, hostile: str) -> None:
+        super().__init__()
         self.hostile = hostile
         self.acts: dict[str, dict[str, set[str]]] = {}
         self.calls: Counter[str] = Counter()  # by branch
         self.hung = 0
         self.repeated = 0  # the same key again, from another branch than the hostile one
-        self.url = ""
-        self._server: asyncio.Server | None = None
-        self._answering: set[asyncio.Task[None]] = set()
-
-    async def __aenter__(self) -> "Systems":
-        self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
-        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        assert self._server is not None
-        self._server.close()
-        for task in self._answering:
-            task.cancel()
-        await asyncio.gather(*self._answering, return_exceptions=True)
 
     def done(self, branch: str, operation: str) -> int:
         return len(self.acts.get(branch, {}).get(operation, ()))
 
-    def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.ensure_future(self._answer(reader, writer))
-        self._answering.add(task)
-        task.add_done_callback(self._answering.discard)
-
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One request a connection, which is how connectors ask."""
         with contextlib.closing(writer), contextlib.suppress(OSError, asyncio.IncompleteReadError):
             head = (await reader.readuntil(b"\r\n\r\n")).lower()
             length = int(head.partition(b"content-length:")[2].split(b"\r\n", 1)[0] or 0)

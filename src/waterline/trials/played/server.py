@@ -9,6 +9,7 @@ from typing import Literal
 from msgspec import Struct
 
 from waterline.trials.played.base import REFUSED, Played, Reply, Request
+from waterline.trials.small_server import SmallServer
 
 State = Literal["healthy", "slow", "down", "wrong credentials", "changed schema", "dirty data"]
 STATES: tuple[State, ...] = ("healthy", "slow", "down", "wrong credentials", "changed schema", "dirty data")
@@ -24,35 +25,21 @@ class Armed(Struct, frozen=True):
     point: Point
 
 
-class PlayedServer:
+class PlayedServer(SmallServer):
     """`state` is of a place; `met` counts the requests that came while it was not healthy."""
 
     def __init__(self, system: Played, kill: Callable[[int], Awaitable[None]], life: Callable[[], int]) -> None:
         """`kill(life)`: returns when the caller is in a later life than that, killed for it if need be."""
+        super().__init__()
         self.system = system
         self.state: dict[str, State] = {}
         self.met: Counter[str] = Counter()
         self.calls: Counter[str] = Counter()
         self.armed: dict[str, Armed] = {}
         self.killed: Counter[str] = Counter()
-        self.url = ""
         self.only = ""  # the place of whatever does not say one
         self._kill, self._life = kill, life
         self._well: dict[str, asyncio.Event] = {}
-        self._server: asyncio.Server | None = None
-        self._answering: set[asyncio.Task[None]] = set()
-
-    async def __aenter__(self) -> "PlayedServer":
-        self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
-        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        assert self._server is not None
-        self._server.close()
-        for task in self._answering:
-            task.cancel()
-        await asyncio.gather(*self._answering, return_exceptions=True)
 
     def put(self, place: str, state: State) -> None:
         self.state[place] = state
@@ -61,13 +48,7 @@ class PlayedServer:
         elif place in self._well:
             self._well.pop(place).set()
 
-    def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.ensure_future(self._answer(reader, writer))
-        self._answering.add(task)
-        task.add_done_callback(self._answering.discard)
-
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One request a connection, which is how connectors ask."""
         life = self._life()
         with contextlib.closing(writer), contextlib.suppress(OSError, asyncio.IncompleteReadError):
             request = await read_request(reader)
